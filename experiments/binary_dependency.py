@@ -1,0 +1,388 @@
+"""How far back must errors flow? Learning curves of the binary-dependency task.
+
+"Recurrent Neural Networks in TensorFlow I" (Pitis, 2016) trains a small Elman network on a binary
+sequence with dependencies 3 and 8 steps back, by truncated backpropagation over 5, 1 and 10 steps,
+and holds three learning curves against the losses that a model can reach if it has learned none,
+the first, or both of the dependencies. This experiment trains many seeds of each setting at once.
+"""
+
+import dataclasses
+import functools
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import jax
+import matplotlib.figure
+import numpy as np
+import optax
+import tyro
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from experiments.run_directory import RunDirectory
+from seqjax import GRU, LSTM, BasicRNN, Cell, OutputProjection, sequence_loss, unroll
+from seqjax.checks import check_size
+from seqjax.devices import one_cpu_device_per_core, split_leading_axis
+from seqjax.tasks import BinaryDependency
+from seqjax.training import TrainState, init_train_state, train_steps
+from seqjax.truncation import chunks
+from seqjax.types import Array, Params, State
+
+CELLS: dict[str, Callable[[int], Cell]] = {"rnn": BasicRNN, "gru": GRU, "lstm": LSTM}
+OPTIMIZERS: dict[str, Callable[[float], optax.GradientTransformation]] = {
+    "adagrad": optax.adagrad,  # its sums start at 0.1, as TensorFlow's do
+    "adam": optax.adam,
+    "rmsprop": optax.rmsprop,
+    "sgd": optax.sgd,
+}
+WINDOW = 100  # training steps whose mean is one point of a curve, and the final loss
+TOLERANCE = 0.005  # nats: a final loss this close to a floor, or below it, has reached it
+
+
+class Setting(NamedTuple):
+    """What differs between the runs."""
+
+    num_steps: int
+    state_size: int
+    epochs: int
+
+
+ARTICLE = (Setting(5, 4, 1), Setting(1, 4, 2), Setting(10, 16, 10))
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Train many seeds on the binary-dependency task, beside its exactly known losses.
+
+    Without --num-steps, --state-size or --epochs it trains the three settings of the article. With
+    any of them it trains one run for each value given; an option that is not given takes the value
+    of the article's first setting, and a single value serves all runs.
+    """
+
+    num_steps: tuple[int, ...] = ()
+    """Steps over which errors flow back, the length of a chunk; the article's are 5 1 10."""
+    state_size: tuple[int, ...] = ()
+    """Units of the cell; the article's are 4 4 16."""
+    epochs: tuple[int, ...] = ()
+    """Passes, each over a fresh sequence; the article's are 1 2 10."""
+    cell: Literal["rnn", "gru", "lstm"] = "rnn"
+    """The recurrent cell."""
+    seeds: int = 16
+    """How many seeds to train at once, each with its own data."""
+    seed: int = 0
+    """From which the seeds are drawn."""
+    optimizer: Literal["adagrad", "adam", "rmsprop", "sgd"] = "adagrad"
+    """The optimizer."""
+    learning_rate: float = 0.1
+    """Its learning rate."""
+    batch_size: int = 200
+    """Rows that the sequence is cut into, trained on side by side."""
+    sequence_length: int = 1_000_000
+    """Time steps of an epoch, over all rows."""
+    dependencies: tuple[tuple[int, float], ...] = ((3, 0.5), (8, -0.25))
+    """Pairs of a lag (negative: ahead) and the change in P(Y = 1) where X is 1 there."""
+    base_rate: float = 0.5
+    """P(Y = 1) where every X that counts is 0."""
+    out: Path | None = None
+    """A new folder for the results; runs/binary_dependency/<time> without."""
+
+    def __post_init__(self) -> None:
+        sizes = [("seeds", self.seeds), ("batch-size", self.batch_size)]
+        sizes += [("num-steps", n) for n in self.num_steps]
+        sizes += [("state-size", n) for n in self.state_size]
+        sizes += [("epochs", n) for n in self.epochs]
+        for name, value in sizes:
+            check_size("binary_dependency", f"--{name}", value)
+        if not self.learning_rate > 0:
+            raise ValueError(f"--learning-rate must be more than 0, got {self.learning_rate}")
+        row = self.sequence_length // self.batch_size
+        for setting in self.settings:
+            if row < setting.num_steps:
+                raise ValueError(
+                    f"--sequence-length {self.sequence_length} in --batch-size {self.batch_size} "
+                    f"rows leaves {row} steps a row, fewer than --num-steps {setting.num_steps}; "
+                    "give a longer sequence or a smaller batch"
+                )
+
+    @property
+    def settings(self) -> tuple[Setting, ...]:
+        """The runs to make."""
+        given = (self.num_steps, self.state_size, self.epochs)
+        count = max(map(len, given))
+        if not count:
+            return ARTICLE
+        columns = []
+        for name, values, default in zip(Setting._fields, given, ARTICLE[0], strict=True):
+            values = values or (default,)
+            if len(values) not in (1, count):
+                raise ValueError(
+                    f"--{name.replace('_', '-')} has {len(values)} values where another option has "
+                    f"{count}; give 1 or {count}"
+                )
+            columns.append(values * count if len(values) == 1 else values)
+        return tuple(Setting(*row) for row in zip(*columns, strict=True))
+
+
+class Run(NamedTuple):
+    """A setting and what came of it."""
+
+    setting: Setting
+    losses: np.ndarray  # [seeds, training steps]
+    wall_seconds: float
+
+    @property
+    def final_losses(self) -> np.ndarray:
+        """Mean over the last `WINDOW` training steps of each seed, ``[seeds]``."""
+        return self.losses[:, -WINDOW:].mean(1)
+
+    def curve(self) -> tuple[np.ndarray, np.ndarray]:
+        """Training steps ``[points]`` and the mean losses of the windows that end there."""
+        ends = np.arange(WINDOW, self.losses.shape[1] + 1, WINDOW)
+        windows = self.losses[:, : len(ends) * WINDOW].reshape(len(self.losses), -1, WINDOW)
+        return ends, windows.mean(2)
+
+
+def chunk_loss(
+    model: Cell, params: Params, state: State, batch: tuple[Array, Array]
+) -> tuple[Array, State]:
+    """Mean cross-entropy of a chunk ``(xs, ys)`` of ``[B, T]``, and the state to carry on."""
+    xs, ys = batch
+    state, logits = unroll(model, params, xs, initial_state=state)
+    return sequence_loss(logits, ys), state
+
+
+def epoch_chunks(
+    task: BinaryDependency, config: Config, num_steps: int, key: Array
+) -> tuple[Array, Array]:
+    """Draw a fresh sequence, cut it into rows side by side and those into chunks ``[K, B, T]``."""
+    rows = config.batch_size
+    length = config.sequence_length // rows * rows
+    xs, ys = task.sample(key, length)
+    return chunks((xs.reshape(rows, -1), ys.reshape(rows, -1)), num_steps)
+
+
+def train(
+    config: Config, task: BinaryDependency, setting: Setting
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Train all seeds of one setting as one program.
+
+    Yields:
+      The epoch and the losses ``[seeds, steps]`` of the next `WINDOW` training steps.
+    """
+    model = OutputProjection(CELLS[config.cell](setting.state_size), size=2)
+    optimizer = OPTIMIZERS[config.optimizer](config.learning_rate)
+    zero_state = model.initial_state((config.batch_size,))
+
+    @jax.jit
+    @jax.vmap
+    def start(key: Array) -> TrainState:
+        return init_train_state(model.init(key, input_size=2), optimizer, zero_state)
+
+    @jax.jit
+    @jax.vmap
+    def start_epoch(state: TrainState, key: Array) -> tuple[TrainState, tuple[Array, Array]]:
+        data = epoch_chunks(task, config, setting.num_steps, key)
+        return state._replace(carry=zero_state), data
+
+    @functools.partial(jax.jit, static_argnames="count", donate_argnames="state")
+    def train_window(
+        state: TrainState, data: tuple[Array, Array], first: Array, count: int
+    ) -> tuple[TrainState, Array]:
+        batches = jax.tree.map(
+            lambda a: jax.lax.dynamic_slice_in_dim(a, first, count, axis=1), data
+        )
+        step = functools.partial(train_steps, functools.partial(chunk_loss, model), optimizer)
+        return jax.vmap(step)(state, batches)
+
+    keys = jax.random.split(jax.random.key(config.seed), (config.seeds, 1 + setting.epochs))
+    keys = split_leading_axis(keys)
+    state = start(keys[:, 0])
+    for epoch in range(setting.epochs):
+        state, data = start_epoch(state, keys[:, 1 + epoch])
+        total = data[0].shape[1]
+        for first in range(0, total, WINDOW):
+            state, losses = train_window(state, data, first, min(WINDOW, total - first))
+            yield epoch, np.asarray(losses)
+
+
+def training_steps(config: Config, setting: Setting) -> int:
+    """How many steps `train` takes."""
+    return setting.epochs * (config.sequence_length // config.batch_size // setting.num_steps)
+
+
+def floors(task: BinaryDependency) -> dict[str, float]:
+    """Exact losses of models that know none, the first, ..., all of the dependencies."""
+    lags = [lag for lag, _ in task.dependencies]
+    none, all_ = ("neither", "both") if len(lags) == 2 else ("none", "all")
+    names = {0: none, 1: "first", len(lags): all_ if lags else none}
+    return {
+        names.get(known, f"first {known}"): task.expected_loss(lags[:known])
+        for known in range(len(lags) + 1)
+    }
+
+
+def lowest_floor(loss: float, expected: Mapping[str, float]) -> str | None:
+    """The name of the lowest floor that ``loss`` has reached."""
+    reached = [name for name, floor in expected.items() if loss <= floor + TOLERANCE]
+    return min(reached, key=lambda name: expected[name], default=None)
+
+
+def explain(run: Run, task: BinaryDependency) -> str:
+    """Say which floor the setting can learn, how many seeds reached it, and why others did not."""
+    num_steps, seeds = run.setting.num_steps, len(run.losses)
+    within = [lag for lag, _ in task.dependencies if 0 <= lag < num_steps]
+    floor = task.expected_loss(within)
+    missed = run.final_losses > floor + TOLERANCE
+    below = int((run.final_losses < floor - TOLERANCE).sum())
+    lags = f"lag{'s' * (len(within) > 1)} {' and '.join(map(str, within))}" if within else "no lag"
+    text = [
+        f"num_steps={num_steps}: errors flow back over {lags}, which alone allows {floor:.4f}; "
+        f"{seeds - missed.sum()} of {seeds} seeds reached it."
+    ]
+    if below:
+        text.append(
+            f"{below} went below it: the state happens to hold something of inputs further back, "
+            "and the readout learns to use it, though no error teaches the state to keep it."
+        )
+    if missed.any():
+        _, curve = run.curve()
+        falling = curve[:, -10:].mean(1) - curve[:, -1] > TOLERANCE / 5
+        text.append(
+            f"{missed.sum()} missed it: {(missed & falling).sum()} still falling when training "
+            f"ended, {(missed & ~falling).sum()} level, where what they keep does not suffice."
+        )
+    return " ".join(text)
+
+
+def result(runs: list[Run], task: BinaryDependency) -> dict[str, Any]:
+    """What goes into ``result.json``."""
+    return {
+        "expected_loss": floors(task),
+        "runs": [
+            {
+                **run.setting._asdict(),
+                "seeds": len(run.losses),
+                "final_loss": {**spread(run.final_losses), "per_seed": run.final_losses.tolist()},
+                "wall_seconds": run.wall_seconds,
+            }
+            for run in runs
+        ],
+    }
+
+
+def spread(losses: np.ndarray) -> dict[str, float]:
+    """Mean, least and greatest."""
+    return {"mean": float(losses.mean()), "min": float(losses.min()), "max": float(losses.max())}
+
+
+def result_table(runs: list[Run], task: BinaryDependency) -> Table:
+    """The final losses beside the expected ones."""
+    expected = floors(task)
+    table = Table(
+        title=f"Final loss (nats) of {len(runs[0].losses)} seeds, and how many reached which floor",
+        caption=f"A floor is the exact loss of a model that knows so many dependencies, reached\n"
+        f"within {TOLERANCE}; each seed counts at the lowest it reached.",
+        box=box.SIMPLE,
+        pad_edge=False,
+    )
+    floor_columns = [f"{name}\n{loss:.4f}" for name, loss in expected.items()]
+    for column in ("num_steps", "units", "epochs", "mean", "median", "best", "worst"):
+        table.add_column(column, justify="right")
+    for column in floor_columns:
+        table.add_column(column, justify="right")
+    for run in runs:
+        final = run.final_losses
+        names = [lowest_floor(loss, expected) for loss in final]
+        table.add_row(
+            *map(str, run.setting),
+            *(f"{f(final):.4f}" for f in (np.mean, np.median, np.min, np.max)),
+            *(str(names.count(name)) for name in expected),
+        )
+    return table
+
+
+def figure(runs: list[Run], task: BinaryDependency) -> matplotlib.figure.Figure:
+    """Learning curves, mean and range over the seeds, against the floors."""
+    fig = matplotlib.figure.Figure(figsize=(2 + 4 * len(runs), 4), layout="constrained")
+    for axes, run in zip(np.ravel(fig.subplots(1, len(runs), sharey=True)), runs, strict=True):
+        steps, losses = run.curve()
+        axes.fill_between(steps, losses.min(0), losses.max(0), alpha=0.25, linewidth=0)
+        axes.plot(steps, losses.mean(0))
+        for loss in floors(task).values():
+            axes.axhline(loss, color="black", linewidth=0.8, linestyle="--")
+        n = run.setting
+        axes.set_title(f"num_steps={n.num_steps}, {n.state_size} units, epochs={n.epochs}")
+        axes.set_xlabel("training steps")
+    for name, loss in floors(task).items():
+        fig.axes[-1].annotate(
+            f"knows {name}\n{loss:.4f}", (1, loss), (6, 0), va="center",
+            xycoords=("axes fraction", "data"), textcoords="offset points",
+        )  # fmt: skip
+    fig.axes[0].set_ylabel(f"loss (nats), mean of {WINDOW} steps")
+    seeds = len(runs[0].losses)
+    fig.suptitle(f"Loss of {seeds} seeds, mean and range; dashed: exact loss of a model that knows")
+    return fig
+
+
+def run_experiment(config: Config, task: BinaryDependency, folder: RunDirectory) -> None:
+    """Train every setting, show progress and results, and write the files."""
+    console = Console()
+    folder.write_json("config.json", config)
+    runs = []
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]}"), TimeRemainingColumn(), console=console,
+    ) as progress:  # fmt: skip
+        bars = [
+            progress.add_task(
+                f"num_steps={s.num_steps:<3}",
+                total=training_steps(config, s),
+                loss="-",
+                start=False,
+            )
+            for s in config.settings
+        ]
+        for bar, setting in zip(bars, config.settings, strict=True):
+            progress.start_task(bar)
+            began = time.perf_counter()
+            windows = []
+            for epoch, losses in train(config, task, setting):
+                windows.append(losses)
+                at_end = spread(losses.mean(1))
+                progress.update(bar, advance=losses.shape[1], loss=f"{at_end['mean']:.4f}")
+                step = sum(window.shape[1] for window in windows)
+                folder.append_jsonl(
+                    "metrics.jsonl",
+                    {**setting._asdict(), "epoch": epoch + 1, "step": step, "loss": at_end},
+                )
+            seconds = time.perf_counter() - began
+            runs.append(Run(setting, np.concatenate(windows, 1), round(seconds, 2)))
+    folder.write_json("result.json", result(runs, task))
+    with folder.replacing("learning_curves.png") as path:
+        figure(runs, task).savefig(path, dpi=120)
+    console.print(result_table(runs, task))
+    for run in runs:
+        console.print(explain(run, task), highlight=False)
+    console.print(f"Files in {folder.path}", highlight=False)
+
+
+def main() -> None:
+    """Run from the command line; a bad option ends with exit code 2."""
+    one_cpu_device_per_core()
+    try:
+        config = tyro.cli(Config, prog="python -m experiments.binary_dependency")
+        task = BinaryDependency(config.dependencies, config.base_rate)
+        folder = RunDirectory("binary_dependency", config.out)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    run_experiment(config, task, folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""The folder that a run writes: whole files or none, and never over those of another run."""
+
+import contextlib
+import dataclasses
+import datetime
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+class RunDirectory:
+    """A new folder for the files of one run.
+
+    Args:
+      name: of the experiment.
+      out: the folder; ``runs/NAME/<time>`` without.
+
+    Raises:
+      ValueError: the folder holds files, or cannot be made.
+
+    >>> import tempfile
+    >>> run = RunDirectory("demo", Path(tempfile.mkdtemp()) / "new")
+    >>> run.write_json("result.json", {"loss": 0.5})
+    >>> print((run.path / "result.json").read_text(), end="")
+    {
+      "loss": 0.5
+    }
+    """
+
+    def __init__(self, name: str, out: Path | None = None) -> None:
+        now = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+        self.path = out or Path("runs") / name / now
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            used = any(self.path.iterdir())
+        except OSError as error:
+            raise ValueError(f"--out {self.path}: cannot make this folder: {error}") from None
+        if used:
+            raise ValueError(f"--out {self.path}: this folder holds files; name a new one")
+
+    def write_json(self, name: str, content: Any) -> None:
+        """Write ``content``, dataclasses and paths included."""
+        with self.replacing(name) as path:
+            path.write_text(json.dumps(content, indent=2, default=_plain) + "\n")
+
+    def append_jsonl(self, name: str, record: dict[str, Any]) -> None:
+        """Add one line to a log of JSON records."""
+        with (self.path / name).open("a") as file:
+            file.write(json.dumps(record) + "\n")
+
+    @contextlib.contextmanager
+    def replacing(self, name: str) -> Iterator[Path]:
+        """Give a temporary path to write to, which becomes ``name`` if the block ends well."""
+        temporary = self.path / f".{name}"  # keeps the suffix, which may name a format
+        try:
+            yield temporary
+            os.replace(temporary, self.path / name)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"cannot write a {type(value).__name__} as JSON")

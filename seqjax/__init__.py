@@ -1,0 +1,42 @@
+"""Recurrent networks in JAX: pure-function cells, one unroll, exact known losses.
+
+>>> import jax, seqjax
+>>> cell = seqjax.Stack([seqjax.LSTM(16), seqjax.LSTM(8)])
+>>> params = cell.init(jax.random.key(0), input_size=3)
+>>> state, ys = seqjax.unroll(cell, params, jax.numpy.ones((2, 5, 3), "float32"))
+>>> ys.shape
+(2, 5, 8)
+"""
+
+from seqjax.cells import (
+    GRU,
+    LSTM,
+    BasicRNN,
+    BasicRNNParams,
+    GRUParams,
+    LSTMParams,
+    LSTMState,
+    OutputProjection,
+    OutputProjectionParams,
+    Stack,
+)
+from seqjax.losses import sequence_loss
+from seqjax.types import Cell, HiddenState
+from seqjax.unroll import unroll
+
+__all__ = [
+    "GRU",
+    "LSTM",
+    "BasicRNN",
+    "BasicRNNParams",
+    "Cell",
+    "GRUParams",
+    "HiddenState",
+    "LSTMParams",
+    "LSTMState",
+    "OutputProjection",
+    "OutputProjectionParams",
+    "Stack",
+    "sequence_loss",
+    "unroll",
+]

@@ -1,0 +1,64 @@
+"""The one product of the library: inputs or states with a kernel, in the kernel's precision."""
+
+from typing import Any
+
+import jax.numpy as jnp
+
+from seqjax.types import Array
+
+
+def accumulation_dtype(dtype: Any) -> Any:
+    """The dtype in which products of ``dtype`` are summed up and states are kept.
+
+    Float32 for the 16-bit floats, else ``dtype`` itself.
+
+    >>> accumulation_dtype(jnp.bfloat16).name, accumulation_dtype(jnp.float64).name
+    ('float32', 'float64')
+    """
+    dtype = jnp.dtype(dtype)
+    return jnp.dtype(jnp.float32) if dtype.itemsize < 4 else dtype
+
+
+def affine(xs: Array, kernel: Array, bias: Array | None = None) -> Array:
+    """``xs @ kernel + bias``, where an integer ``xs`` names rows of ``kernel``.
+
+    The product runs in the kernel's precision: a bfloat16 kernel casts ``xs`` to bfloat16 and sums
+    up in float32, so casting the parameters is all that mixed precision takes.
+
+    Args:
+      xs: floating ``[..., D]``, or integer tokens ``[...]`` in ``[0, D)``, which are looked up and
+        never made one-hot. A token outside of that gives a row of NaN.
+      kernel: ``[D, N]``.
+      bias: ``[N]``, or None.
+
+    Returns:
+      ``[..., N]`` in the `accumulation_dtype` of the kernel.
+
+    >>> kernel = jnp.arange(6.0, dtype=jnp.float32).reshape(3, 2)
+    >>> print(affine(jnp.array([2, 0]), kernel))
+    [[4. 5.]
+     [0. 1.]]
+    >>> print(affine(jnp.eye(3, dtype=jnp.float32)[2], kernel))
+    [4. 5.]
+    """
+    dtype = accumulation_dtype(kernel.dtype)
+    if jnp.issubdtype(xs.dtype, jnp.integer):
+        ys = jnp.take(kernel, xs, axis=0, mode="fill", fill_value=jnp.nan).astype(dtype)
+    elif kernel.dtype == dtype:
+        ys = xs @ kernel
+    else:
+        ys = jnp.matmul(xs.astype(kernel.dtype), kernel, preferred_element_type=dtype)
+    if bias is None:
+        return ys
+    return ys + jnp.broadcast_to(bias.astype(dtype), ys.shape)
+
+
+def split_gates(z: Array, gates: int) -> tuple[Array, ...]:
+    """Split ``[..., G * H]`` into ``G`` arrays ``[..., H]``.
+
+    Done once for all steps, before the loop: slices of one wide array cost more inside of it.
+
+    >>> [gate.shape for gate in split_gates(jnp.zeros((5, 3, 8)), 4)]
+    [(5, 3, 2), (5, 3, 2), (5, 3, 2), (5, 3, 2)]
+    """
+    return tuple(jnp.split(z, gates, axis=-1))

@@ -1,0 +1,88 @@
+"""The simple recurrent network of Elman: one tanh layer that sees its own last output."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from seqjax.affine import affine
+from seqjax.checks import check_size
+from seqjax.initializers import glorot_uniform, orthogonal
+from seqjax.types import Activation, Array, Cell, HiddenState, Noise
+
+
+class BasicRNNParams(NamedTuple):
+    """Parameters of `BasicRNN`."""
+
+    input_kernel: Array  # [D, H]
+    recurrent_kernel: Array  # [H, H]
+    bias: Array  # [H]
+
+
+@dataclasses.dataclass(frozen=True)
+class BasicRNN(Cell):
+    """The Elman network, TensorFlow's ``BasicRNNCell``::
+
+        h' = activation(x @ W_x + h @ W_h + b)
+
+    which is ``activation(concat(x, h) @ W + b)`` with ``W_x`` over ``W_h``. The output is ``h'``.
+
+    Args:
+      units: H, the width of the state and of the output.
+      activation: applied to each unit.
+
+    Raises:
+      ValueError: ``units`` is not a whole number of at least 1.
+
+    Reference: Elman, "Finding structure in time", 1990.
+
+    >>> from seqjax import BasicRNN, unroll
+    >>> cell = BasicRNN(units=4)
+    >>> params = cell.init(jax.random.key(0), input_size=3)
+    >>> state, ys = unroll(cell, params, jnp.ones((2, 7, 3), jnp.float32))
+    >>> state.h.shape, ys.shape
+    ((2, 4), (2, 7, 4))
+    """
+
+    units: int
+    activation: Activation = jnp.tanh
+
+    def __post_init__(self) -> None:
+        check_size("BasicRNN", "units", self.units)
+
+    @property
+    def output_size(self) -> int:
+        """H."""
+        return self.units
+
+    def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> BasicRNNParams:
+        """Draw a Glorot input kernel, an orthogonal recurrent kernel and a zero bias."""
+        check_size("BasicRNN", "input_size", input_size)
+        input_key, recurrent_key = jax.random.split(key)
+        return BasicRNNParams(
+            glorot_uniform(input_key, (input_size, self.units), dtype=dtype),
+            orthogonal(recurrent_key, self.units, dtype=dtype),
+            jnp.zeros(self.units, dtype),
+        )
+
+    def input_size(self, params: BasicRNNParams) -> int:
+        """D."""
+        return params.input_kernel.shape[0]
+
+    def initial_state(
+        self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
+    ) -> HiddenState:
+        """``h = 0``."""
+        return HiddenState(jnp.zeros((*batch_shape, self.units), dtype))
+
+    def project(self, params: BasicRNNParams, xs: Array, noise: Noise = None) -> Array:
+        """``x @ W_x + b``, ``[..., H]``."""
+        return affine(xs, params.input_kernel, params.bias)
+
+    def step(
+        self, params: BasicRNNParams, state: HiddenState, z: Array
+    ) -> tuple[HiddenState, Array]:
+        """``h' = activation(z + h @ W_h)``."""
+        h = self.activation(z + affine(state.h, params.recurrent_kernel))
+        return HiddenState(h), h

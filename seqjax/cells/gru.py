@@ -1,0 +1,109 @@
+"""The gated recurrent unit, with its reset before the recurrent product or after it."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from seqjax.affine import affine, split_gates
+from seqjax.checks import check_size
+from seqjax.initializers import glorot_uniform, orthogonal
+from seqjax.types import Activation, Array, Cell, HiddenState, Noise
+
+
+class GRUParams(NamedTuple):
+    """Parameters of `GRU`; gates in the order r, u, n."""
+
+    input_kernel: Array  # [D, 3H]
+    gate_kernel: Array  # [H, 2H], recurrent, of r and u
+    candidate_kernel: Array  # [H, H], recurrent, of n
+    bias: Array  # [3H]
+    candidate_bias: Array | None = None  # [H], inside the reset; only with reset_after
+
+
+@dataclasses.dataclass(frozen=True)
+class GRU(Cell):
+    """The gated recurrent unit; gate order r, u, n (reset, update, candidate)::
+
+        r  = sigmoid(x @ W_r + h @ U_r + b_r)
+        u  = sigmoid(x @ W_u + h @ U_u + b_u)
+        n  = activation(x @ W_n + (r * h) @ U_n + b_n)          reset_after=False
+        n  = activation(x @ W_n + r * (h @ U_n + c_n) + b_n)    reset_after=True
+        h' = u * h + (1 - u) * n
+
+    so ``u`` keeps the old state. The output is ``h'``. The reset before the product is the paper's
+    and TensorFlow's ``GRUCell``; the reset after it is cuDNN's, PyTorch's and Keras's default.
+
+    Args:
+      units: H, the width of the state and of the output.
+      reset_after: where the reset gate acts.
+      activation: of the candidate.
+
+    Raises:
+      ValueError: ``units`` is not a whole number of at least 1.
+
+    Reference: Cho et al., "Learning phrase representations using RNN encoder-decoder for
+    statistical machine translation", 2014, equations 5 to 8 (its z is our u).
+
+    >>> from seqjax import GRU, unroll
+    >>> cell = GRU(units=4)
+    >>> params = cell.init(jax.random.key(0), input_size=3)
+    >>> state, ys = unroll(cell, params, jnp.ones((2, 7, 3), jnp.float32))
+    >>> state.h.shape, ys.shape
+    ((2, 4), (2, 7, 4))
+    """
+
+    units: int
+    reset_after: bool = False
+    activation: Activation = jnp.tanh
+
+    def __post_init__(self) -> None:
+        check_size("GRU", "units", self.units)
+
+    @property
+    def output_size(self) -> int:
+        """H."""
+        return self.units
+
+    def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> GRUParams:
+        """Draw Glorot input kernels, orthogonal recurrent kernels and zero biases."""
+        check_size("GRU", "input_size", input_size)
+        input_key, gate_key, candidate_key = jax.random.split(key, 3)
+        return GRUParams(
+            glorot_uniform(input_key, (input_size, self.units), gates=3, dtype=dtype),
+            orthogonal(gate_key, self.units, gates=2, dtype=dtype),
+            orthogonal(candidate_key, self.units, dtype=dtype),
+            jnp.zeros(3 * self.units, dtype),
+            jnp.zeros(self.units, dtype) if self.reset_after else None,
+        )
+
+    def input_size(self, params: GRUParams) -> int:
+        """D."""
+        return params.input_kernel.shape[0]
+
+    def initial_state(
+        self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
+    ) -> HiddenState:
+        """``h = 0``."""
+        return HiddenState(jnp.zeros((*batch_shape, self.units), dtype))
+
+    def project(self, params: GRUParams, xs: Array, noise: Noise = None) -> tuple[Array, ...]:
+        """``x @ W + b`` of r, u and n, each ``[..., H]``."""
+        return split_gates(affine(xs, params.input_kernel, params.bias), 3)
+
+    def step(
+        self, params: GRUParams, state: HiddenState, z: tuple[Array, ...]
+    ) -> tuple[HiddenState, Array]:
+        """The equations above, given the three projections."""
+        z_r, z_u, z_n = z
+        h_r, h_u = split_gates(affine(state.h, params.gate_kernel), 2)
+        r = jax.nn.sigmoid(z_r + h_r)
+        u = jax.nn.sigmoid(z_u + h_u)
+        if self.reset_after:
+            h_n = r * affine(state.h, params.candidate_kernel, params.candidate_bias)
+        else:
+            h_n = affine(r * state.h, params.candidate_kernel)
+        n = self.activation(z_n + h_n)
+        h = u * state.h + (1 - u) * n
+        return HiddenState(h), h

@@ -1,0 +1,118 @@
+"""Depth: cells on top of each other."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from seqjax.types import Array, Cell, Loop, Noise, Params, Projected, PyTree, State
+
+
+@dataclasses.dataclass(frozen=True)
+class Stack(Cell):
+    """Any cells on top of each other, each one's output the next one's input.
+
+    TensorFlow's ``MultiRNNCell``. Parameters and state are tuples with an entry for each layer. A
+    whole sequence runs layer by layer, so that each layer projects all its steps at once; a single
+    `step` runs through all layers, and gives the same numbers.
+
+    Args:
+      layers: the cells, the lowest first.
+
+    Raises:
+      ValueError: ``layers`` is empty or holds something that is not a cell.
+
+    >>> from seqjax import LSTM, Stack, unroll
+    >>> cell = Stack([LSTM(8), LSTM(4)])
+    >>> params = cell.init(jax.random.key(0), input_size=3)
+    >>> state, ys = unroll(cell, params, jnp.ones((2, 7, 3), jnp.float32))
+    >>> [layer.h.shape for layer in state], ys.shape
+    ([(2, 8), (2, 4)], (2, 7, 4))
+    """
+
+    layers: Sequence[Cell]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.layers, list | tuple) or not self.layers:
+            raise ValueError(
+                f"Stack: layers must be a list of at least 1 cell, got {self.layers!r}"
+            )
+        for n, layer in enumerate(self.layers):
+            if not isinstance(layer, Cell):
+                raise ValueError(f"Stack: layers[{n}] must be a cell, got {layer!r}")
+        object.__setattr__(self, "layers", tuple(self.layers))
+
+    @property
+    def output_size(self) -> int:
+        """The output size of the top layer."""
+        return self.layers[-1].output_size
+
+    def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> tuple[Params, ...]:
+        """Draw the parameters of each layer, from keys of their own."""
+        params = []
+        for layer, layer_key in zip(self.layers, self._keys(key), strict=True):
+            params.append(layer.init(layer_key, input_size, dtype))
+            input_size = layer.output_size
+        return tuple(params)
+
+    def input_size(self, params: tuple[Params, ...]) -> int:
+        """The input size of the lowest layer."""
+        return self.layers[0].input_size(params[0])
+
+    def initial_state(
+        self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
+    ) -> tuple[State, ...]:
+        """The zero state of each layer."""
+        return tuple(layer.initial_state(batch_shape, dtype) for layer in self.layers)
+
+    def draw_noise(
+        self, key: Array, leading_shape: tuple[int, ...], input_size: int
+    ) -> tuple[Noise, ...]:
+        """Draw the noise of every layer ahead, from keys of their own."""
+        noise = []
+        for layer, layer_key in zip(self.layers, self._keys(key), strict=True):
+            noise.append(layer.draw_noise(layer_key, leading_shape, input_size))
+            input_size = layer.output_size
+        return tuple(noise)
+
+    def project(
+        self, params: tuple[Params, ...], xs: PyTree, noise: Noise = None
+    ) -> tuple[Projected, tuple[Noise, ...]]:
+        """Project for the lowest layer, and pass on the noise of the layers above it."""
+        lowest, *upper = noise or (None,) * len(self.layers)
+        return self.layers[0].project(params[0], xs, lowest), tuple(upper)
+
+    def step(
+        self, params: tuple[Params, ...], state: tuple[State, ...], z: Projected
+    ) -> tuple[tuple[State, ...], PyTree]:
+        """Step through all layers; the upper ones project here."""
+        lowest, upper_noise = z
+        first, y = self.layers[0].step(params[0], state[0], lowest)
+        states = [first]
+        for layer, p, s, noise in zip(
+            self.layers[1:], params[1:], state[1:], upper_noise, strict=True
+        ):
+            s, y = layer.step(p, s, layer.project(p, y, noise))
+            states.append(s)
+        return tuple(states), y
+
+    def sequence(
+        self,
+        loop: Loop,
+        params: tuple[Params, ...],
+        state: tuple[State, ...],
+        xs: PyTree,
+        noise: Noise = None,
+    ) -> tuple[tuple[State, ...], PyTree]:
+        """Run layer by layer."""
+        states = []
+        noise = noise or (None,) * len(self.layers)
+        for layer, p, s, n in zip(self.layers, params, state, noise, strict=True):
+            s, xs = layer.sequence(loop, p, s, xs, n)
+            states.append(s)
+        return tuple(states), xs
+
+    def _keys(self, key: Array) -> Array:
+        return jax.random.split(key, len(self.layers))

@@ -1,0 +1,36 @@
+"""Many devices for work that splits along an axis: seeds, or examples."""
+
+import os
+
+import jax
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from seqjax.types import PyTree
+
+
+def one_cpu_device_per_core() -> None:
+    """Let JAX see each core of this machine as a device of its own.
+
+    XLA runs a program of many small operations on one core; with a device a core, work that
+    `split_leading_axis` splits runs on all of them. Takes effect only before JAX starts, that is
+    before the first array is made, and only on CPU.
+
+    Raises:
+      RuntimeError: JAX has started.
+    """
+    jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+
+
+def split_leading_axis(tree: PyTree) -> PyTree:
+    """Split the leading axis of every array evenly over the devices, and what is computed of it.
+
+    Where the axis does not divide evenly, the arrays stay whole and on one device.
+
+    >>> split_leading_axis(jax.numpy.arange(4.0)).shape
+    (4,)
+    """
+    count = jax.device_count()
+    if any(leaf.shape[0] % count for leaf in jax.tree.leaves(tree)):
+        return tree
+    mesh = jax.make_mesh((count,), ("data",), axis_types=(AxisType.Auto,))
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec("data")))

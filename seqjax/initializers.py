@@ -1,0 +1,63 @@
+"""How kernels are drawn: each gate of its own, so that the number of gates changes no scale."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from seqjax.types import Array
+
+
+def glorot_uniform(
+    key: Array, shape: tuple[int, int], gates: int = 1, dtype: Any = jnp.float32
+) -> Array:
+    """Uniform in ``+-sqrt(6 / (rows + columns))``, ``gates`` kernels side by side.
+
+    Args:
+      key: a key from `jax.random.key`.
+      shape: ``(rows, columns)`` of one gate.
+      gates: how many.
+      dtype: of the result.
+
+    Returns:
+      ``[rows, gates * columns]``.
+
+    Reference: Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural
+    networks", 2010.
+
+    >>> glorot_uniform(jax.random.key(0), (3, 5), gates=4).shape
+    (3, 20)
+    """
+    draw = jax.nn.initializers.glorot_uniform()
+    return _side_by_side([draw(k, shape, jnp.float32) for k in jax.random.split(key, gates)], dtype)
+
+
+def orthogonal(key: Array, units: int, gates: int = 1, dtype: Any = jnp.float32) -> Array:
+    """Random orthogonal matrices, ``gates`` of them side by side.
+
+    A recurrent kernel that is orthogonal neither shrinks nor grows the state it multiplies.
+
+    Args:
+      key: a key from `jax.random.key`.
+      units: rows and columns of one gate.
+      gates: how many.
+      dtype: of the result.
+
+    Returns:
+      ``[units, gates * units]``.
+
+    Reference: Saxe, McClelland and Ganguli, "Exact solutions to the nonlinear dynamics of learning
+    in deep linear neural networks", 2014.
+
+    >>> gate = orthogonal(jax.random.key(0), 3, gates=2)[:, 3:]
+    >>> bool(jnp.allclose(gate.T @ gate, jnp.eye(3, dtype=jnp.float32), atol=1e-6))
+    True
+    """
+    draw = jax.nn.initializers.orthogonal()
+    keys = jax.random.split(key, gates)
+    # drawn in float32: there is no bfloat16 QR
+    return _side_by_side([draw(k, (units, units), jnp.float32) for k in keys], dtype)
+
+
+def _side_by_side(kernels: list[Array], dtype: Any) -> Array:
+    return jnp.concatenate(kernels, axis=1).astype(dtype)

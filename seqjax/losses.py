@@ -1,0 +1,95 @@
+"""Losses of sequences of logits, masked by lengths or weights."""
+
+import jax.numpy as jnp
+import optax
+
+from seqjax.masking import check_tokens, resolve_mask, zero_outside
+from seqjax.types import Array
+
+
+def sequence_loss(
+    logits: Array,
+    targets: Array,
+    *,
+    lengths: Array | None = None,
+    weights: Array | None = None,
+    average_over_time: bool = True,
+    average_over_batch: bool = True,
+    time_major: bool = False,
+) -> Array:
+    """Cross-entropy of integer targets, in nats, over the steps that count.
+
+    With ``w`` the weights (1 within the lengths and 0 past them) and ``ce`` the cross-entropy of
+    one step, the result is
+
+    ====  =====  ==================================================  =========
+    time  batch  value                                               shape
+    ====  =====  ==================================================  =========
+    yes   yes    ``sum_bt(w * ce) / sum_bt(w)``, mean per step       ``[]``
+    yes   no     ``sum_t(w * ce) / sum_t(w)``, mean of each example  ``[B]``
+    no    yes    ``sum_b(w * ce) / sum_b(w)``, mean at each step     ``[T]``
+    no    no     ``w * ce``                                          ``[B, T]``
+    ====  =====  ==================================================  =========
+
+    It always divides by the sum of the weights that it sums over, never by B or T, and 0 / 0 is 0:
+    a row of length 0 has no loss. Class 0 is a class like any other. Where the weight is 0, NaN in
+    the logits and targets outside the classes change neither the loss nor its gradient.
+
+    This is TensorFlow's ``seq2seq.sequence_loss`` with ``average_across_timesteps`` and
+    ``average_across_batch``.
+
+    Args:
+      logits: ``[B, T, V]``, with any number of batch axes.
+      targets: integers ``[B, T]`` in ``[0, V)``.
+      lengths: ``int[B]`` in ``[0, T]``.
+      weights: floating ``[B, T]``, in place of lengths.
+      average_over_time: see the table.
+      average_over_batch: see the table.
+      time_major: the arrays are ``[T, B, ...]``, and so is the result.
+
+    Raises:
+      ValueError: shapes or dtypes do not fit, both lengths and weights are given, or a target that
+        counts is outside ``[0, V)`` (which can only be seen outside of `jax.jit`).
+
+    >>> logits = jnp.zeros((2, 3, 4), jnp.float32)
+    >>> targets = jnp.array([[0, 1, 2], [0, -1, -1]])
+    >>> print(sequence_loss(logits, targets, lengths=jnp.array([3, 1])))  # log(4)
+    1.3862944
+    """
+    logits, targets = jnp.asarray(logits), jnp.asarray(targets)
+    if not (jnp.issubdtype(logits.dtype, jnp.floating) and logits.ndim >= 2 and logits.shape[-1]):
+        raise ValueError(
+            f"logits must be floating [B, T, V], got {logits.dtype} of shape {logits.shape}"
+        )
+    leading_shape, classes = logits.shape[:-1], logits.shape[-1]
+    if targets.shape != leading_shape or not jnp.issubdtype(targets.dtype, jnp.integer):
+        raise ValueError(
+            f"targets must be integers of shape {leading_shape}, the batch and time axes of the "
+            f"logits, got {targets.dtype} of shape {targets.shape}"
+        )
+    time_axis = 0 if time_major else len(leading_shape) - 1
+    batch_axes = tuple(axis for axis in range(len(leading_shape)) if axis != time_axis)
+    if weights is None:
+        mask = resolve_mask(lengths, None, leading_shape, time_axis)
+        weights = jnp.ones(leading_shape, logits.dtype) if mask is None else mask
+    elif lengths is not None:
+        raise ValueError("lengths and weights were both given; give the one or the other")
+    weights = jnp.asarray(weights).astype(logits.dtype)
+    if weights.shape != leading_shape:
+        raise ValueError(
+            f"weights must have shape {leading_shape}, the batch and time axes of the logits, got "
+            f"{weights.shape}"
+        )
+    counts = weights != 0
+    check_tokens("targets", targets, classes, counts)
+    # where the weight is 0, what has no cross-entropy must not turn 0 * NaN into NaN
+    in_range = (targets >= 0) & (targets < classes)
+    usable = counts | (in_range & jnp.isfinite(logits).all(-1))
+    losses = weights * optax.softmax_cross_entropy_with_integer_labels(
+        zero_outside(usable, logits), zero_outside(usable, targets)
+    )
+    if not (average_over_time or average_over_batch):
+        return losses
+    axes = (time_axis,) * average_over_time + batch_axes * average_over_batch
+    total = weights.sum(axes)
+    return jnp.where(total == 0, 0, losses.sum(axes) / jnp.where(total == 0, 1, total))

@@ -1,0 +1,133 @@
+"""From lengths to masks, and what a mask does: which steps count, for the loop and for losses."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from seqjax.types import Array, PyTree
+
+
+def lengths_to_mask(lengths: Array, num_steps: int) -> Array:
+    """Mark the first ``lengths`` of ``num_steps`` steps.
+
+    Args:
+      lengths: ``int[B]``.
+      num_steps: T.
+
+    Returns:
+      ``bool[B, T]``.
+
+    >>> print(lengths_to_mask(jnp.array([2, 0, 3]), 3).astype(int))
+    [[1 1 0]
+     [0 0 0]
+     [1 1 1]]
+    """
+    steps = jnp.arange(num_steps, dtype=lengths.dtype)
+    return jnp.expand_dims(lengths, -1) > steps.reshape((1,) * lengths.ndim + (-1,))
+
+
+def select(mask: Array, new: PyTree, old: PyTree) -> PyTree:
+    """Take ``new`` where ``mask`` holds and ``old`` elsewhere.
+
+    Args:
+      mask: ``bool[B]``.
+      new: a pytree of arrays ``[B, ...]``.
+      old: a pytree of the same shapes.
+
+    >>> print(select(jnp.array([True, False]), jnp.ones((2, 2)), jnp.zeros((2, 2))))
+    [[1. 1.]
+     [0. 0.]]
+    """
+
+    def one(n: Array, o: Array) -> Array:
+        return jnp.where(mask.reshape(mask.shape + (1,) * (n.ndim - mask.ndim)), n, o)
+
+    return jax.tree.map(one, new, old)
+
+
+def zero_outside(mask: Array, tree: PyTree) -> PyTree:
+    """Put zeros where ``mask`` does not hold; NaN there leaves no trace in value or gradient.
+
+    Args:
+      mask: ``bool[B]``.
+      tree: a pytree of arrays ``[B, ...]``.
+
+    >>> print(zero_outside(jnp.array([True, False]), jnp.array([1.0, jnp.nan])))
+    [1. 0.]
+    """
+    return select(mask, tree, jax.tree.map(jnp.zeros_like, tree))
+
+
+def resolve_mask(
+    lengths: Array | None, mask: Array | None, leading_shape: tuple[int, ...], time_axis: int
+) -> Array | None:
+    """Check ``lengths`` or ``mask`` against inputs of ``leading_shape`` and return the mask.
+
+    Args:
+      lengths: ``int[B]`` in ``[0, T]``, or None.
+      mask: ``bool[*leading_shape]``, or None.
+      leading_shape: the time and batch axes of the inputs, in their order.
+      time_axis: which of them is time.
+
+    Returns:
+      ``bool[*leading_shape]``, or None where both are None: every step counts.
+
+    Raises:
+      ValueError: both are given, or one has the wrong shape or dtype, or a length is outside
+        ``[0, T]`` (which can only be seen outside of `jax.jit`).
+
+    >>> resolve_mask(jnp.array([1, 4]), None, (2, 3), 1)
+    Traceback (most recent call last):
+    ...
+    ValueError: lengths must lie in [0, 3], the number of time steps, got 4 at index 1
+    """
+    if lengths is not None and mask is not None:
+        raise ValueError("lengths and mask were both given; give the one or the other")
+    if mask is not None:
+        mask = jnp.asarray(mask)
+        if mask.shape != leading_shape or mask.dtype != bool:
+            raise ValueError(
+                f"mask must be bool of shape {leading_shape}, the batch and time axes of the "
+                f"inputs, got {mask.dtype} of shape {mask.shape}"
+            )
+        return mask
+    if lengths is None:
+        return None
+    lengths = jnp.asarray(lengths)
+    num_steps = leading_shape[time_axis]
+    batch_shape = leading_shape[:time_axis] + leading_shape[time_axis + 1 :]
+    if lengths.shape != batch_shape or not jnp.issubdtype(lengths.dtype, jnp.integer):
+        raise ValueError(
+            f"lengths must be integers of shape {batch_shape}, the batch axes of the inputs, "
+            f"got {lengths.dtype} of shape {lengths.shape}"
+        )
+    _check_range("lengths", lengths, 0, num_steps, ", the number of time steps")
+    return jnp.moveaxis(lengths_to_mask(lengths, num_steps), -1, time_axis)
+
+
+def check_tokens(name: str, tokens: Array, size: int, mask: Array | None = None) -> None:
+    """Raise ``ValueError`` if a token is outside ``[0, size)`` where ``mask`` holds.
+
+    Tokens that are traced (inside `jax.jit`) have no value yet and pass.
+
+    >>> check_tokens("xs", jnp.array([1, 5]), 5)
+    Traceback (most recent call last):
+    ...
+    ValueError: xs must lie in [0, 4], the vocabulary, got 5 at index 1
+    """
+    if isinstance(mask, jax.core.Tracer):
+        return
+    if mask is not None:
+        tokens = zero_outside(mask, tokens)
+    _check_range(name, tokens, 0, size - 1, ", the vocabulary")
+
+
+def _check_range(name: str, values: Array, low: int, high: int, what: str) -> None:
+    if isinstance(values, jax.core.Tracer):
+        return
+    host = np.asarray(values)
+    outside = np.argwhere((host < low) | (host > high))
+    if outside.size:
+        where = tuple(int(i) for i in outside[0])
+        at = f" at index {where[0] if len(where) == 1 else where}" if where else ""
+        raise ValueError(f"{name} must lie in [{low}, {high}]{what}, got {host[where]}{at}")

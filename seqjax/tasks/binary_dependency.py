@@ -1,0 +1,148 @@
+"""A binary sequence that depends on another one, a known number of steps away.
+
+The toy task of "Recurrent Neural Networks in TensorFlow I" (Pitis, 2016), for any dependencies.
+"""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import jax
+import jax.numpy as jnp
+
+from seqjax.types import Array
+
+_ARTICLE = ((3, 0.5), (8, -0.25))
+_ROUNDING = 1e-9  # sums like 0.1 + 0.2 + 0.7 miss 1 by this much at most
+
+
+@dataclasses.dataclass(frozen=True)
+class BinaryDependency:
+    """Binary inputs X, fair coins, and binary targets Y whose odds depend on some of them::
+
+        P(Y[t] = 1) = base_rate + sum over dependencies of change * X[t - lag]
+
+    The defaults are the article's: lags 3 and 8, of +0.5 and -0.25, on a base rate of 0.5.
+
+    Args:
+      dependencies: pairs ``(lag, change)``; a negative lag looks ahead.
+      base_rate: P(Y = 1) where every X that counts is 0.
+
+    Raises:
+      ValueError: a probability falls outside [0, 1] (the combination is named), or a lag is not a
+        whole number or given twice.
+
+    >>> task = BinaryDependency()
+    >>> print(f"{task.expected_loss([]):.12f}")
+    0.661563238158
+    >>> print(f"{task.expected_loss([3]):.12f}")
+    0.519166699707
+    >>> print(f"{task.expected_loss([3, 8]):.12f}")
+    0.454454367449
+    """
+
+    dependencies: Sequence[tuple[int, float]] = _ARTICLE
+    base_rate: float = 0.5
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "dependencies", tuple(map(tuple, self.dependencies)))
+        lags = self._lags
+        if not all(isinstance(lag, int) for lag in lags) or len(set(lags)) != len(lags):
+            raise ValueError(f"lags must be whole numbers, each given once, got {lags}")
+        # the extremes: every change that adds, or every one that takes away
+        for extreme in (max, min):
+            xs = {lag: int(extreme(change, 0) != 0) for lag, change in self.dependencies}
+            p = self._probability(xs)
+            if not -_ROUNDING <= p <= 1 + _ROUNDING:
+                where = " and ".join(f"X[{_at(lag)}] = {x}" for lag, x in xs.items()) or "always"
+                raise ValueError(
+                    f"P(Y = 1) must lie in [0, 1], but is {p:g} where {where} (base_rate "
+                    f"{self.base_rate:g}, dependencies {list(self.dependencies)}); "
+                    "change the base rate or the dependencies"
+                )
+
+    def expected_loss(self, known: Iterable[int]) -> float:
+        """Cross-entropy, in nats per step, of the best model that knows some of the dependencies.
+
+        The model sees X at the lags in ``known`` and predicts P(Y = 1) given those alone. The
+        value is exact: a mean of entropies over all ``2 ** len(known)`` combinations.
+
+        Args:
+          known: lags, each one of this task's.
+
+        Raises:
+          ValueError: ``known`` holds a lag that is not one of this task's.
+        """
+        known = tuple(dict.fromkeys(known))
+        if not set(known) <= set(self._lags):
+            raise ValueError(f"known must be lags of this task, {self._lags}, got {list(known)}")
+        # an X that is not known is a fair coin, and P(Y = 1) is linear in it
+        unknown = dict.fromkeys(self._lags, 0.5)
+        combinations = itertools.product((0, 1), repeat=len(known))
+        return math.fsum(
+            _entropy(self._probability({**unknown, **dict(zip(known, xs, strict=True))}))
+            for xs in combinations
+        ) / 2 ** len(known)
+
+    def probabilities(self, xs: Array) -> Array:
+        """P(Y = 1) at each step of ``xs``, circular: the start depends on the end.
+
+        Args:
+          xs: integers ``[..., N]`` in {0, 1}.
+
+        Returns:
+          float32 ``[..., N]``.
+
+        >>> print(BinaryDependency([(1, 0.5)], 0.25).probabilities(jnp.array([0, 0, 1])))
+        [0.75 0.25 0.25]
+        """
+        ps = jnp.full(xs.shape, self.base_rate, jnp.float32)
+        for lag, change in self.dependencies:
+            ps = ps + change * jnp.roll(xs, lag, axis=-1).astype(jnp.float32)
+        return ps
+
+    def sample(self, key: Array, num_steps: int) -> tuple[Array, Array]:
+        """Draw a sequence, circular like the article's: its first steps depend on its last ones.
+
+        Args:
+          key: a key from `jax.random.key`.
+          num_steps: N, more than the longest lag.
+
+        Returns:
+          ``(xs, ys)``, int32 ``[N]`` in {0, 1}.
+
+        Raises:
+          ValueError: ``num_steps`` is not more than the longest lag.
+
+        >>> xs, ys = BinaryDependency().sample(jax.random.key(0), 1000)
+        >>> xs.shape, ys.shape
+        ((1000,), (1000,))
+        """
+        longest = max(map(abs, self._lags), default=0)
+        if num_steps <= longest:
+            raise ValueError(
+                f"num_steps must be more than the longest lag, {longest}, got {num_steps}"
+            )
+        x_key, y_key = jax.random.split(key)
+        xs = jax.random.bernoulli(x_key, 0.5, (num_steps,)).astype(jnp.int32)
+        uniform = jax.random.uniform(y_key, (num_steps,), jnp.float32)
+        return xs, (uniform < self.probabilities(xs)).astype(jnp.int32)
+
+    def _probability(self, xs: Mapping[int, float]) -> float:
+        """P(Y = 1) given X, or its mean, at each lag."""
+        changes = (change * xs[lag] for lag, change in self.dependencies)
+        return math.fsum((self.base_rate, *changes))
+
+    @property
+    def _lags(self) -> list[int]:
+        return [lag for lag, _ in self.dependencies]
+
+
+def _entropy(p: float) -> float:
+    """Of a coin that shows 1 with probability ``p``, in nats."""
+    return -math.fsum(q * math.log(q) for q in (p, 1 - p) if q > _ROUNDING)
+
+
+def _at(lag: int) -> str:
+    return f"t{-lag:+d}" if lag else "t"

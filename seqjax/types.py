@@ -1,0 +1,124 @@
+"""The shape glossary and the `Cell` contract, all that the rest of the library agrees on.
+
+Shapes are written in docstrings and comments with these letters:
+
+====  =====================================================================
+B     batch: any number of leading axes, none included
+T     time steps
+D     features of an input
+H     units of a cell, the width of its state
+V     vocabulary or number of classes
+G     gates of a cell
+====  =====================================================================
+
+``[B, T, D]`` is batch-major, ``[T, B, D]`` time-major. Public functions take batch-major arrays
+unless told ``time_major=True``; inside a cell time always comes first.
+"""
+
+import abc
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Array = jax.Array
+PyTree = Any
+Params = PyTree  # of arrays, what `Cell.init` makes
+State = PyTree  # of arrays [B, ...], what a step hands to the next one
+Noise = PyTree | None  # of arrays [T, B, ...], broadcast over T where it is locked over time
+Projected = PyTree  # of arrays [T, B, ...], what a cell needs of the inputs at each step
+Activation = Callable[[Array], Array]
+
+# Runs `cell.step` over the leading axis of `zs`: (cell, params, state, zs) -> (state, ys).
+Loop = Callable[["Cell", Params, State, Projected], tuple[State, PyTree]]
+
+
+class HiddenState(NamedTuple):
+    """The state of a cell that remembers its output and nothing else."""
+
+    h: Array  # [B, H]
+
+
+class Cell(abc.ABC):
+    """A recurrent cell: an immutable description with pure functions over explicit parameters.
+
+    A concrete cell is a frozen dataclass of sizes and options, so that equal cells hash equal and
+    serve as static arguments of `jax.jit`. Its work is split in two: `project` computes what needs
+    no state, for all time steps at once; `step` computes the rest, one step at a time::
+
+        zs = cell.project(params, xs)                    # xs [T, B, D]
+        for t in range(T):
+            state, y = cell.step(params, state, zs[t])   # y [B, H]
+
+    `seqjax.unroll` is that loop. Randomness is a quantity of its own, which `draw_noise` draws for
+    all steps ahead and `project` takes in, so that `step` needs no key.
+    """
+
+    @property
+    @abc.abstractmethod
+    def output_size(self) -> int:
+        """The number of features of an output."""
+
+    @abc.abstractmethod
+    def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> Params:
+        """Draw parameters for inputs of ``input_size`` features, or as many kinds of token."""
+
+    @abc.abstractmethod
+    def input_size(self, params: Params) -> int:
+        """The number of input features, or of kinds of token, that ``params`` were made for."""
+
+    @abc.abstractmethod
+    def initial_state(self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32) -> State:
+        """The zero state, each array ``[*batch_shape, ...]``."""
+
+    @abc.abstractmethod
+    def project(self, params: Params, xs: Array, noise: Noise = None) -> Projected:
+        """Compute what needs no state; all axes of ``xs`` but the features' are kept in front."""
+
+    @abc.abstractmethod
+    def step(self, params: Params, state: State, z: Projected) -> tuple[State, PyTree]:
+        """Take one step: ``(state, z) -> (next state, output)``, with any leading batch axes."""
+
+    def draw_noise(self, key: Array, leading_shape: tuple[int, ...], input_size: int) -> Noise:
+        """Draw the noise of all steps, for inputs ``[*leading_shape, input_size]``; here none.
+
+        ``leading_shape`` is ``(T, *batch)``, and each array returned starts with it, so that noise
+        can be cut into steps like the inputs.
+        """
+        return None
+
+    def sequence(
+        self, loop: Loop, params: Params, state: State, xs: PyTree, noise: Noise = None
+    ) -> tuple[State, PyTree]:
+        """Run all steps of time-major ``xs``; what a cell overrides that can do better than step.
+
+        ``loop`` runs the `step` of a cell over projected inputs. A stack, for one, calls
+        `sequence` of each of its layers in turn, so that every layer projects all steps at once.
+        """
+        return loop(self, params, state, self.project(params, xs, noise))
+
+    def leading_shape(self, params: Params, xs: PyTree) -> tuple[int, ...]:
+        """Return the time and batch axes of ``xs``, after a check that the rest fits ``params``.
+
+        Inputs are floating ``[..., D]``, or integer tokens ``[...]`` with no feature axis.
+        """
+        name, size = type(self).__name__, self.input_size(params)
+        if not isinstance(xs, jax.Array | np.ndarray):
+            raise ValueError(f"{name}: xs must be one array, got a {type(xs).__name__}")
+        given = f"xs of shape {xs.shape} and dtype {xs.dtype}"
+        if jnp.issubdtype(xs.dtype, jnp.integer):
+            shape, wanted = xs.shape, "tokens [..., T]"
+        elif jnp.issubdtype(xs.dtype, jnp.floating):
+            shape, wanted = xs.shape[:-1], f"features [..., T, {size}]"
+            if xs.shape and xs.shape[-1] != size:
+                raise ValueError(
+                    f"{name}: these parameters are for {size} input features, got {given}; "
+                    f"give [..., T, {size}], or draw parameters with init(key, {xs.shape[-1]})"
+                )
+        else:
+            raise ValueError(f"{name}: xs must hold floats or integer tokens, got {given}")
+        if not shape:
+            raise ValueError(f"{name}: expected {wanted} with a time axis, got {given}")
+        return shape

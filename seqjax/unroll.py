@@ -1,0 +1,200 @@
+"""The only loop over time."""
+
+import functools
+from collections.abc import Callable
+from typing import Literal, get_args
+
+import jax
+import jax.numpy as jnp
+
+from seqjax.affine import accumulation_dtype
+from seqjax.checks import check_choice
+from seqjax.masking import check_tokens, resolve_mask, select, zero_outside
+from seqjax.types import Array, Cell, Params, Projected, PyTree, State
+
+Method = Literal["auto", "scan", "static"]
+
+
+def unroll(
+    cell: Cell,
+    params: Params,
+    xs: PyTree,
+    *,
+    lengths: Array | None = None,
+    mask: Array | None = None,
+    initial_state: State | None = None,
+    key: Array | None = None,
+    reverse: bool = False,
+    time_major: bool = False,
+    method: Method = "auto",
+) -> tuple[State, PyTree]:
+    """Run ``cell`` over the time steps of ``xs``.
+
+    At each step that counts, ``state, y = step(state, x)``. At every other one, past a row's length
+    or at a hole in the mask, the state is kept and the output is exactly 0, and whatever ``xs``
+    holds there (NaN as well) changes no output and no gradient.
+
+    Args:
+      cell: what to run. Equal cells share one compiled program.
+      params: its parameters.
+      xs: floating ``[B, T, D]`` or integer tokens ``[B, T]``, with any number of batch axes.
+      lengths: ``int[B]`` in ``[0, T]``, the number of steps of each row; all T without.
+      mask: ``bool[B, T]``, the steps that count; in place of lengths, holes allowed.
+      initial_state: as `Cell.initial_state` makes it for this batch; zeros without.
+      key: for the noise of cells that have any (dropout); without a key there is no noise.
+      reverse: run from the last step of each row to its first. Outputs stay where their inputs
+        are, and the final state is the one after step 0.
+      time_major: ``xs``, ``mask`` and the outputs are ``[T, B, ...]``.
+      method: ``"scan"`` is `jax.lax.scan`; ``"static"`` a Python loop, whose program grows with T;
+        ``"auto"`` the fastest, now scan. All give the same numbers.
+
+    Returns:
+      ``(final_state, outputs)``: the state after each row's last step, arrays ``[B, ...]``, and the
+      outputs ``[B, T, H]``. The state is in the dtype of parameters and inputs, but float32 where
+      they have 16 bits.
+
+    Raises:
+      ValueError: an argument does not fit the others. Values (lengths, tokens) can be checked only
+        outside of `jax.jit`.
+
+    >>> import seqjax
+    >>> cell = seqjax.LSTM(units=4)
+    >>> params = cell.init(jax.random.key(0), input_size=3)
+    >>> xs = jnp.ones((2, 5, 3), jnp.float32)
+    >>> state, ys = unroll(cell, params, xs, lengths=jnp.array([5, 2]))
+    >>> bool((state.h[1] == ys[1, 1]).all()), bool((ys[1, 2:] == 0).all())
+    (True, True)
+    """
+    check_choice("method", method, get_args(Method))
+    if not isinstance(cell, Cell):
+        raise ValueError(f"cell must be a seqjax cell, got {cell!r}")
+    params, initial_state = jax.tree.map(jnp.asarray, (params, initial_state))
+    leading_shape = cell.leading_shape(params, xs)
+    xs = jax.tree.map(jnp.asarray, xs)
+    time_axis = 0 if time_major else len(leading_shape) - 1
+    batch_shape = leading_shape[:time_axis] + leading_shape[time_axis + 1 :]
+    if 0 in batch_shape:
+        raise ValueError(f"the batch is empty: xs has batch and time axes {leading_shape}")
+    mask = resolve_mask(lengths, mask, leading_shape, time_axis)
+    for x in jax.tree.leaves(xs):
+        if jnp.issubdtype(x.dtype, jnp.integer):
+            check_tokens("xs", x, cell.input_size(params), mask)
+    dtype = _state_dtype(params, xs)
+    if initial_state is not None:
+        _check_state(cell, initial_state, batch_shape, dtype)
+    return _unroll(
+        cell, params, xs, mask, initial_state, key, leading_shape, time_axis, dtype, reverse, method
+    )
+
+
+@functools.partial(
+    jax.jit, static_argnames=("cell", "leading_shape", "time_axis", "dtype", "reverse", "method")
+)
+def _unroll(
+    cell: Cell,
+    params: Params,
+    xs: PyTree,
+    mask: Array | None,
+    state: State | None,
+    key: Array | None,
+    leading_shape: tuple[int, ...],
+    time_axis: int,
+    dtype: jnp.dtype,
+    reverse: bool,
+    method: Method,
+) -> tuple[State, PyTree]:
+    batch_shape = leading_shape[:time_axis] + leading_shape[time_axis + 1 :]
+    if mask is not None:
+        # the padding must not reach the equations: their gradients may turn 0 * inf into NaN
+        xs = zero_outside(mask, xs)
+    mask, xs = jax.tree.map(lambda a: jnp.moveaxis(a, time_axis, 0), (mask, xs))
+    if reverse:
+        # padding freezes the state, so each row starts at its own last step
+        mask, xs = _flip((mask, xs))
+    if state is None:
+        state = cell.initial_state(batch_shape, dtype)
+    num_steps = leading_shape[time_axis]
+    noise = None
+    if key is not None:
+        noise = cell.draw_noise(key, (num_steps, *batch_shape), cell.input_size(params))
+    loop = _static_loop if method == "static" and num_steps else _scan_loop
+    state, ys = cell.sequence(functools.partial(loop, mask), params, state, xs, noise)
+    if mask is not None:
+        ys = zero_outside(mask, ys)
+    if reverse:
+        ys = _flip(ys)
+    return state, jax.tree.map(lambda y: jnp.moveaxis(y, 0, time_axis), ys)
+
+
+def _scan_loop(
+    mask: Array | None, cell: Cell, params: Params, state: State, zs: Projected
+) -> tuple[State, PyTree]:
+    def body(state: State, step: tuple[Projected, Array | None]) -> tuple[State, PyTree]:
+        return _masked_step(cell, params, state, *step)
+
+    return jax.lax.scan(body, _laid_out_like_next(body, state, (zs, mask)), (zs, mask))
+
+
+def _static_loop(
+    mask: Array | None, cell: Cell, params: Params, state: State, zs: Projected
+) -> tuple[State, PyTree]:
+    ys = []
+    for t in range(jax.tree.leaves(zs)[0].shape[0]):
+        z, m = jax.tree.map(lambda a: a[t], (zs, mask))  # noqa: B023, used at once
+        state, y = _masked_step(cell, params, state, z, m)
+        ys.append(y)
+    return state, jax.tree.map(lambda *y: jnp.stack(y), *ys)
+
+
+def _masked_step(
+    cell: Cell, params: Params, state: State, z: Projected, mask: Array | None
+) -> tuple[State, PyTree]:
+    new, y = cell.step(params, state, z)
+    return (new if mask is None else select(mask, new, state)), y
+
+
+def _laid_out_like_next(
+    body: Callable[[State, PyTree], tuple[State, PyTree]], state: State, steps: PyTree
+) -> State:
+    """Lay the initial state out over the devices as one step does: scan wants equal types."""
+    if jax.sharding.get_abstract_mesh().empty:
+        return state
+    first = jax.tree.map(lambda a: a[0], steps)
+    after, _ = jax.eval_shape(body, state, first)
+
+    def lay_out(s: Array, a: jax.ShapeDtypeStruct) -> Array:
+        if a.manual_axis_type:  # inside of jax.shard_map
+            varying = a.manual_axis_type.varying - jax.typeof(s).manual_axis_type.varying
+            return jax.lax.pcast(s, tuple(varying), to="varying") if varying else s
+        return jax.sharding.reshard(s, a.sharding)
+
+    return jax.tree.map(lay_out, state, after)
+
+
+def _flip(tree: PyTree) -> PyTree:
+    return jax.tree.map(lambda a: jnp.flip(a, 0), tree)
+
+
+def _state_dtype(params: Params, xs: PyTree) -> jnp.dtype:
+    dtypes = [leaf.dtype for leaf in jax.tree.leaves((params, xs))]
+    floating = [accumulation_dtype(d) for d in dtypes if jnp.issubdtype(d, jnp.floating)]
+    return functools.reduce(jnp.promote_types, floating)
+
+
+def _check_state(cell: Cell, state: State, batch_shape: tuple[int, ...], dtype: jnp.dtype) -> None:
+    expected = jax.eval_shape(lambda: cell.initial_state(batch_shape, dtype))
+    given: PyTree = jax.tree.structure(state)
+    wanted: PyTree = jax.tree.structure(expected)
+    if given != wanted:
+        raise ValueError(
+            f"initial_state must have the structure of cell.initial_state({batch_shape}), "
+            f"{wanted}, got {given}"
+        )
+    for (path, want), have in zip(
+        jax.tree.leaves_with_path(expected), jax.tree.leaves(state), strict=True
+    ):
+        if (have.shape, have.dtype) != (want.shape, want.dtype):
+            raise ValueError(
+                f"initial_state{jax.tree_util.keystr(path)} must be {want.dtype} of shape "
+                f"{want.shape} for this batch, got {have.dtype} of shape {have.shape}"
+            )

@@ -1,0 +1,90 @@
+"""`sequence_loss` against a plain loop, and what must not change it."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from seqjax import sequence_loss
+
+B, T, V = 3, 5, 4
+RNG = np.random.default_rng(0)
+LOGITS = RNG.normal(size=(B, T, V))
+TARGETS = RNG.integers(0, V, (B, T))
+TARGETS[:, 0] = 0  # class 0 is a class like any other
+LENGTHS = np.array([5, 0, 2])
+
+
+def plain(weights, average_over_time, average_over_batch):
+    losses = np.zeros((B, T))
+    for b, t in itertools.product(range(B), range(T)):
+        p = np.exp(LOGITS[b, t]) / np.exp(LOGITS[b, t]).sum()
+        losses[b, t] = -weights[b, t] * np.log(p[TARGETS[b, t]])
+    axes = {(True, True): (0, 1), (True, False): (1,), (False, True): (0,)}
+    if not (average_over_time or average_over_batch):
+        return losses
+    axis = axes[average_over_time, average_over_batch]
+    total = weights.sum(axis)
+    return losses.sum(axis) / np.where(total == 0, 1, total)
+
+
+@pytest.mark.parametrize("time_major", [False, True])
+@pytest.mark.parametrize("over_time", [False, True])
+@pytest.mark.parametrize("over_batch", [False, True])
+@pytest.mark.parametrize("masked", ["none", "lengths", "weights"])
+def test_equals_a_plain_loop(over_time, over_batch, masked, time_major):
+    weights = {
+        "none": np.ones((B, T)),
+        "lengths": 1.0 * (np.arange(T) < LENGTHS[:, None]),
+        "weights": RNG.uniform(size=(B, T)),
+    }[masked]
+    given = {"lengths": {"lengths": LENGTHS}, "weights": {"weights": weights}}.get(masked, {})
+    logits, targets = LOGITS, TARGETS
+    if time_major:
+        logits, targets = logits.swapaxes(0, 1), targets.T
+        given = {k: v.T if k == "weights" else v for k, v in given.items()}
+    loss = sequence_loss(
+        logits,
+        targets,
+        average_over_time=over_time,
+        average_over_batch=over_batch,
+        time_major=time_major,
+        **given,
+    )
+    expected = plain(weights, over_time, over_batch)
+    np.testing.assert_allclose(loss.T if time_major else loss, expected, rtol=1e-12, atol=1e-14)
+
+
+def test_what_stands_past_the_lengths_changes_no_value_and_no_gradient():
+    padding = np.arange(T) >= LENGTHS[:, None]
+    clean = jax.value_and_grad(sequence_loss)(jnp.asarray(LOGITS), TARGETS, lengths=LENGTHS)
+    logits = jnp.where(padding[..., None], jnp.nan, LOGITS)
+    targets = np.where(padding, -99, TARGETS)
+    for given in ({"lengths": LENGTHS}, {"weights": 1.0 * ~padding}):
+        loss, grads = jax.value_and_grad(sequence_loss)(logits, targets, **given)
+        np.testing.assert_array_equal(loss, clean[0])
+        np.testing.assert_array_equal(grads, clean[1])
+
+
+def test_a_batch_of_empty_rows_has_no_loss():
+    assert sequence_loss(LOGITS, TARGETS, lengths=np.zeros(B, int)) == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"logits": np.zeros((B, T, V), int)}, "logits must be floating"),
+        ({"logits": np.zeros(V)}, r"logits must be floating \[B, T, V\], got float64 of shape"),
+        ({"targets": TARGETS[:, :-1]}, r"targets must be integers of shape \(3, 5\)"),
+        ({"targets": 1.0 * TARGETS}, "targets must be integers"),
+        ({"targets": TARGETS + V}, r"targets must lie in \[0, 3\]"),
+        ({"weights": np.ones(T)}, r"weights must have shape \(3, 5\)"),
+        ({"lengths": LENGTHS + 1}, r"lengths must lie in \[0, 5\]"),
+        ({"lengths": LENGTHS, "weights": np.ones((B, T))}, "lengths and weights were both given"),
+    ],
+)
+def test_bad_input_is_a_clear_error(changes, message):
+    with pytest.raises(ValueError, match=message):
+        sequence_loss(**{"logits": LOGITS, "targets": TARGETS, **changes})

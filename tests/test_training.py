@@ -1,0 +1,112 @@
+"""Training steps against the same steps written out, and truncation against its definition."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from seqjax import GRU, OutputProjection, sequence_loss, unroll
+from seqjax.training import init_train_state, train_step, train_steps
+from seqjax.truncation import chunks
+
+MODEL = OutputProjection(GRU(3), 2)
+OPTIMIZER = optax.adagrad(0.1)
+
+
+def loss_fn(params, carry, batch):
+    xs, ys = batch
+    carry, logits = unroll(MODEL, params, xs, initial_state=carry)
+    return sequence_loss(logits, ys), carry
+
+
+def start(key):
+    params = MODEL.init(key, 2, jnp.float64)
+    return init_train_state(params, OPTIMIZER, MODEL.initial_state((4,), jnp.float64))
+
+
+def batches(key):
+    xs, ys = jax.random.randint(key, (2, 4, 15), 0, 2)
+    return chunks((xs, ys), 5)
+
+
+def close(a, b, tolerance=1e-12):
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, tolerance, tolerance), a, b)
+
+
+def test_many_steps_in_one_program_equal_single_ones_written_out():
+    state, data = start(jax.random.key(0)), batches(jax.random.key(1))
+    final, losses = jax.jit(functools.partial(train_steps, loss_fn, OPTIMIZER))(state, data)
+
+    params, opt_state, carry = state.params, state.opt_state, state.carry
+    for k in range(3):
+        batch = jax.tree.map(lambda a: a[k], data)  # noqa: B023
+        (loss, carry), grads = jax.value_and_grad(loss_fn, has_aux=True)(params, carry, batch)
+        updates, opt_state = OPTIMIZER.update(grads, opt_state, params)
+        params = optax.apply_updates(params, updates)
+        close(losses[k], loss)
+    close((final.params, final.opt_state, final.carry), (params, opt_state, carry))
+    assert final.step == 3
+
+
+def test_vmap_over_seeds_equals_one_seed_at_a_time():
+    keys = jax.random.split(jax.random.key(2), 3)
+    data = [batches(key) for key in keys]
+    step = functools.partial(train_steps, loss_fn, OPTIMIZER)
+    together = jax.vmap(step)(jax.vmap(start)(keys), jax.tree.map(lambda *a: jnp.stack(a), *data))
+    for n, key in enumerate(keys):
+        alone = step(start(key), data[n])
+        close(jax.tree.map(lambda a: a[n], together), alone)  # noqa: B023
+
+
+def test_no_error_flows_back_into_the_chunk_before():
+    state, data = start(jax.random.key(0)), batches(jax.random.key(1))
+    first, second = (jax.tree.map(lambda a: a[k], data) for k in (0, 1))  # noqa: B023
+    state = state._replace(opt_state=optax.sgd(0.0).init(state.params))
+    middle, _ = train_step(loss_fn, optax.sgd(0.0), state, first)  # moves the carry alone
+    after, _ = train_step(loss_fn, optax.sgd(1.0), middle, second)
+
+    def truncated(params):
+        return loss_fn(params, middle.carry, second)[0]
+
+    def through(params):
+        _, carry = loss_fn(params, state.carry, first)
+        return loss_fn(params, carry, second)[0]
+
+    step = jax.tree.map(jnp.subtract, middle.params, after.params)
+    close(step, jax.grad(truncated)(middle.params), 1e-9)
+    difference = jax.tree.map(jnp.subtract, step, jax.grad(through)(middle.params))
+    assert optax.tree.norm(difference) > 1e-3
+
+
+def test_the_same_seed_gives_the_same_run_bit_for_bit():
+    runs = []
+    for _ in range(2):
+        state, data = start(jax.random.key(0)), batches(jax.random.key(1))
+        runs.append(train_steps(loss_fn, OPTIMIZER, state, data))
+    close(*runs, 0)
+
+
+def test_chunks_leave_the_order_of_each_stream():
+    streams = np.arange(2 * 11).reshape(2, 11), np.arange(2 * 11 * 3).reshape(2, 11, 3)
+    tokens, features = chunks(streams, 4)
+    assert tokens.shape == (2, 2, 4)
+    assert features.shape == (2, 2, 4, 3)
+    np.testing.assert_array_equal(np.concatenate(list(tokens), 1), streams[0][:, :8])
+    np.testing.assert_array_equal(np.concatenate(list(features), 1), streams[1][:, :8])
+
+
+@pytest.mark.parametrize(
+    ("streams", "num_steps", "message"),
+    [
+        (np.zeros((2, 3)), 4, "streams of 3 steps hold no chunk of num_steps=4"),
+        (np.zeros((2, 3)), 0, "num_steps must be a whole number of at least 1, got 0"),
+        (np.zeros(3), 1, r"streams must be arrays \[B, N, ...\]"),
+        ((np.zeros((2, 3)), np.zeros((2, 4))), 1, "of one B and one N"),
+    ],
+)
+def test_bad_chunks_are_clear_errors(streams, num_steps, message):
+    with pytest.raises(ValueError, match=message):
+        chunks(streams, num_steps)

@@ -1,0 +1,368 @@
+"""`unroll` against plain loops, and its promises: inert padding, carried state, one compile."""
+
+import dataclasses
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from seqjax import GRU, LSTM, BasicRNN, Cell, OutputProjection, Stack, unroll
+from tests import oracle
+
+B, T, D, H = 2, 4, 2, 3
+CELLS = {
+    "rnn": (BasicRNN(H), oracle.rnn_step),
+    "gru": (GRU(H), oracle.gru_step),
+    "gru_reset_after": (GRU(H, reset_after=True), oracle.gru_step),
+    "lstm": (LSTM(H), oracle.lstm_step),
+}
+MASKS = {
+    "all": ({}, np.ones((B, T), bool)),
+    "lengths": ({"lengths": [3, 0]}, np.arange(T) < np.array([[3], [0]])),
+    "mask": (
+        {"mask": [[True, False, True, True], [False, True, True, False]]},
+        np.array([[1, 0, 1, 1], [0, 1, 1, 0]], bool),
+    ),
+}
+
+
+def random_like(tree, seed=0):
+    """Every array anew, float64 and of a size that keeps the nonlinearities busy."""
+    rng = np.random.default_rng(seed)
+    return jax.tree.map(lambda a: jnp.asarray(rng.normal(0, 0.7, a.shape)), tree)
+
+
+def make(cell, seed=0, batch=(B,), steps=T):
+    params = cell.init(jax.random.key(0), D, jnp.float64)
+    state = cell.initial_state(batch, jnp.float64)
+    return random_like((params, state, jnp.zeros((*batch, steps, D))), seed)
+
+
+def close(tree, expected, tolerance=1e-12):
+    """The same structure, and the same numbers to ``tolerance``."""
+    jax.tree.map(
+        functools.partial(np.testing.assert_allclose, rtol=tolerance, atol=tolerance),
+        tree,
+        expected,
+    )
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("masked", MASKS)
+@pytest.mark.parametrize("name", CELLS)
+def test_equals_a_plain_numpy_loop_in_value_and_gradient(name, masked, reverse, depth):
+    layer, step = CELLS[name]
+    cell = Stack([layer] * depth) if depth > 1 else layer
+    args = make(cell)
+    cots = random_like((args[1], jnp.zeros((B, T, H))), seed=1)
+    given_mask, mask = MASKS[masked]
+    given_mask = jax.tree.map(jnp.asarray, given_mask, is_leaf=lambda x: isinstance(x, list))
+
+    leaves, structure = jax.tree.flatten(args)
+    cot_leaves = jax.tree.leaves(cots)
+
+    def plain(leaves):
+        params, state, xs = jax.tree.unflatten(structure, leaves)
+        params, state = (params, state) if depth > 1 else ((params,), (state,))
+        rows = []
+        for row in range(B):
+            states = [[leaf[row] for leaf in layer_state] for layer_state in state]
+            layers = [[leaf for leaf in p if leaf is not None] for p in params]
+            states, ys = oracle.unroll([step] * depth, layers, states, xs[row], mask[row], reverse)
+            rows.append([*itertools.chain(*states), ys])
+        return [np.stack(column) for column in zip(*rows, strict=True)]
+
+    def plain_loss(leaves):
+        pairs = zip(cot_leaves, plain(leaves), strict=True)
+        return sum((np.asarray(cot) * out).sum() for cot, out in pairs)
+
+    expected = plain([np.asarray(leaf) for leaf in leaves])
+    expected_grads = oracle.complex_step(plain_loss, [np.asarray(leaf) for leaf in leaves])
+
+    for method in ("scan", "static"):
+
+        def loss(args, method=method):
+            params, state, xs = args
+            out = unroll(
+                cell, params, xs, initial_state=state, reverse=reverse, method=method, **given_mask
+            )
+            products = jax.tree.map(lambda c, o: (c * o).sum(), cots, out)
+            return sum(jax.tree.leaves(products)), out
+
+        grads, out = jax.grad(loss, has_aux=True)(args)
+        close(jax.tree.leaves(out), expected)
+        close(jax.tree.leaves(grads), expected_grads)
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_tokens_are_looked_up_as_one_hot_inputs_would_be(name):
+    cell = Stack([CELLS[name][0]] * 2)
+    params, state, _ = make(cell)
+    tokens = jnp.array([[0, 1, 1, 0], [1, 1, 0, 1]])
+    run = functools.partial(unroll, cell, initial_state=state)
+    one_hot = jax.nn.one_hot(tokens, D, dtype=jnp.float64)
+    close(run(params, tokens), run(params, one_hot))
+    grads = [jax.grad(lambda p, xs=xs: run(p, xs)[1].sum())(params) for xs in (tokens, one_hot)]
+    close(*grads)
+
+
+@pytest.mark.parametrize("method", ["scan", "static"])
+@pytest.mark.parametrize("name", CELLS)
+def test_padding_of_nan_changes_no_output_and_no_gradient(name, method):
+    cell = OutputProjection(Stack([CELLS[name][0]] * 2), 2)
+    params, state, xs = make(cell)
+    lengths = jnp.array([3, 1])
+    padding = np.arange(T)[None, :, None] >= np.asarray(lengths)[:, None, None]
+    padding = jnp.asarray(np.broadcast_to(padding, xs.shape))
+
+    def loss(params, state, xs):
+        final, ys = unroll(cell, params, xs, lengths=lengths, initial_state=state, method=method)
+        return (ys**2).sum() + sum(leaf.sum() for leaf in jax.tree.leaves(final)), (final, ys)
+
+    grad = jax.grad(loss, argnums=(0, 1, 2), has_aux=True)
+    clean = grad(params, state, jnp.where(padding, 0, xs))
+    for bad in (jnp.nan, jnp.inf, 1e300):
+        grads, out = grad(params, state, jnp.where(padding, bad, xs))
+        close((grads, out), clean, 0)
+        assert not grads[2][padding].any()
+        assert not out[1][0, 3:].any()
+        assert not out[1][1, 1:].any()
+
+
+def test_padding_may_hold_tokens_outside_of_the_vocabulary():
+    cell = LSTM(H)
+    params, _, _ = make(cell)
+    tokens = jnp.array([[0, 1, -7], [1, 99, 99]])
+    lengths = jnp.array([2, 1])
+    clean = jnp.array([[0, 1, 0], [1, 0, 0]])
+    close(
+        unroll(cell, params, tokens, lengths=lengths), unroll(cell, params, clean, lengths=lengths)
+    )
+
+
+CELL = Stack([LSTM(H), GRU(H)])
+PARAMS, STATE, XS = make(CELL, batch=(3,), steps=6)
+lengths_of_3 = st.lists(st.integers(0, 6), min_size=3, max_size=3).map(jnp.array)
+
+
+@settings(max_examples=30, deadline=None)
+@given(lengths_of_3, arrays(np.float64, XS.shape))
+def test_what_padding_holds_never_matters(lengths, junk):
+    padding = jnp.asarray(np.arange(6)[None, :, None] >= np.asarray(lengths)[:, None, None])
+    padded = jnp.where(jnp.broadcast_to(padding, XS.shape), junk, XS)
+    close(
+        unroll(CELL, PARAMS, padded, lengths=lengths, initial_state=STATE),
+        unroll(CELL, PARAMS, XS, lengths=lengths, initial_state=STATE),
+        0,
+    )
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 6), arrays(bool, XS.shape[:2]))
+def test_splitting_a_sequence_and_carrying_the_state_changes_nothing(cut, mask):
+    run = functools.partial(unroll, CELL, PARAMS)
+    state, ys = run(XS, mask=mask, initial_state=STATE)
+    middle, first = run(XS[:, :cut], mask=mask[:, :cut], initial_state=STATE)
+    final, second = run(XS[:, cut:], mask=mask[:, cut:], initial_state=middle)
+    close((final, jnp.concatenate([first, second], 1)), (state, ys))
+
+
+@settings(max_examples=20, deadline=None)
+@given(lengths_of_3, st.booleans())
+def test_vmap_equals_batch_equals_time_major(lengths, reverse):
+    run = functools.partial(unroll, CELL, PARAMS, reverse=reverse)
+    batched = run(XS, lengths=lengths, initial_state=STATE)
+    mapped = jax.vmap(lambda x, n, s: run(x, lengths=n, initial_state=s))(XS, lengths, STATE)
+    close(mapped, batched)
+    state, ys = run(XS.swapaxes(0, 1), lengths=lengths, initial_state=STATE, time_major=True)
+    close((state, ys.swapaxes(0, 1)), batched)
+    two_axes = jax.tree.map(lambda a: a.reshape(1, 3, *a.shape[1:]), (XS, lengths, STATE))
+    many = run(two_axes[0], lengths=two_axes[1], initial_state=two_axes[2])
+    close(jax.tree.map(lambda a: a[0], many), batched)
+
+
+@settings(max_examples=20, deadline=None)
+@given(lengths_of_3)
+def test_reverse_runs_within_each_length_and_twice_is_identity(lengths):
+    def flip_row(row, n):
+        return jnp.concatenate([row[:n][::-1], row[n:]])
+
+    def flip(a):
+        return jnp.stack([flip_row(row, int(n)) for row, n in zip(a, lengths, strict=True)])
+
+    run = functools.partial(unroll, CELL, PARAMS, lengths=lengths, initial_state=STATE)
+    state, ys = run(flip(XS), reverse=True)
+    close((state, flip(ys)), run(XS))
+
+
+@settings(max_examples=10, deadline=None)
+@given(arrays(bool, (3,)))
+def test_zero_lengths_give_the_initial_state_and_zeros(empty):
+    lengths = jnp.where(empty, 0, 6)
+    state, ys = unroll(CELL, PARAMS, XS, lengths=lengths, initial_state=STATE)
+    close(jax.tree.map(lambda a: a[empty], state), jax.tree.map(lambda a: a[empty], STATE), 0)
+    assert not ys[empty].any()
+    assert ys[~empty].all()
+
+
+def test_no_steps_give_the_initial_state():
+    for method in ("scan", "static"):
+        state, ys = unroll(CELL, PARAMS, XS[:, :0], initial_state=STATE, method=method)
+        close(state, STATE, 0)
+        assert ys.shape == (3, 0, H)
+
+
+def test_a_stack_stepped_as_one_cell_equals_the_layers_run_one_by_one():
+    cell = OutputProjection(CELL, 2)
+    params, state, xs = make(cell)
+    expected = unroll(cell, params, xs, initial_state=state)
+    zs = cell.project(params, xs)
+    ys = []
+    for t in range(T):
+        state, y = cell.step(params, state, jax.tree.map(lambda z: z[:, t], zs))  # noqa: B023
+        ys.append(y)
+    close((state, jnp.stack(ys, 1)), expected)
+
+
+def test_bfloat16_parameters_keep_a_float32_state():
+    cell = Stack([LSTM(8), GRU(8)])
+    params = cell.init(jax.random.key(0), D)
+    xs = jax.random.normal(jax.random.key(1), (B, 10, D), jnp.float32)
+    exact = unroll(cell, params, xs)
+    low = jax.tree.map(lambda a: a.astype(jnp.bfloat16), params)
+    for inputs in (xs, xs.astype(jnp.bfloat16)):
+        state, ys = unroll(cell, low, inputs)
+        assert {leaf.dtype for leaf in jax.tree.leaves((state, ys))} == {jnp.dtype("float32")}
+        close((state, ys), exact, 2e-2)
+        assert (ys != exact[1]).any()
+
+
+def test_forward_mode_and_second_derivatives():
+    cell = GRU(H)
+    params, state, xs = make(cell)
+
+    def loss(xs):
+        return (unroll(cell, params, xs, initial_state=state)[1] ** 2).sum()
+
+    direction = random_like(xs, seed=2)
+    _, forward = jax.jvp(loss, (xs,), (direction,))
+    close(forward, (jax.grad(loss)(xs) * direction).sum())
+    _, curvature = jax.jvp(jax.grad(loss), (xs,), (direction,))
+    step = 1e-6 * direction
+    numeric = (jax.grad(loss)(xs + step) - jax.grad(loss)(xs - step)) / 2e-6
+    close(curvature, numeric, 1e-7)
+
+
+@pytest.fixture
+def compilations():
+    events = []
+
+    def listen(name, seconds, **_):
+        if name.endswith("backend_compile_duration"):
+            events.append(name)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield events
+    jax.monitoring.unregister_event_duration_listener(listen)
+
+
+@pytest.mark.parametrize("method", ["scan", "static"])
+def test_a_second_call_with_an_equal_cell_does_not_compile_again(compilations, method):
+    def fresh():
+        return Stack([LSTM(5), OutputProjection(GRU(7, reset_after=True), 2), BasicRNN(3)])
+
+    params = fresh().init(jax.random.key(0), D)
+    xs = [np.random.default_rng(n).normal(size=(3, 9, D)).astype(np.float32) for n in (0, 1)]
+    lengths = [np.array([9, 2, 0]), np.array([1, 1, 1])]
+    jax.block_until_ready(unroll(fresh(), params, xs[0], lengths=lengths[0], method=method))
+    assert compilations
+    compilations.clear()
+    jax.block_until_ready(unroll(fresh(), params, xs[1], lengths=lengths[1], method=method))
+    assert not compilations
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_runs_in_shard_map_and_under_explicit_sharding(masked):
+    lengths = jnp.array([4, 2]) if masked else None
+    cell = Stack([LSTM(H), GRU(H)])
+    params, _, xs = make(cell)
+    expected = unroll(cell, params, xs, lengths=lengths)
+
+    mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,))
+    mapped = jax.shard_map(
+        lambda xs, lengths: unroll(cell, params, xs, lengths=lengths),
+        mesh=mesh,
+        in_specs=P("data"),
+        out_specs=P("data"),
+    )
+    close(mapped(xs, lengths), expected)
+
+    mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Explicit,))
+    with jax.set_mesh(mesh):
+        rows = NamedSharding(mesh, P("data"))
+        replicated = jax.device_put(params, NamedSharding(mesh, P()))
+        given_lengths = None if lengths is None else jax.device_put(lengths, rows)
+        state, ys = unroll(cell, replicated, jax.device_put(xs, rows), lengths=given_lengths)
+        assert jax.typeof(ys).sharding.spec == P("data", None, None)
+        assert jax.typeof(state[0].c).sharding.spec == P("data", None)
+    close(jax.device_get((state, ys)), expected)
+
+
+GOOD = LSTM(H)
+GOOD_PARAMS = GOOD.init(jax.random.key(0), D, jnp.float64)
+GOOD_STATE = GOOD.initial_state((B,), jnp.float64)
+GOOD_XS = jnp.zeros((B, T, D))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"xs": jnp.zeros(D)}, r"expected features \[..., T, 2\] with a time axis, got xs of shap"),
+        ({"xs": jnp.zeros((), int)}, r"expected tokens \[..., T\] with a time axis"),
+        ({"xs": jnp.zeros((B, T, 7))}, "are for 2 input features, got xs of shape \\(2, 4, 7\\)"),
+        ({"xs": jnp.zeros((B, T), bool)}, "must hold floats or integer tokens"),
+        ({"xs": [[1.0, 2.0]]}, "must be one array, got a list"),
+        ({"xs": jnp.zeros((0, T, D))}, "the batch is empty"),
+        ({"xs": jnp.array([[0, 2]])}, r"xs must lie in \[0, 1\], the vocabulary, got 2 at index"),
+        ({"xs": jnp.array([[-1, 0]])}, r"got -1 at index \(0, 0\)"),
+        ({"lengths": np.array([5, 0])}, r"lengths must lie in \[0, 4\].*got 5 at index 0"),
+        ({"lengths": np.array([0, -1])}, r"got -1 at index 1"),
+        ({"lengths": np.array([1, 2, 3])}, r"lengths must be integers of shape \(2,\)"),
+        ({"lengths": np.array([1.0, 2.0])}, "lengths must be integers"),
+        ({"mask": np.ones((B, T))}, "mask must be bool of shape"),
+        ({"mask": np.ones((T, B), bool)}, "mask must be bool of shape"),
+        (
+            {"lengths": np.array([1, 2]), "mask": np.ones((B, T), bool)},
+            "lengths and mask were both given",
+        ),
+        ({"initial_state": GOOD_STATE[0]}, "initial_state must have the structure"),
+        ({"initial_state": GOOD.initial_state((3,), jnp.float64)}, r"initial_state\.c must be"),
+        ({"initial_state": GOOD.initial_state((B,), jnp.float32)}, "must be float64 of shape"),
+        ({"method": "fast"}, "method must be one of 'auto', 'scan', 'static', got 'fast'"),
+        ({"cell": LSTM}, "cell must be a seqjax cell"),
+    ],
+)
+def test_bad_input_is_a_clear_error(changes, message):
+    arguments = {"cell": GOOD, "params": GOOD_PARAMS, "xs": GOOD_XS, **changes}
+    with pytest.raises(ValueError, match=message):
+        unroll(**arguments)
+
+
+def test_every_cell_is_immutable_and_hashable():
+    for cell in (*(cell for cell, _ in CELLS.values()), CELL, OutputProjection(CELL, 2)):
+        assert isinstance(cell, Cell)
+        twin = dataclasses.replace(cell)
+        assert twin is not cell
+        assert twin == cell
+        assert hash(twin) == hash(cell)
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            cell.units = 1
