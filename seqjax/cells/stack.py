@@ -12,11 +12,13 @@ from seqjax.types import Array, Cell, Loop, Noise, Params, Projected, PyTree, St
 
 @dataclasses.dataclass(frozen=True)
 class Stack(Cell):
-    """Any cells on top of each other, each one's output the next one's input.
+    """Any cells on top of each other, each one's output the next one's input::
 
-    TensorFlow's ``MultiRNNCell``. Parameters and state are tuples with an entry for each layer. A
-    whole sequence runs layer by layer, so that each layer projects all its steps at once; a single
-    `step` runs through all layers, and gives the same numbers.
+        y_0 = x,   s_n', y_n = layer_n(s_n, y_{n-1}),   output = y_N
+
+    It is TensorFlow's ``MultiRNNCell``. Parameters and state are tuples with an entry for each
+    layer. A whole sequence runs layer by layer, so that each layer projects all its steps at once;
+    a single `step` runs through all layers, and gives the same numbers.
 
     Args:
       layers: the cells, the lowest first.
