@@ -8,35 +8,11 @@
 (2, 5, 8)
 """
 
-from seqjax.cells import (
-    GRU,
-    LSTM,
-    BasicRNN,
-    BasicRNNParams,
-    GRUParams,
-    LSTMParams,
-    LSTMState,
-    OutputProjection,
-    OutputProjectionParams,
-    Stack,
-)
+from seqjax import cells
+from seqjax.cells import *  # noqa: F403 - every cell, as seqjax.cells lists them
 from seqjax.losses import sequence_loss
-from seqjax.types import Cell, HiddenState
+from seqjax.types import Cell, HiddenState, LinearCell
 from seqjax.unroll import unroll
 
-__all__ = [
-    "GRU",
-    "LSTM",
-    "BasicRNN",
-    "BasicRNNParams",
-    "Cell",
-    "GRUParams",
-    "HiddenState",
-    "LSTMParams",
-    "LSTMState",
-    "OutputProjection",
-    "OutputProjectionParams",
-    "Stack",
-    "sequence_loss",
-    "unroll",
-]
+__all__ = ["Cell", "HiddenState", "LinearCell", "sequence_loss", "unroll"]
+__all__ += cells.__all__

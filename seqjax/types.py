@@ -122,3 +122,27 @@ class Cell(abc.ABC):
         if not shape:
             raise ValueError(f"{name}: expected {wanted} with a time axis, got {given}")
         return shape
+
+
+class LinearCell(Cell):
+    """A cell whose state is linear in itself, so that all steps can be run at once::
+
+        s' = a * s + b
+
+    elementwise, with ``a`` and ``b`` from the inputs alone. `seqjax.unroll` may then use
+    `jax.lax.associative_scan`, whose depth grows with log T.
+    """
+
+    @abc.abstractmethod
+    def coefficients(self, params: Params, z: Projected) -> tuple[State, State]:
+        """Return ``(a, b)``, each of the structure and shapes of the state."""
+
+    @abc.abstractmethod
+    def readout(self, params: Params, state: State, z: Projected) -> PyTree:
+        """Compute the output from the new state, for one step or for all of them."""
+
+    def step(self, params: Params, state: State, z: Projected) -> tuple[State, PyTree]:
+        """Take one step of the recurrence and read its state out."""
+        a, b = self.coefficients(params, z)
+        state = jax.tree.map(lambda a, s, b: a * s + b, a, state, b)
+        return state, self.readout(params, state, z)

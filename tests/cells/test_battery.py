@@ -12,6 +12,7 @@ import pytest
 
 import seqjax.cells
 from seqjax import Cell, Stack, unroll
+from seqjax.types import LinearCell
 from tests.cells.registry import EXAMPLES
 
 B, T = 3, 5
@@ -87,6 +88,9 @@ def test_scan_static_vmap_time_major_and_stepping_agree(name):
         assert not y[2].any()
     close(at(final, 2), at(state, 2), 0)
     close(run(xs, lengths=LENGTHS, initial_state=state, method="static"), (final, ys))
+    if isinstance(cell, LinearCell):
+        at_once = run(xs, lengths=LENGTHS, initial_state=state, method="associative")
+        close(at_once, (final, ys), 1e-10)
     mapped = jax.vmap(lambda x, n, s: run(x, lengths=n, initial_state=s))(xs, LENGTHS, state)
     close(mapped, (final, ys))
     swap = functools.partial(jax.tree.map, lambda a: jnp.swapaxes(a, 0, 1))
