@@ -40,7 +40,6 @@ from seqjax import (
     BasicRNN,
     Cell,
     OutputProjection,
-    OutputProjectionParams,
     sequence_loss,
     unroll,
 )
@@ -179,8 +178,10 @@ def build_optimizer(config: Config) -> optax.GradientTransformation:
     optimizer = OPTIMIZERS[config.optimizer](config.learning_rate)
     if not config.freeze_cell:
         return optimizer
-    labels = OutputProjectionParams(cell="frozen", kernel="trained", bias="trained")
-    return optax.multi_transform({"trained": optimizer, "frozen": optax.set_to_zero()}, labels)
+    parts = {"cell": optax.set_to_zero(), "readout": optimizer}
+    return optax.multi_transform(
+        parts, lambda params: params._replace(cell="cell", kernel="readout", bias="readout")
+    )
 
 
 def chunk_loss(
