@@ -68,13 +68,13 @@ class LSTM(Cell):
         c' = f * c + i * g
         h' = o * activation(c')
 
-    The output is ``h'``. The options, in the order in which they act::
+    The output is ``h'``. The options change that, where they act on the same in this order::
 
-        layer_norm         norm(x @ W + h @ U) + b in each gate, where norm has a gain and no shift
+        layer_norm         gain * norm(x @ W + h @ U) + b in every gate and the candidate,
+                           c' = gain * norm(f * c + i * g) + shift
         peepholes          + p_i * c in i, + p_f * c in f, + p_o * c' in o
-        recurrent_dropout  g is dropped, or divided by the rate of those kept
-        layer_norm         c' = norm(f * c + i * g), with a gain and a shift
-        cell_clip          c' within +-cell_clip, then
+        recurrent_dropout  g / (1 - rate), or 0 with the probability of the rate
+        cell_clip          c' within +-cell_clip
         projection_size    h' = (o * activation(c')) @ P
         projection_clip    h' within +-projection_clip
 
@@ -92,8 +92,8 @@ class LSTM(Cell):
       projection_size: R, the width of the output, or None.
       projection_clip: the largest absolute value of the output of a projection, or None.
       layer_norm: what the gains and shifts of layer normalisation start at, or None for none.
-      recurrent_dropout: the probability of dropping a candidate, drawn anew at every step. The
-        memory itself is never dropped.
+      recurrent_dropout: the rate at which units of the candidate are dropped, anew at every step;
+        what the memory holds already is never dropped.
 
     Raises:
       ValueError: a size is not a whole number of at least 1, a clip is not above 0, a rate is not
@@ -156,7 +156,7 @@ class LSTM(Cell):
         return self.units if self.projection_size is None else self.projection_size
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> LSTMParams:
-        """Draw Glorot and orthogonal kernels; the rest starts at the forget bias, 0 or 1."""
+        """Draw Glorot and orthogonal kernels; peepholes and all biases but the forget's are 0."""
         check_size(type(self).__name__, "input_size", input_size)
         input_key, recurrent_key, projection_key = jax.random.split(key, 3)
         H, G, forget = self.units, len(self._gates), self._gates.index("f")
