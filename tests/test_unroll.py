@@ -76,7 +76,7 @@ def test_equals_a_plain_numpy_loop_in_value_and_gradient(name, masked, reverse, 
         rows = []
         for row in range(B):
             states = [[leaf[row] for leaf in layer_state] for layer_state in state]
-            layers = [[leaf for leaf in p if leaf is not None] for p in params]
+            layers = [jax.tree.leaves(p) for p in params]
             states, ys = oracle.unroll([step] * depth, layers, states, xs[row], mask[row], reverse)
             rows.append([*itertools.chain(*states), ys])
         return [np.stack(column) for column in zip(*rows, strict=True)]
