@@ -117,15 +117,17 @@ class Config:
         sizes += [("epochs", n) for n in self.epochs]
         for name, value in sizes:
             check_size("binary_dependency", f"--{name}", value)
-        if not self.learning_rate > 0:
+        if not 0 < self.learning_rate < float("inf"):
             raise ValueError(f"--learning-rate must be more than 0, got {self.learning_rate}")
+        if not 0 <= self.seed < 2**31:
+            raise ValueError(f"--seed must lie in [0, 2**31), got {self.seed}")
         longest = max((abs(lag) for lag, _ in self.dependencies), default=0)
-        if self.sequence_length <= longest:
-            raise ValueError(
-                f"--sequence-length {self.sequence_length} must be more than the longest lag of "
-                f"--dependencies, {longest}"
-            )
         row = self.sequence_length // self.batch_size
+        if row * self.batch_size <= longest:
+            raise ValueError(
+                f"--sequence-length {self.sequence_length} in whole rows of --batch-size "
+                f"{self.batch_size} must be more than the longest lag of --dependencies, {longest}"
+            )
         for setting in self.settings:
             if row < setting.num_steps:
                 raise ValueError(
@@ -274,7 +276,7 @@ def explain(run: Run, task: BinaryDependency) -> str:
     num_steps, seeds = run.setting.num_steps, len(run.losses)
     within = [lag for lag, _ in task.dependencies if 0 <= lag < num_steps]
     floor = task.expected_loss(within)
-    missed = run.final_losses > floor + TOLERANCE
+    missed = ~(run.final_losses <= floor + TOLERANCE)  # NaN has reached nothing
     below = int((run.final_losses < floor - TOLERANCE).sum())
     lags = f"lag{'s' * (len(within) > 1)} {' and '.join(map(str, within))}" if within else "no lag"
     text = [
@@ -287,13 +289,24 @@ def explain(run: Run, task: BinaryDependency) -> str:
             "and the readout learns to use it, though no error teaches the state to keep it."
         )
     if missed.any():
-        _, curve = run.curve()
-        falling = curve[:, -10:].mean(1) - curve[:, -1] > TOLERANCE / 5
-        text.append(
-            f"{missed.sum()} missed it: {(missed & falling).sum()} still falling when training "
-            f"ended, {(missed & ~falling).sum()} level, where what they keep does not suffice."
-        )
+        text.append(f"{missed.sum()} missed it{why_missed(run, missed)}.")
     return " ".join(text)
+
+
+def why_missed(run: Run, missed: np.ndarray) -> str:
+    """Say what the curves of the seeds in ``missed`` show, ``bool[seeds]``."""
+    _, curve = run.curve()
+    finite = np.isfinite(run.final_losses)
+    if curve.shape[1] < 10:
+        return f", in a run of only {run.losses.shape[1]} training steps"
+    falling = curve[:, -10:].mean(1) - curve[:, -1] > TOLERANCE / 5
+    counts = {
+        "diverged": ~finite,
+        "still falling when training ended": finite & falling,
+        "level, where what they keep does not suffice": finite & ~falling,
+    }
+    seen = [f"{(missed & seeds).sum()} {what}" for what, seeds in counts.items()]
+    return ": " + ", ".join(part for part in seen if not part.startswith("0 "))
 
 
 def result(runs: list[Run], task: BinaryDependency) -> dict[str, Any]:
@@ -320,6 +333,9 @@ def spread(losses: np.ndarray) -> dict[str, float]:
 def result_table(runs: list[Run], task: BinaryDependency) -> Table:
     """The final losses beside the expected ones."""
     expected = floors(task)
+    reached = {lowest_floor(loss, expected) for run in runs for loss in run.final_losses}
+    if len(expected) > 3:  # more columns than a terminal has
+        expected = {name: loss for name, loss in expected.items() if name in reached}
     table = Table(
         title=f"Final loss (nats) of {len(runs[0].losses)} seeds, and how many reached which floor",
         caption=f"A floor is the exact loss of a model that knows so many dependencies, reached\n"
@@ -409,7 +425,7 @@ def run_experiment(config: Config, task: BinaryDependency, folder: RunDirectory)
 
 
 def main() -> None:
-    """Run from the command line; a bad option ends with exit code 2."""
+    """Run from the command line; a bad option ends with exit code 2, Ctrl-C with 130."""
     one_cpu_device_per_core()
     try:
         config = tyro.cli(Config, prog="python -m experiments.binary_dependency")
@@ -418,7 +434,11 @@ def main() -> None:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    run_experiment(config, task, folder)
+    try:
+        run_experiment(config, task, folder)
+    except KeyboardInterrupt:
+        print(f"stopped; what was measured is in {folder.path}", file=sys.stderr)
+        sys.exit(130)
 
 
 if __name__ == "__main__":

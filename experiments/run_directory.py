@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import datetime
 import json
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +31,7 @@ class RunDirectory:
     """
 
     def __init__(self, name: str, out: Path | None = None) -> None:
-        now = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+        now = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")
         self.path = out or Path("runs") / name / now
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -41,14 +42,14 @@ class RunDirectory:
             raise ValueError(f"--out {self.path}: this folder holds files; name a new one")
 
     def write_json(self, name: str, content: Any) -> None:
-        """Write ``content``, dataclasses and paths included."""
+        """Write ``content``, dataclasses and paths included; what is not finite becomes null."""
         with self.replacing(name) as path:
-            path.write_text(json.dumps(content, indent=2, default=_plain) + "\n")
+            path.write_text(json.dumps(_plain(content), indent=2, allow_nan=False) + "\n")
 
     def append_jsonl(self, name: str, record: dict[str, Any]) -> None:
         """Add one line to a log of JSON records."""
         with (self.path / name).open("a") as file:
-            file.write(json.dumps(record) + "\n")
+            file.write(json.dumps(_plain(record), allow_nan=False) + "\n")
 
     @contextlib.contextmanager
     def replacing(self, name: str) -> Iterator[Path]:
@@ -62,8 +63,15 @@ class RunDirectory:
 
 
 def _plain(value: Any) -> Any:
+    """What JSON can say of ``value``; it has no NaN and no infinity."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return dataclasses.asdict(value)
+        return _plain(dataclasses.asdict(value))
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
     if isinstance(value, Path):
         return str(value)
-    raise TypeError(f"cannot write a {type(value).__name__} as JSON")
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

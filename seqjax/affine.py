@@ -2,7 +2,9 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from seqjax.types import Array
 
@@ -43,7 +45,7 @@ def affine(xs: Array, kernel: Array, bias: Array | None = None) -> Array:
     """
     dtype = accumulation_dtype(kernel.dtype)
     if jnp.issubdtype(xs.dtype, jnp.integer):
-        ys = jnp.take(kernel, xs, axis=0, mode="fill", fill_value=jnp.nan).astype(dtype)
+        ys = _rows(kernel, xs).astype(dtype)
     elif kernel.dtype == dtype:
         ys = xs @ kernel
     else:
@@ -70,3 +72,14 @@ def split_gates(z: Array, gates: int) -> tuple[Array, ...]:
     [(5, 3, 2), (5, 3, 2), (5, 3, 2), (5, 3, 2)]
     """
     return tuple(jnp.split(z, gates, axis=-1))
+
+
+def _rows(kernel: Array, tokens: Array) -> Array:
+    tokens = tokens.astype(jnp.int32)
+    tokens = jnp.where(tokens < 0, kernel.shape[0], tokens)  # -1 is no row, and not the last one
+    layout = None
+    mesh = jax.sharding.get_abstract_mesh()
+    if AxisType.Explicit in mesh.axis_types:
+        spec = jax.typeof(tokens).sharding.spec
+        layout = NamedSharding(mesh, PartitionSpec(*spec, None))
+    return kernel.at[tokens].get(mode="fill", fill_value=jnp.nan, out_sharding=layout)

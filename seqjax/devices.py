@@ -1,5 +1,6 @@
 """Many devices for work that splits along an axis: seeds, or examples."""
 
+import math
 import os
 
 import jax
@@ -18,19 +19,19 @@ def one_cpu_device_per_core() -> None:
     Raises:
       RuntimeError: JAX has started.
     """
-    jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+    jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
 
 
 def split_leading_axis(tree: PyTree) -> PyTree:
     """Split the leading axis of every array evenly over the devices, and what is computed of it.
 
-    Where the axis does not divide evenly, the arrays stay whole and on one device.
+    It uses as many devices as divide the axis: 16 rows take 4 of 6.
 
     >>> split_leading_axis(jax.numpy.arange(4.0)).shape
     (4,)
     """
-    count = jax.device_count()
-    if any(leaf.shape[0] % count for leaf in jax.tree.leaves(tree)):
-        return tree
-    mesh = jax.make_mesh((count,), ("data",), axis_types=(AxisType.Auto,))
+    size = math.gcd(*(leaf.shape[0] for leaf in jax.tree.leaves(tree)))
+    count = max(n for n in range(1, jax.device_count() + 1) if size % n == 0)
+    devices = jax.devices()[:count]
+    mesh = jax.make_mesh((count,), ("data",), axis_types=(AxisType.Auto,), devices=devices)
     return jax.device_put(tree, NamedSharding(mesh, PartitionSpec("data")))

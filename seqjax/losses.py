@@ -1,8 +1,10 @@
 """Losses of sequences of logits, masked by lengths or weights."""
 
 import jax.numpy as jnp
+import numpy as np
 import optax
 
+from seqjax.affine import accumulation_dtype
 from seqjax.masking import check_tokens, resolve_mask, zero_outside
 from seqjax.types import Array
 
@@ -32,8 +34,9 @@ def sequence_loss(
     ====  =====  ==================================================  =========
 
     It always divides by the sum of the weights that it sums over, never by B or T, and 0 / 0 is 0:
-    a row of length 0 has no loss. Class 0 is a class like any other. Where the weight is 0, NaN in
-    the logits and targets outside the classes change neither the loss nor its gradient.
+    a row of length 0 has no loss. Class 0 is a class like any other, and -1 is none. Where the
+    weight is 0, NaN in the logits and targets outside the classes change neither the loss nor its
+    gradient.
 
     This is TensorFlow's ``seq2seq.sequence_loss`` with ``average_across_timesteps`` and
     ``average_across_batch``.
@@ -47,9 +50,13 @@ def sequence_loss(
       average_over_batch: see the table.
       time_major: the arrays are ``[T, B, ...]``, and so is the result.
 
+    Returns:
+      As in the table, in the dtype of the logits, or in float32 where that has 16 bits.
+
     Raises:
       ValueError: shapes or dtypes do not fit, both lengths and weights are given, or a target that
-        counts is outside ``[0, V)`` (which can only be seen outside of `jax.jit`).
+        counts is outside ``[0, V)``. Inside of `jax.jit` such a target cannot be seen, and makes
+        the loss NaN.
 
     >>> logits = jnp.zeros((2, 3, 4), jnp.float32)
     >>> targets = jnp.array([[0, 1, 2], [0, -1, -1]])
@@ -61,6 +68,7 @@ def sequence_loss(
         raise ValueError(
             f"logits must be floating [B, T, V], got {logits.dtype} of shape {logits.shape}"
         )
+    logits = logits.astype(accumulation_dtype(logits.dtype))
     leading_shape, classes = logits.shape[:-1], logits.shape[-1]
     if targets.shape != leading_shape or not jnp.issubdtype(targets.dtype, jnp.integer):
         raise ValueError(
@@ -84,7 +92,9 @@ def sequence_loss(
     check_tokens("targets", targets, classes, counts)
     # where the weight is 0, what has no cross-entropy must not turn 0 * NaN into NaN
     in_range = (targets >= 0) & (targets < classes)
-    usable = counts | (in_range & jnp.isfinite(logits).all(-1))
+    bounded = (jnp.abs(logits) < float(np.finfo(logits.dtype).max) / 4).all(-1)
+    usable = counts | (in_range & bounded)
+    targets = jnp.where(targets < 0, classes, targets)  # -1 is no class, and not the last one
     losses = weights * optax.softmax_cross_entropy_with_integer_labels(
         zero_outside(usable, logits), zero_outside(usable, targets)
     )

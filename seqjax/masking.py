@@ -22,7 +22,8 @@ def lengths_to_mask(lengths: Array, num_steps: int) -> Array:
      [0 0 0]
      [1 1 1]]
     """
-    steps = jnp.arange(num_steps, dtype=lengths.dtype)
+    lengths = lengths.astype(jnp.int32)  # narrower ones cannot count the steps
+    steps = jnp.arange(num_steps, dtype=jnp.int32)
     return jnp.expand_dims(lengths, -1) > steps.reshape((1,) * lengths.ndim + (-1,))
 
 
@@ -108,7 +109,8 @@ def resolve_mask(
 def check_tokens(name: str, tokens: Array, size: int, mask: Array | None = None) -> None:
     """Raise ``ValueError`` if a token is outside ``[0, size)`` where ``mask`` holds.
 
-    Tokens that are traced (inside `jax.jit`) have no value yet and pass.
+    Tokens that are traced (inside `jax.jit`) have no value yet, and those on other machines none
+    here: they pass.
 
     >>> check_tokens("xs", jnp.array([1, 5]), 5)
     Traceback (most recent call last):
@@ -123,7 +125,7 @@ def check_tokens(name: str, tokens: Array, size: int, mask: Array | None = None)
 
 
 def _check_range(name: str, values: Array, low: int, high: int, what: str) -> None:
-    if isinstance(values, jax.core.Tracer):
+    if isinstance(values, jax.core.Tracer) or not values.is_fully_addressable:
         return
     host = np.asarray(values)
     outside = np.argwhere((host < low) | (host > high))

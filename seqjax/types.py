@@ -75,7 +75,10 @@ class Cell(abc.ABC):
 
     @abc.abstractmethod
     def project(self, params: Params, xs: Array, noise: Noise = None) -> Projected:
-        """Compute what needs no state; all axes of ``xs`` but the features' are kept in front."""
+        """Compute what needs no state; all axes of ``xs`` but the features' are kept in front.
+
+        It has to be differentiable where ``xs`` is 0, as that is what padding is replaced by.
+        """
 
     @abc.abstractmethod
     def step(self, params: Params, state: State, z: Projected) -> tuple[State, PyTree]:

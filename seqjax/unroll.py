@@ -38,6 +38,7 @@ def unroll(
       cell: what to run. Equal cells share one compiled program.
       params: its parameters.
       xs: floating ``[B, T, D]`` or integer tokens ``[B, T]``, with any number of batch axes.
+        Integers are always tokens: a one-hot array has to be floating.
       lengths: ``int[B]`` in ``[0, T]``, the number of steps of each row; all T without.
       mask: ``bool[B, T]``, the steps that count; in place of lengths, holes allowed.
       initial_state: as `Cell.initial_state` makes it for this batch; zeros without.
@@ -71,6 +72,7 @@ def unroll(
     if not isinstance(cell, Cell):
         raise ValueError(f"cell must be a seqjax cell, got {cell!r}")
     params, initial_state = jax.tree.map(jnp.asarray, (params, initial_state))
+    _check_params(cell, params)
     leading_shape = cell.leading_shape(params, xs)
     xs = jax.tree.map(jnp.asarray, xs)
     time_axis = 0 if time_major else len(leading_shape) - 1
@@ -218,6 +220,35 @@ def _state_dtype(params: Params, xs: PyTree) -> jnp.dtype:
     dtypes = [leaf.dtype for leaf in jax.tree.leaves((params, xs))]
     floating = [accumulation_dtype(d) for d in dtypes if jnp.issubdtype(d, jnp.floating)]
     return functools.reduce(jnp.promote_types, floating)
+
+
+def _check_params(cell: Cell, params: Params) -> None:
+    try:
+        input_size = cell.input_size(params)
+        expected = _expected_params(cell, input_size)
+    except (AttributeError, IndexError, TypeError):
+        raise ValueError(
+            f"params must be what cell.init makes for {cell}, got {jax.tree.structure(params)}"
+        ) from None
+    given: PyTree = jax.tree.structure(params)
+    wanted: PyTree = jax.tree.structure(expected)
+    if given != wanted:
+        raise ValueError(
+            f"params must have the structure that cell.init makes for {cell}, {wanted}, got {given}"
+        )
+    for (path, want), have in zip(
+        jax.tree.leaves_with_path(expected), jax.tree.leaves(params), strict=True
+    ):
+        if have.shape != want.shape:
+            raise ValueError(
+                f"params{jax.tree_util.keystr(path)} must have shape {want.shape} for {cell} on "
+                f"{input_size} input features, got {have.shape}"
+            )
+
+
+@functools.lru_cache(maxsize=1024)
+def _expected_params(cell: Cell, input_size: int) -> Params:
+    return jax.eval_shape(lambda: cell.init(jax.random.key(0), input_size))
 
 
 def _check_state(cell: Cell, state: State, batch_shape: tuple[int, ...], dtype: jnp.dtype) -> None:

@@ -1,5 +1,8 @@
 """Work split over devices gives the numbers of one device."""
 
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,3 +21,12 @@ def test_an_axis_splits_where_it_divides():
     np.testing.assert_array_equal(result, jnp.cumsum(whole, 1))
     odd = split_leading_axis(whole[:3])
     assert len(odd.sharding.device_set) == 1
+
+
+def test_every_core_becomes_a_device():
+    code = (
+        "import os, jax; from seqjax.devices import one_cpu_device_per_core as f; f();"
+        "print(jax.device_count() == os.cpu_count())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"

@@ -68,6 +68,28 @@ def test_what_stands_past_the_lengths_changes_no_value_and_no_gradient():
         np.testing.assert_array_equal(grads, clean[1])
 
 
+def test_what_is_huge_past_the_lengths_overflows_nothing():
+    logits = np.array([[[1.0, 2.0], [3e38, -3e38]]], np.float32)
+    value, grads = jax.value_and_grad(sequence_loss)(
+        jnp.asarray(logits), np.array([[0, 1]]), lengths=np.array([1])
+    )
+    np.testing.assert_allclose(value, np.log1p(np.exp(1.0)), rtol=1e-6)
+    assert jnp.isfinite(grads).all()
+
+
+def test_sixteen_bits_are_summed_up_in_thirty_two():
+    for dtype in (jnp.float16, jnp.bfloat16):
+        loss = sequence_loss(jnp.zeros((256, 300, 4), dtype), np.zeros((256, 300), int))
+        assert loss.dtype == jnp.float32
+        np.testing.assert_allclose(loss, np.log(4), rtol=1e-6)
+
+
+def test_a_target_that_is_no_class_is_nan_where_it_cannot_be_an_error():
+    for target in (-1, V):
+        targets = jnp.asarray(TARGETS).at[0, 0].set(target)
+        assert jnp.isnan(jax.jit(sequence_loss)(jnp.asarray(LOGITS), targets))
+
+
 def test_a_batch_of_empty_rows_has_no_loss():
     assert sequence_loss(LOGITS, TARGETS, lengths=np.zeros(B, int)) == 0
 

@@ -138,6 +138,44 @@ def test_padding_of_nan_changes_no_output_and_no_gradient(name, method):
         assert not out[1][1, 1:].any()
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+def test_nan_at_the_holes_of_a_mask_is_inert_too(reverse):
+    cell = Stack([LSTM(H), GRU(H)])
+    params, state, xs = make(cell)
+    mask = MASKS["mask"][1]
+
+    @jax.jit
+    @functools.partial(jax.grad, argnums=(0, 1, 2), has_aux=True)
+    def grads(params, state, xs):
+        out = unroll(cell, params, xs, mask=mask, initial_state=state, reverse=reverse)
+        return sum((leaf**2).sum() for leaf in jax.tree.leaves(out)), out
+
+    holes = ~np.broadcast_to(mask[..., None], xs.shape)
+    clean = grads(params, state, jnp.where(holes, 0, xs))
+    close(grads(params, state, jnp.where(holes, jnp.nan, xs)), clean, 0)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int32, np.int64])
+def test_lengths_of_any_integer_dtype(dtype):
+    cell = BasicRNN(H)
+    params, _, xs = make(cell, steps=300)
+    lengths = np.array([100, 50])
+    state, ys = unroll(cell, params, xs, lengths=lengths.astype(dtype))
+    for row, length in enumerate(lengths):
+        assert ys[row, :length].all()
+        assert not ys[row, length:].any()
+    close(state.h, ys[np.arange(2), lengths - 1], 0)
+
+
+def test_a_token_outside_of_the_vocabulary_is_nan_where_it_cannot_be_an_error():
+    cell = BasicRNN(H)
+    params, _, _ = make(cell)
+    for token in (-1, D):
+        ys = jax.jit(lambda xs: unroll(cell, params, xs)[1])(jnp.array([[0, token, 0]]))
+        assert jnp.isfinite(ys[0, 0]).all()
+        assert jnp.isnan(ys[0, 1:]).all()
+
+
 def test_padding_may_hold_tokens_outside_of_the_vocabulary():
     cell = LSTM(H)
     params, _, _ = make(cell)
@@ -313,6 +351,11 @@ def test_runs_in_shard_map_and_under_explicit_sharding(masked):
         given_lengths = None if lengths is None else jax.device_put(lengths, rows)
         state, ys = unroll(cell, replicated, jax.device_put(xs, rows), lengths=given_lengths)
         assert jax.typeof(ys).sharding.spec == P("data", None, None)
+        tokens = jax.device_put(jnp.array([[0, 1], [1, 1]]), rows)
+        _, of_tokens = unroll(cell, replicated, tokens)
+        assert jax.typeof(of_tokens).sharding.spec == P("data", None, None)
+    close(jax.device_get(of_tokens), unroll(cell, params, jnp.array([[0, 1], [1, 1]]))[1])
+    with jax.set_mesh(mesh):
         assert jax.typeof(state[0].c).sharding.spec == P("data", None)
     close(jax.device_get((state, ys)), expected)
 
@@ -344,6 +387,14 @@ GOOD_XS = jnp.zeros((B, T, D))
             {"lengths": np.array([1, 2]), "mask": np.ones((B, T), bool)},
             "lengths and mask were both given",
         ),
+        ({"params": GRU(H).init(jax.random.key(0), D)}, "must have the structure that cell.init"),
+        ({"params": None}, "params must be what cell.init makes for LSTM"),
+        (
+            {"params": LSTM(H + 1).init(jax.random.key(0), D)},
+            r"params\.input_kernel must have shap",
+        ),
+        ({"cell": Stack([GOOD, GOOD]), "params": (GOOD_PARAMS,)}, "must have the structure"),
+        ({"cell": LSTM(H, peepholes=True)}, "must have the structure that cell.init"),
         ({"initial_state": GOOD_STATE[0]}, "initial_state must have the structure"),
         ({"initial_state": GOOD.initial_state((3,), jnp.float64)}, r"initial_state\.c must be"),
         ({"initial_state": GOOD.initial_state((B,), jnp.float32)}, "must be float64 of shape"),

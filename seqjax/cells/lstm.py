@@ -1,6 +1,7 @@
 """The long short-term memory: one set of equations for all of its variants."""
 
 import dataclasses
+import functools
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -291,8 +292,14 @@ def _peep(gate: Array, peephole: Array | None, c: Array) -> Array:
 
 
 def _clip(a: Array, bound: float, straight_through: bool = False) -> Array:
-    clipped = jnp.clip(a, -bound, bound)
-    if straight_through:
-        # the value of the one, the gradient of the other
-        return jax.lax.stop_gradient(clipped) + (a - jax.lax.stop_gradient(a))
-    return clipped
+    return _clip_straight_through(a, bound) if straight_through else jnp.clip(a, -bound, bound)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _clip_straight_through(a: Array, bound: float) -> Array:
+    return jnp.clip(a, -bound, bound)
+
+
+@_clip_straight_through.defjvp
+def _pass(bound: float, primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    return _clip_straight_through(*primals, bound), *tangents

@@ -6,6 +6,7 @@ The toy task of "Recurrent Neural Networks in TensorFlow I" (Pitis, 2016), for a
 import dataclasses
 import itertools
 import math
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 
 import jax
@@ -14,7 +15,7 @@ import jax.numpy as jnp
 from seqjax.types import Array
 
 _ARTICLE = ((3, 0.5), (8, -0.25))
-_ROUNDING = 1e-9  # sums like 0.1 + 0.2 + 0.7 miss 1 by this much at most
+_ROUNDING = 1e-12  # sums like 0.1 + 0.2 + 0.7 miss 1 by this much at most
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,10 +47,17 @@ class BinaryDependency:
     base_rate: float = 0.5
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "dependencies", tuple(map(tuple, self.dependencies)))
+        try:
+            pairs = tuple((operator.index(lag), float(change)) for lag, change in self.dependencies)
+        except (TypeError, ValueError):
+            raise ValueError(
+                "dependencies must be pairs of a lag, which is a whole number, and a change, such "
+                f"as [(3, 0.5)], got {self.dependencies!r}"
+            ) from None
+        object.__setattr__(self, "dependencies", pairs)
         lags = self._lags
-        if not all(isinstance(lag, int) for lag in lags) or len(set(lags)) != len(lags):
-            raise ValueError(f"lags must be whole numbers, each given once, got {lags}")
+        if len(set(lags)) != len(lags):
+            raise ValueError(f"each lag may be given once, got {lags}")
         # the extremes: every change that adds, or every one that takes away
         for extreme in (max, min):
             xs = {lag: int(extreme(change, 0) != 0) for lag, change in self.dependencies}
@@ -141,7 +149,8 @@ class BinaryDependency:
 
 def _entropy(p: float) -> float:
     """Of a coin that shows 1 with probability ``p``, in nats."""
-    return -math.fsum(q * math.log(q) for q in (p, 1 - p) if q > _ROUNDING)
+    p = min(max(p, 0.0), 1.0)  # rounding may have carried it past certainty
+    return -math.fsum(q * math.log(q) for q in (p, 1 - p) if q > 0)
 
 
 def _at(lag: int) -> str:

@@ -108,6 +108,8 @@ def test_seeds_do_not_depend_on_how_many_run_beside_them():
         (["--seeds", "-1"], "--seeds must be a whole number"),
         (["--num-steps", "5", "10", "--epochs", "1", "2", "3"], "has 2 values where another"),
         (["--learning-rate", "-1"], "--learning-rate must be more than 0"),
+        (["--learning-rate", "inf"], "--learning-rate must be more than 0, got inf"),
+        (["--seed", "99999999999999999999"], "--seed must lie in [0, 2**31)"),
         (["--sequence-length", "100"], "leaves 0 steps a row, fewer than --num-steps"),
         (["--sequence-length", "2000", "--batch-size", "1000", "--num-steps", "3"], "leaves 2"),
         (["--dependencies", "3", "0.5", "8", "0.25"], "P(Y = 1) must lie in [0, 1], but is 1.25"),
@@ -130,11 +132,19 @@ def test_a_bad_option_ends_with_code_2_and_says_why(main, capsys, arguments, mes
     assert message in plain
 
 
-def test_from_the_shell_no_traceback_and_help_for_every_option():
+def test_from_the_shell_files_no_traceback_and_help_for_every_option(tmp_path):
     def shell(*arguments):
         command = [sys.executable, "-m", "experiments.binary_dependency", *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
+    out = tmp_path / "run"
+    done = shell(
+        "--seeds", "2", "--sequence-length", "20000", "--num-steps", "5", "--out", str(out)
+    )
+    assert done.returncode == 0
+    assert (out / "learning_curves.png").stat().st_size > 10_000
+    assert json.loads((out / "result.json").read_text())["runs"][0]["seeds"] == 2
+    assert "errors flow back over lag 3" in done.stdout
     bad = shell("--base-rate", "0.9")
     assert bad.returncode == 2
     assert "Traceback" not in bad.stderr + bad.stdout
@@ -158,6 +168,11 @@ def test_the_report_counts_the_seeds_and_says_why_some_missed():
     assert "1 missed it: 0 still falling when training ended, 1 level" in text
     falling = experiment.explain(curve_of([0.53]), TASK)
     assert "1 missed it: 1 still falling" in falling
+    diverged = curve_of([0.5192])
+    diverged.losses[:, -50:] = np.nan
+    assert "0 of 1 seeds reached it. 1 missed it: 1 diverged." in experiment.explain(diverged, TASK)
+    short = Run(Setting(5, 4, 1), np.full((1, 3), 0.7), 1.0)
+    assert "1 missed it, in a run of only 3 training steps." in experiment.explain(short, TASK)
     lucky = experiment.explain(curve_of([0.60], num_steps=1), TASK)
     assert "over no lag, which alone allows 0.6616; 1 of 1 seeds reached it. 1 went below" in lucky
     assert "lags 3 and 8" in experiment.explain(curve_of([0.46], num_steps=10), TASK)

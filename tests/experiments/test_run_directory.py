@@ -10,7 +10,7 @@ from experiments.run_directory import RunDirectory
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     run = RunDirectory("x", tmp_path / "a")
     run.write_json("result.json", {"a": 1})
-    with pytest.raises(TypeError, match="cannot write a object"):
+    with pytest.raises(TypeError, match="not JSON serializable"):
         run.write_json("result.json", {"a": object()})
     assert json.loads((run.path / "result.json").read_text()) == {"a": 1}
 
@@ -24,6 +24,16 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     assert [path.name for path in run.path.iterdir()] == ["result.json"]
 
 
+def test_what_is_not_finite_becomes_null(tmp_path):
+    run = RunDirectory("x", tmp_path / "a")
+    content = {"path": tmp_path, "losses": [1.5, float("nan"), float("inf")]}
+    run.write_json("result.json", content)
+    expected = {"path": str(tmp_path), "losses": [1.5, None, None]}
+    assert json.loads((run.path / "result.json").read_text()) == expected
+    run.append_jsonl("metrics.jsonl", content)
+    assert json.loads((run.path / "metrics.jsonl").read_text()) == expected
+
+
 def test_a_folder_in_use_is_refused(tmp_path):
     (tmp_path / "kept").write_text("mine")
     with pytest.raises(ValueError, match="this folder holds files; name a new one"):
@@ -34,6 +44,7 @@ def test_a_folder_in_use_is_refused(tmp_path):
 def test_the_default_folder_is_named_after_experiment_and_time(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = RunDirectory("x")
+    assert RunDirectory("x").path != run.path
     assert run.path.parent.as_posix() == "runs/x"
     run.append_jsonl("metrics.jsonl", {"step": 1})
     run.append_jsonl("metrics.jsonl", {"step": 2})

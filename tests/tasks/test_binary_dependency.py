@@ -43,7 +43,7 @@ def test_expected_loss_equals_the_sum_over_every_combination(task, data):
     for ps in by_known.values():
         p = min(max(np.mean(ps), 0), 1)
         total -= sum(q * np.log(q) for q in (p, 1 - p) if q > 0) / len(by_known)
-    assert abs(task.expected_loss(known) - total) < 1e-7  # rounding near certainty
+    assert abs(task.expected_loss(known) - total) < 1e-12
     if len(known) < len(lags):
         assert task.expected_loss(lags) <= task.expected_loss(known) + 1e-12
 
@@ -63,6 +63,14 @@ def test_the_ideal_predictor_has_the_expected_loss_on_data(dependencies):
         losses = -np.log(np.where(ys == 1, p, 1 - p))
         error = losses.std() / np.sqrt(n)
         assert abs(losses.mean() - task.expected_loss(known)) < 4 * error + 1e-12
+
+
+def test_expected_loss_is_exact_near_certainty():
+    p = 5e-10
+    exact = -(p * np.log(p) + (1 - p) * np.log1p(-p))
+    assert BinaryDependency([], p).expected_loss([]) == pytest.approx(exact, rel=1e-6)
+    assert BinaryDependency([(1, 0.1), (2, 0.2)], 0.7).expected_loss([1, 2]) >= 0
+    assert BinaryDependency([(np.int64(3), 0.5)]).dependencies == ((3, 0.5),)
 
 
 def test_data_are_circular_and_fair():
@@ -88,8 +96,10 @@ def test_probabilities_of_a_batch():
         (([(3, 0.5), (8, 0.25)],), r"is 1.25 where X\[t-3\] = 1 and X\[t-8\] = 1"),
         (([(3, -0.6), (-2, 0.1)],), r"is -0.1 where X\[t-3\] = 1 and X\[t\+2\] = 0"),
         (([], 1.5), "is 1.5 where always"),
-        (([(3, 0.1), (3, 0.1)],), "lags must be whole numbers, each given once"),
-        (([(0.5, 0.1)],), "lags must be whole numbers"),
+        (([(3, 0.1), (3, 0.1)],), "each lag may be given once"),
+        (([(0.5, 0.1)],), "pairs of a lag, which is a whole number, and a change"),
+        (((3, 0.5),), "pairs of a lag"),
+        (([(3,)],), "pairs of a lag"),
         (([(1, float("nan"))],), "must lie in"),
     ],
 )
