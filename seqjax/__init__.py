@@ -11,8 +11,9 @@
 from seqjax import cells
 from seqjax.cells import *  # noqa: F403 - every cell, as seqjax.cells lists them
 from seqjax.losses import sequence_loss
+from seqjax.normalization import LayerNorm
 from seqjax.types import Cell, HiddenState, LinearCell
 from seqjax.unroll import unroll
 
-__all__ = ["Cell", "HiddenState", "LinearCell", "sequence_loss", "unroll"]
+__all__ = ["Cell", "HiddenState", "LayerNorm", "LinearCell", "sequence_loss", "unroll"]
 __all__ += cells.__all__

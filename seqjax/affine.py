@@ -48,9 +48,17 @@ def affine(xs: Array, kernel: Array, bias: Array | None = None) -> Array:
         ys = xs @ kernel
     else:
         ys = jnp.matmul(xs.astype(kernel.dtype), kernel, preferred_element_type=dtype)
-    if bias is None:
-        return ys
-    return ys + jnp.broadcast_to(bias.astype(dtype), ys.shape)
+    return ys if bias is None else ys + broadcast_like(bias, ys)
+
+
+def broadcast_like(param: Array, xs: Array) -> Array:
+    """Lay a parameter ``[N]`` out over ``xs`` ``[..., N]``, in the dtype of ``xs``.
+
+    >>> print(broadcast_like(jnp.array([1, 2]), jnp.zeros((2, 2), jnp.float32)))
+    [[1. 2.]
+     [1. 2.]]
+    """
+    return jnp.broadcast_to(param.astype(xs.dtype), xs.shape)
 
 
 def split_gates(z: Array, gates: int) -> tuple[Array, ...]:

@@ -20,6 +20,22 @@ def check_size(owner: str, name: str, value: Any) -> None:
         raise ValueError(f"{owner}: {name} must be a whole number of at least 1, got {value!r}")
 
 
+def check_clip(owner: str, name: str, value: Any) -> None:
+    """Raise ``ValueError`` unless ``value`` is a number above 0, or None for no clip.
+
+    >>> check_clip("LSTM", "cell_clip", 0.0)
+    Traceback (most recent call last):
+    ...
+    ValueError: LSTM: cell_clip must be a number above 0, or None for no clip, got 0.0
+    """
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise ValueError(
+            f"{owner}: {name} must be a number above 0, or None for no clip, got {value!r}"
+        )
+
+
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
     """Raise ``ValueError`` unless ``value`` is one of ``choices``.
 
@@ -44,3 +60,15 @@ def check_fixed_size(owner: str, name: str, value: Any, fixed: Any) -> None:
         raise ValueError(
             f"{owner}: {name} must be {fixed}, as the cell was built for, got {value!r}"
         )
+
+
+def check_rate(owner: str, name: str, value: Any) -> None:
+    """Raise ``ValueError`` unless ``value`` is a probability below 1.
+
+    >>> check_rate("Dropout", "input_rate", 1)
+    Traceback (most recent call last):
+    ...
+    ValueError: Dropout: input_rate must be a probability in [0, 1), got 1
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+        raise ValueError(f"{owner}: {name} must be a probability in [0, 1), got {value!r}")

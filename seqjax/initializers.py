@@ -33,19 +33,22 @@ def glorot_uniform(
     return _side_by_side([draw(k, shape, jnp.float32) for k in jax.random.split(key, gates)], dtype)
 
 
-def orthogonal(key: Array, units: int, gates: int = 1, dtype: Any = jnp.float32) -> Array:
+def orthogonal(
+    key: Array, units: int, gates: int = 1, dtype: Any = jnp.float32, rows: int | None = None
+) -> Array:
     """Random orthogonal matrices, ``gates`` of them side by side.
 
     A recurrent kernel that is orthogonal neither shrinks nor grows the state it multiplies.
 
     Args:
       key: a key from `jax.random.key`.
-      units: rows and columns of one gate.
+      units: columns of one gate, and its rows.
       gates: how many.
       dtype: of the result.
+      rows: of one gate where they are not as many; the shorter side is then orthonormal.
 
     Returns:
-      ``[units, gates * units]``.
+      ``[rows, gates * units]``.
 
     Reference: Saxe, McClelland and Ganguli, "Exact solutions to the nonlinear dynamics of learning
     in deep linear neural networks", 2014.
@@ -57,7 +60,8 @@ def orthogonal(key: Array, units: int, gates: int = 1, dtype: Any = jnp.float32)
     draw = jax.nn.initializers.orthogonal()
     keys = jax.random.split(key, gates)
     # drawn in float32: there is no bfloat16 QR
-    return _side_by_side([draw(k, (units, units), jnp.float32) for k in keys], dtype)
+    shape = (units if rows is None else rows, units)
+    return _side_by_side([draw(k, shape, jnp.float32) for k in keys], dtype)
 
 
 def _side_by_side(kernels: list[Array], dtype: Any) -> Array:

@@ -1,30 +1,60 @@
-"""The long short-term memory."""
+"""The long short-term memory: one set of equations for all of its variants."""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from seqjax.affine import affine, split_gates
-from seqjax.checks import check_size
+from seqjax.affine import affine, broadcast_like, split_gates
+from seqjax.checks import check_clip, check_rate, check_size
 from seqjax.initializers import glorot_uniform, orthogonal
+from seqjax.normalization import LayerNorm, layer_norm
 from seqjax.types import Activation, Array, Cell, Noise
 
 
+class Peepholes(NamedTuple):
+    """What the gates of an LSTM see its memory through, unit by unit; None for a gate without."""
+
+    i: Array | None = None  # [H]
+    f: Array | None = None  # [H]
+    o: Array | None = None  # [H]
+
+
+class LSTMNormParams(NamedTuple):
+    """Parameters of the layer norms of an LSTM; the bias is the shift of its gates."""
+
+    gate_gain: Array  # [4H]
+    memory_gain: Array  # [H]
+    memory_shift: Array  # [H]
+
+
 class LSTMParams(NamedTuple):
-    """Parameters of `LSTM`; gates in the order i, f, g, o."""
+    """Parameters of `LSTM`; gates in the order i, f, g, o.
+
+    R is the width of the output: that of the projection, or else H.
+    """
 
     input_kernel: Array  # [D, 4H]
-    recurrent_kernel: Array  # [H, 4H]
+    recurrent_kernel: Array  # [R, 4H]
     bias: Array  # [4H], the forget bias included
+    peepholes: Peepholes = Peepholes()
+    projection_kernel: Array | None = None  # [H, R], only with a projection
+    norm: LSTMNormParams | None = None  # only with layer norm
 
 
 class LSTMState(NamedTuple):
     """The state of an LSTM."""
 
     c: Array  # [B, H], the memory
-    h: Array  # [B, H], the output
+    h: Array  # [B, R], the output
+
+
+class LSTMProjected(NamedTuple):
+    """What an LSTM needs of its inputs at each step."""
+
+    gates: tuple[Array, ...]  # [B, H] for each gate, the part of the input
+    kept: Array | None  # bool[B, H], the candidates that recurrent dropout keeps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,50 +68,116 @@ class LSTM(Cell):
         c' = f * c + i * g
         h' = o * activation(c')
 
-    The output is ``h'``. It is TensorFlow's ``BasicLSTMCell``, but for the forget bias, which is
-    here a part of the initial ``b_f`` and not added at run time, and the gate order.
+    The output is ``h'``. The options change that, where they act on the same in this order::
+
+        layer_norm         gain * norm(x @ W + h @ U) + b in every gate and the candidate,
+                           c' = gain * norm(f * c + i * g) + shift
+        peepholes          + p_i * c in i, + p_f * c in f, + p_o * c' in o
+        recurrent_dropout  g / (1 - rate), or 0 with the probability of the rate
+        cell_clip          c' within +-cell_clip
+        projection_size    h' = (o * activation(c')) @ P
+        projection_clip    h' within +-projection_clip
+
+    TensorFlow's ``LSTMCell``, ``BasicLSTMCell``, ``LayerNormLSTMCell``, ``LayerNormBasicLSTMCell``
+    and, with ``straight_through``, ``LSTMBlockCell``; but for the forget bias, which is here a part
+    of the initial ``b_f`` and not added at run time, and the gate order.
 
     Args:
-      units: H, the width of the state and of the output.
+      units: H, the width of the memory, and of the output without a projection.
       forget_bias: the initial ``b_f``; a memory that starts out open learns longer dependencies.
       activation: of the candidate and of the memory.
+      peepholes: let the gates see the memory.
+      cell_clip: the largest absolute value of the memory, or None.
+      straight_through: let the gradient pass the clip of the memory as if there were none.
+      projection_size: R, the width of the output, or None.
+      projection_clip: the largest absolute value of the output of a projection, or None.
+      layer_norm: what the gains and shifts of layer normalisation start at, or None for none.
+      recurrent_dropout: the rate at which units of the candidate are dropped, anew at every step;
+        what the memory holds already is never dropped.
 
     Raises:
-      ValueError: ``units`` is not a whole number of at least 1.
+      ValueError: a size is not a whole number of at least 1, a clip is not above 0, a rate is not
+        in [0, 1), or an option stands without the one that it is about.
 
     References: Hochreiter and Schmidhuber, "Long short-term memory", 1997; Gers, Schmidhuber and
-    Cummins, "Learning to forget", 2000; Zaremba, Sutskever and Vinyals, "Recurrent neural network
-    regularization", 2014.
+    Cummins, "Learning to forget", 2000; Gers and Schmidhuber, "Recurrent nets that time and count",
+    2000, for peepholes; Sak, Senior and Beaufays, "Long short-term memory recurrent neural network
+    architectures for large scale acoustic modeling", 2014, for the projection; Ba, Kiros and
+    Hinton, "Layer normalization", 2016; Semeniuta, Severyn and Barth, "Recurrent dropout without
+    memory loss", 2016.
 
-    >>> from seqjax import LSTM, unroll
-    >>> cell = LSTM(units=4)
+    >>> from seqjax import LSTM, LayerNorm, unroll
+    >>> cell = LSTM(units=6, peepholes=True, projection_size=4, layer_norm=LayerNorm())
     >>> params = cell.init(jax.random.key(0), input_size=3)
     >>> state, ys = unroll(cell, params, jnp.ones((2, 7, 3), jnp.float32))
     >>> state.c.shape, state.h.shape, ys.shape
-    ((2, 4), (2, 4), (2, 7, 4))
+    ((2, 6), (2, 4), (2, 7, 4))
     """
 
     units: int
     forget_bias: float = 1.0
     activation: Activation = jnp.tanh
+    peepholes: bool = False
+    cell_clip: float | None = None
+    straight_through: bool = False
+    projection_size: int | None = None
+    projection_clip: float | None = None
+    layer_norm: LayerNorm | None = None
+    recurrent_dropout: float = 0.0
+
+    _gates: ClassVar[str] = "ifgo"
 
     def __post_init__(self) -> None:
-        check_size("LSTM", "units", self.units)
+        name = type(self).__name__
+        check_size(name, "units", self.units)
+        check_clip(name, "cell_clip", self.cell_clip)
+        check_clip(name, "projection_clip", self.projection_clip)
+        check_rate(name, "recurrent_dropout", self.recurrent_dropout)
+        if self.projection_size is not None:
+            check_size(name, "projection_size", self.projection_size)
+        for option, about in (
+            ("straight_through", "cell_clip"),
+            ("projection_clip", "projection_size"),
+        ):
+            if getattr(self, option) and getattr(self, about) is None:
+                raise ValueError(
+                    f"{name}: {option}={getattr(self, option)} does nothing without {about}; "
+                    "give both or neither"
+                )
+        if not isinstance(self.layer_norm, LayerNorm | None):
+            raise ValueError(
+                f"{name}: layer_norm must be a LayerNorm, such as LayerNorm(), or None, "
+                f"got {self.layer_norm!r}"
+            )
 
     @property
     def output_size(self) -> int:
-        """H."""
-        return self.units
+        """R."""
+        return self.units if self.projection_size is None else self.projection_size
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> LSTMParams:
-        """Draw Glorot input kernels, orthogonal recurrent kernels and the forget bias."""
-        check_size("LSTM", "input_size", input_size)
-        input_key, recurrent_key = jax.random.split(key)
-        return LSTMParams(
-            glorot_uniform(input_key, (input_size, self.units), gates=4, dtype=dtype),
-            orthogonal(recurrent_key, self.units, gates=4, dtype=dtype),
-            jnp.zeros(4 * self.units, dtype).at[self.units : 2 * self.units].set(self.forget_bias),
+        """Draw Glorot and orthogonal kernels; peepholes and all biases but the forget's are 0."""
+        check_size(type(self).__name__, "input_size", input_size)
+        input_key, recurrent_key, projection_key = jax.random.split(key, 3)
+        H, G, forget = self.units, len(self._gates), self._gates.index("f")
+        params = LSTMParams(
+            self._input_kernel(input_key, input_size, dtype),
+            self._recurrent_kernel(recurrent_key, dtype),
+            jnp.zeros(G * H, dtype).at[forget * H : (forget + 1) * H].set(self.forget_bias),
         )
+        if self.peepholes:
+            zeros = {gate: jnp.zeros(H, dtype) for gate in self._gates if gate != "g"}
+            params = params._replace(peepholes=Peepholes(**zeros))
+        if self.projection_size is not None:
+            kernel = glorot_uniform(projection_key, (H, self.projection_size), dtype=dtype)
+            params = params._replace(projection_kernel=kernel)
+        if self.layer_norm is not None:
+            gain, shift = self.layer_norm.gain, self.layer_norm.shift
+            norm = LSTMNormParams(
+                jnp.full(G * H, gain, dtype), jnp.full(H, gain, dtype), jnp.full(H, shift, dtype)
+            )
+            params = params._replace(bias=params.bias + shift, norm=norm)
+        return params
 
     def input_size(self, params: LSTMParams) -> int:
         """D."""
@@ -91,19 +187,112 @@ class LSTM(Cell):
         self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
     ) -> LSTMState:
         """``c = h = 0``."""
-        zeros = jnp.zeros((*batch_shape, self.units), dtype)
-        return LSTMState(zeros, zeros)
+        return LSTMState(
+            jnp.zeros((*batch_shape, self.units), dtype),
+            jnp.zeros((*batch_shape, self.output_size), dtype),
+        )
 
-    def project(self, params: LSTMParams, xs: Array, noise: Noise = None) -> tuple[Array, ...]:
-        """``x @ W + b`` of i, f, g and o, each ``[..., H]``."""
-        return split_gates(affine(xs, params.input_kernel, params.bias), 4)
+    def draw_noise(self, key: Array, leading_shape: tuple[int, ...], input_size: int) -> Noise:
+        """Draw which candidates recurrent dropout keeps, ``bool[T, B, H]``."""
+        if not self.recurrent_dropout:
+            return None
+        return jax.random.bernoulli(key, 1 - self.recurrent_dropout, (*leading_shape, self.units))
+
+    def project(self, params: LSTMParams, xs: Array, noise: Noise = None) -> LSTMProjected:
+        """``x @ W`` of each gate, each ``[..., H]``, and ``+ b`` unless a norm comes before it."""
+        z = self._of_input(params, xs)
+        if params.norm is None:
+            z = z + broadcast_like(params.bias, z)
+        return LSTMProjected(split_gates(z, len(self._gates)), noise)
 
     def step(
-        self, params: LSTMParams, state: LSTMState, z: tuple[Array, ...]
+        self, params: LSTMParams, state: LSTMState, z: LSTMProjected
     ) -> tuple[LSTMState, Array]:
-        """The equations above, given the four projections."""
-        recurrent = split_gates(affine(state.h, params.recurrent_kernel), 4)
-        i, f, g, o = (z_x + z_h for z_x, z_h in zip(z, recurrent, strict=True))
-        c = jax.nn.sigmoid(f) * state.c + jax.nn.sigmoid(i) * self.activation(g)
-        h = jax.nn.sigmoid(o) * self.activation(c)
+        """The equations above, given the part of the input."""
+        G = len(self._gates)
+        recurrent = split_gates(self._of_state(params, state.h), G)
+        gates = [z_x + z_h for z_x, z_h in zip(z.gates, recurrent, strict=True)]
+        if params.norm is not None:
+            gains, shifts = split_gates(params.norm.gate_gain, G), split_gates(params.bias, G)
+            gates = [layer_norm(*gate) for gate in zip(gates, gains, shifts, strict=True)]
+        *z_i, z_f, z_g, z_o = gates
+        f = jax.nn.sigmoid(_peep(z_f, params.peepholes.f, state.c))
+        # no input gate of its own where it is coupled to the forget gate
+        i = jax.nn.sigmoid(_peep(z_i[0], params.peepholes.i, state.c)) if z_i else 1 - f
+        g = self._candidate(z_g)
+        if z.kept is not None:
+            g = jnp.where(z.kept, g / (1 - self.recurrent_dropout), 0)
+        c = f * state.c + i * g
+        if params.norm is not None:
+            c = layer_norm(c, params.norm.memory_gain, params.norm.memory_shift)
+        if self.cell_clip is not None:
+            c = _clip(c, self.cell_clip, self.straight_through)
+        o = jax.nn.sigmoid(_peep(z_o, params.peepholes.o, c))
+        h = o * self.activation(c)
+        if params.projection_kernel is not None:
+            h = affine(h, params.projection_kernel)
+        if self.projection_clip is not None:
+            h = _clip(h, self.projection_clip)
         return LSTMState(c, h), h
+
+    # What a variant of the LSTM may differ in:
+
+    def _input_kernel(self, key: Array, input_size: int, dtype: Any) -> Array:
+        return glorot_uniform(key, (input_size, self.units), len(self._gates), dtype)
+
+    def _recurrent_kernel(self, key: Array, dtype: Any) -> Array:
+        return orthogonal(key, self.units, len(self._gates), dtype, rows=self.output_size)
+
+    def _of_input(self, params: LSTMParams, xs: Array) -> Array:
+        return affine(xs, params.input_kernel)
+
+    def _of_state(self, params: LSTMParams, h: Array) -> Array:
+        return affine(h, params.recurrent_kernel)
+
+    def _candidate(self, g: Array) -> Array:
+        return self.activation(g)
+
+
+@dataclasses.dataclass(frozen=True)
+class CoupledInputForgetGateLSTM(LSTM):
+    """The LSTM that takes in as much as it forgets; gate order f, g, o (no input gate)::
+
+        f  = sigmoid(x @ W_f + h @ U_f + b_f)
+        g  = activation(x @ W_g + h @ U_g + b_g)
+        o  = sigmoid(x @ W_o + h @ U_o + b_o)
+        c' = f * c + (1 - f) * g
+        h' = o * activation(c')
+
+    TensorFlow's ``CoupledInputForgetGateLSTMCell``. Kernels and bias are ``[..., 3H]``, and there
+    are peepholes into f and o only. All else is as in `LSTM`.
+
+    Args:
+      units: H. This and all other options are those of `LSTM`.
+
+    Raises:
+      ValueError: as in `LSTM`.
+
+    Reference: Greff, Srivastava, Koutnik, Steunebrink and Schmidhuber, "LSTM: a search space
+    odyssey", 2017.
+
+    >>> from seqjax import CoupledInputForgetGateLSTM, unroll
+    >>> cell = CoupledInputForgetGateLSTM(units=4)
+    >>> params = cell.init(jax.random.key(0), input_size=3)
+    >>> state, ys = unroll(cell, params, jnp.ones((2, 7, 3), jnp.float32))
+    >>> params.input_kernel.shape, ys.shape
+    ((3, 12), (2, 7, 4))
+    """
+
+    _gates: ClassVar[str] = "fgo"
+
+
+def _peep(gate: Array, peephole: Array | None, c: Array) -> Array:
+    return gate if peephole is None else gate + broadcast_like(peephole, c) * c
+
+
+def _clip(a: Array, bound: float, straight_through: bool = False) -> Array:
+    clipped = jnp.clip(a, -bound, bound)
+    if straight_through:
+        # the value of the one, the gradient of the other
+        return jax.lax.stop_gradient(clipped) + (a - jax.lax.stop_gradient(a))
+    return clipped

@@ -1,0 +1,111 @@
+"""The LSTM whose units form groups that do not see each other within a layer."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from seqjax.affine import affine
+from seqjax.cells.lstm import LSTM, LSTMParams
+from seqjax.checks import check_size
+from seqjax.initializers import glorot_uniform, orthogonal
+from seqjax.types import Array, PyTree
+
+
+@dataclasses.dataclass(frozen=True)
+class GLSTM(LSTM):
+    """The group LSTM: units, inputs and outputs in equal groups, an LSTM each; gates i, f, g, o::
+
+        i  = sigmoid(x @ W_i + h @ U_i + b_i)
+        f  = sigmoid(x @ W_f + h @ U_f + b_f)
+        g  = tanh(x @ W_g + h @ U_g + b_g)
+        o  = sigmoid(x @ W_o + h @ U_o + b_o)
+        c' = f * c + i * g
+        h' = o * activation(c')
+
+    with every ``W`` and ``U`` block-diagonal. TensorFlow's ``GLSTMCell``, whose candidate is tanh
+    whatever the activation. A projection is a full one, and so brings the groups together. Kernels
+    hold the blocks side by side, ``[D / groups, 4H]`` and ``[R / groups, 4H]``, so that each column
+    is of one unit of one gate. All else is as in `LSTM`.
+
+    Args:
+      units: H. This and the options not named here are those of `LSTM`.
+      activation: of the memory.
+      groups: how many.
+
+    Raises:
+      ValueError: as in `LSTM`, or units, inputs or outputs do not come apart into as many groups.
+
+    Reference: Kuchaiev and Ginsburg, "Factorization tricks for LSTM networks", 2017.
+
+    >>> from seqjax import GLSTM, unroll
+    >>> cell = GLSTM(units=4, groups=2)
+    >>> params = cell.init(jax.random.key(0), input_size=6)
+    >>> state, ys = unroll(cell, params, jnp.ones((2, 7, 6), jnp.float32))
+    >>> params.input_kernel.shape, params.recurrent_kernel.shape, ys.shape
+    ((3, 16), (2, 16), (2, 7, 4))
+    """
+
+    groups: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_size("GLSTM", "groups", self.groups)
+        self._check_groups("units", self.units)
+        self._check_groups("output_size", self.output_size)
+
+    def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> LSTMParams:
+        """As in `LSTM`, each group's kernels on its own."""
+        check_size("GLSTM", "input_size", input_size)
+        self._check_groups("input_size", input_size)
+        return super().init(key, input_size, dtype)
+
+    def input_size(self, params: LSTMParams) -> int:
+        """D."""
+        return self.groups * params.input_kernel.shape[0]
+
+    def leading_shape(self, params: LSTMParams, xs: PyTree) -> tuple[int, ...]:
+        """The time and batch axes of features; tokens have none to group."""
+        shape = super().leading_shape(params, xs)
+        if jnp.issubdtype(xs.dtype, jnp.integer):
+            raise ValueError(
+                f"GLSTM: groups the features of its inputs, got tokens of shape {xs.shape}; "
+                "embed them first"
+            )
+        return shape
+
+    def _check_groups(self, name: str, size: int) -> None:
+        if size % self.groups:
+            raise ValueError(
+                f"GLSTM: {name} must be a multiple of groups={self.groups}, got {size}"
+            )
+
+    def _input_kernel(self, key: Array, input_size: int, dtype: Any) -> Array:
+        shape = (input_size // self.groups, self.units // self.groups)
+        return glorot_uniform(key, shape, 4 * self.groups, dtype)
+
+    def _recurrent_kernel(self, key: Array, dtype: Any) -> Array:
+        rows = self.output_size // self.groups
+        return orthogonal(key, self.units // self.groups, 4 * self.groups, dtype, rows)
+
+    def _of_input(self, params: LSTMParams, xs: Array) -> Array:
+        return self._product(xs, params.input_kernel)
+
+    def _of_state(self, params: LSTMParams, h: Array) -> Array:
+        return self._product(h, params.recurrent_kernel)
+
+    def _candidate(self, g: Array) -> Array:
+        return jnp.tanh(g)
+
+    def _product(self, xs: Array, kernel: Array) -> Array:
+        """Multiply each group's features ``[..., N / groups]`` with its own columns."""
+
+        def one(xs: Array, columns: Array) -> Array:  # [..., N / groups], [N / groups, 4, n]
+            ys = affine(xs, columns.reshape(columns.shape[0], -1))
+            return ys.reshape(*ys.shape[:-1], 4, -1)
+
+        xs = xs.reshape(*xs.shape[:-1], self.groups, -1)
+        kernel = kernel.reshape(kernel.shape[0], 4, self.groups, -1)
+        ys = jax.vmap(one, in_axes=(-2, -2), out_axes=-2)(xs, kernel)  # [..., 4, groups, n]
+        return ys.reshape(*ys.shape[:-3], -1)

@@ -1,0 +1,80 @@
+"""Weight normalisation of the cell inside."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from seqjax.affine import accumulation_dtype
+from seqjax.cells.wrapper import Wrapper
+from seqjax.types import Array, Loop, Noise, Params, PyTree, State
+
+
+class WeightNormParams(NamedTuple):
+    """Parameters of `WeightNorm`."""
+
+    cell: Params  # of the cell inside; of its kernels only the directions of the columns count
+    gains: Params  # for each kernel [..., N] its gains [N], None for any other parameter
+
+
+@dataclasses.dataclass(frozen=True)
+class WeightNorm(Wrapper):
+    """A cell whose kernels have a length and a direction as parameters of their own::
+
+        kernel = gain * v / sqrt(max(sum(v ** 2), 1e-12))
+
+    for each column ``v`` of each kernel: of each parameter of the cell inside whose name ends in
+    ``kernel``. ``WeightNorm(LSTM(...))`` is TensorFlow's ``WeightNormLSTMCell``. The kernels are
+    made once for a whole sequence. They start out as the cell inside draws them.
+
+    Args:
+      cell: the cell inside.
+
+    Raises:
+      ValueError: ``cell`` is not a cell.
+
+    Reference: Salimans and Kingma, "Weight normalization: a simple reparameterization to accelerate
+    training of deep neural networks", 2016.
+
+    >>> from seqjax import LSTM, WeightNorm, unroll
+    >>> cell = WeightNorm(LSTM(units=4))
+    >>> params = cell.init(jax.random.key(0), input_size=3)
+    >>> state, ys = unroll(cell, params, jnp.ones((2, 7, 3), jnp.float32))
+    >>> params.gains.input_kernel.shape, ys.shape
+    ((16,), (2, 7, 4))
+    """
+
+    def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> WeightNormParams:
+        """Draw those of the cell, and measure its columns."""
+        cell = self.cell.init(key, input_size, dtype)
+
+        def gain(path: tuple[Any, ...], param: Array) -> Array | None:
+            is_kernel = jax.tree_util.keystr(path[-1:], simple=True).endswith("kernel")
+            return _length(param).astype(dtype) if is_kernel else None
+
+        return WeightNormParams(cell, jax.tree.map_with_path(gain, cell))
+
+    def inner(self, params: WeightNormParams) -> Params:
+        """The parameters of the cell inside, its kernels made."""
+
+        def make(gain: Array | None, v: Array) -> Array:
+            if gain is None:
+                return v
+            length = _length(v)
+            scale = jnp.broadcast_to(gain.astype(length.dtype) / length, v.shape)
+            return (scale * v.astype(scale.dtype)).astype(v.dtype)
+
+        return jax.tree.map(make, params.gains, params.cell, is_leaf=lambda gain: gain is None)
+
+    def sequence(
+        self, loop: Loop, params: WeightNormParams, state: State, xs: PyTree, noise: Noise = None
+    ) -> tuple[State, PyTree]:
+        """Make the kernels once, then run the cell inside."""
+        return self.cell.sequence(loop, self.inner(params), state, xs, noise)
+
+
+def _length(kernel: Array) -> Array:
+    """The length of each column, ``[N]``; kernels of a convolution have more axes of rows."""
+    square = jnp.square(kernel.astype(accumulation_dtype(kernel.dtype)))
+    return jnp.sqrt(jnp.maximum(square.sum(range(kernel.ndim - 1)), 1e-12))
