@@ -75,7 +75,7 @@ class Cell(abc.ABC):
         """The zero state, each array ``[*batch_shape, ...]``."""
 
     @abc.abstractmethod
-    def project(self, params: Params, xs: Array, noise: Noise = None) -> Projected:
+    def project(self, params: Params, xs: PyTree, noise: Noise = None) -> Projected:
         """Compute what needs no state; all axes of ``xs`` but the features' are kept in front."""
 
     @abc.abstractmethod

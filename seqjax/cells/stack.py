@@ -63,6 +63,10 @@ class Stack(Cell):
         """The input size of the lowest layer."""
         return self.layers[0].input_size(params[0])
 
+    def leading_shape(self, params: tuple[Params, ...], xs: PyTree) -> tuple[int, ...]:
+        """Of the lowest layer."""
+        return self.layers[0].leading_shape(params[0], xs)
+
     def initial_state(
         self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
     ) -> tuple[State, ...]:
