@@ -34,10 +34,10 @@ class ConvLSTM(Cell):
         c' = f c + i g
         h' = o tanh(c')
 
-    where ``*`` is a convolution that pads with zeros to keep the shape. The output is ``h'``. Inputs
-    are ``[B, T, *space, C]``, states and outputs ``[B, ..., *space, F]``. TensorFlow's
-    ``Conv1DLSTMCell``, ``Conv2DLSTMCell`` and ``Conv3DLSTMCell``, but for the forget bias, which is
-    here a part of the initial ``b_f``.
+    where ``*`` is a convolution that pads with zeros to keep the shape. The output is ``h'``.
+    Inputs are ``[B, T, *space, C]``, states ``[B, *space, F]``. TensorFlow's ``Conv1DLSTMCell``,
+    ``Conv2DLSTMCell`` and ``Conv3DLSTMCell``, but for the forget bias, which is here a part of the
+    initial ``b_f``.
 
     Args:
       input_shape: ``(*space, C)`` of one input.
