@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.affine import affine
+from seqjax.cells.wrapper import check_one_axis
 from seqjax.checks import check_size
 from seqjax.initializers import glorot_uniform
 from seqjax.types import Array, Cell, Noise, Params, State
@@ -61,7 +62,7 @@ class AttentionCell(Cell):
         without.
 
     Raises:
-      ValueError: ``cell`` is not a cell, or a size is not a whole number of at least 1.
+      ValueError: ``cell`` is not a cell with one feature axis, or a size is not a whole number of at least 1.
 
     Reference: Cheng, Dong and Lapata, "Long short-term memory-networks for machine reading", 2016.
 
@@ -80,9 +81,7 @@ class AttentionCell(Cell):
     inner_input_size: int | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.cell, Cell):
-            raise ValueError(f"AttentionCell: cell must be a cell, got {self.cell!r}")
-        check_size("AttentionCell", "output_size of the cell", self.cell.output_size)
+        check_one_axis("AttentionCell", self.cell)
         check_size("AttentionCell", "length", self.length)
         for name in ("size", "vector_size", "inner_input_size"):
             if getattr(self, name) is not None:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.affine import affine
+from seqjax.cells.wrapper import check_one_axis
 from seqjax.checks import check_size
 from seqjax.initializers import glorot_uniform
 from seqjax.types import Activation, Array, Cell, HiddenState, Noise, Params, State
@@ -84,8 +85,7 @@ class GridRNN(Cell):
     activation: Activation = jax.nn.relu
 
     def __post_init__(self) -> None:
-        if not isinstance(self.cell, Cell):
-            raise ValueError(f"GridRNN: cell must be a cell, got {self.cell!r}")
+        check_one_axis("GridRNN", self.cell)
         h = getattr(jax.eval_shape(self.cell.initial_state), "h", None)
         if h is None or h.shape != (self.cell.output_size,):
             raise ValueError(
