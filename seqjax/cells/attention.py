@@ -62,7 +62,8 @@ class AttentionCell(Cell):
         without.
 
     Raises:
-      ValueError: ``cell`` is not a cell with one feature axis, or a size is not a whole number of at least 1.
+      ValueError: ``cell`` is not a cell whose outputs have one feature axis, or a size is not a
+        whole number of at least 1.
 
     Reference: Cheng, Dong and Lapata, "Long short-term memory-networks for machine reading", 2016.
 

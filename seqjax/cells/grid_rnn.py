@@ -61,9 +61,10 @@ class GridRNN(Cell):
       activation: of the dense layers.
 
     Raises:
-      ValueError: the state of ``cell`` has no ``h`` that is its output, ``dims`` is not a whole
-        number of at least 1, a dimension is not in ``[0, dims)``, there is no input or no output
-        dimension, or one that does not recur is no input dimension.
+      ValueError: the outputs of ``cell`` have several feature axes, its state has no ``h`` that is
+        its output, ``dims`` is not a whole number of at least 1, a dimension is not in
+        ``[0, dims)``, there is no input or no output dimension, or one that does not recur is no
+        input dimension.
 
     Reference: Kalchbrenner, Danihelka and Graves, "Grid long short-term memory", 2016.
 

@@ -18,11 +18,8 @@ def make(**options):
     cell = PhasedLSTM(H, **{"ratio_on": 0.6, "period_range": (2.0, 9.0), **options})
     params = randomise(cell.init(jax.random.key(0), D, jnp.float64), 1)
     rng = np.random.default_rng(3)
-    return (
-        cell,
-        params,
-        TimedInputs(*map(jnp.asarray, (rng.uniform(0, 30, T), rng.normal(0, 1, (T, D))))),
-    )
+    times, features = rng.uniform(0, 30, T), rng.normal(0, 1, (T, D))
+    return cell, params, TimedInputs(jnp.asarray(times), jnp.asarray(features))
 
 
 @pytest.mark.parametrize("peepholes", [False, True])
@@ -42,9 +39,9 @@ def test_phased_lstm_equals_a_numpy_loop(peepholes):
         k = []
         for period, phase, on in zip(params.period, params.phase, params.ratio_on, strict=True):
             r = (time - phase) / period - np.floor((time - phase) / period)
-            branch = (r >= on / 2) + (r >= on)
-            branches.add(int(branch))
-            k.append([2 * r / on, 2 - 2 * r / on, 0.2 * r][int(branch)])
+            branch = int(r >= on / 2) + int(r >= on)
+            branches.add(branch)
+            k.append([2 * r / on, 2 - 2 * r / on, 0.2 * r][branch])
         k = np.array(k)
         c, h = k * new_c + (1 - k) * c, k * new_h + (1 - k) * h
         outputs.append(h)
