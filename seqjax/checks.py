@@ -48,6 +48,20 @@ def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
 
 
+def check_fixed_size(owner: str, name: str, value: Any, fixed: Any) -> None:
+    """Raise ``ValueError`` unless a size is the one that ``owner`` was built for.
+
+    >>> check_fixed_size("ConvLSTM", "input_size", (8, 8, 1), (8, 8, 3))
+    Traceback (most recent call last):
+    ...
+    ValueError: ConvLSTM: input_size must be (8, 8, 3), as the cell was built for, got (8, 8, 1)
+    """
+    if value != fixed:
+        raise ValueError(
+            f"{owner}: {name} must be {fixed}, as the cell was built for, got {value!r}"
+        )
+
+
 def check_rate(owner: str, name: str, value: Any) -> None:
     """Raise ``ValueError`` unless ``value`` is a probability below 1.
 

@@ -9,18 +9,19 @@ from seqjax.types import Array
 
 
 def glorot_uniform(
-    key: Array, shape: tuple[int, int], gates: int = 1, dtype: Any = jnp.float32
+    key: Array, shape: tuple[int, ...], gates: int = 1, dtype: Any = jnp.float32
 ) -> Array:
     """Uniform in ``+-sqrt(6 / (rows + columns))``, ``gates`` kernels side by side.
 
     Args:
       key: a key from `jax.random.key`.
-      shape: ``(rows, columns)`` of one gate.
+      shape: ``(rows, columns)`` of one gate; a convolution's has its window's axes in front, and
+        each place of the window counts as so many rows and columns.
       gates: how many.
       dtype: of the result.
 
     Returns:
-      ``[rows, gates * columns]``.
+      ``[..., rows, gates * columns]``.
 
     Reference: Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural
     networks", 2010.
@@ -64,4 +65,4 @@ def orthogonal(
 
 
 def _side_by_side(kernels: list[Array], dtype: Any) -> Array:
-    return jnp.concatenate(kernels, axis=1).astype(dtype)
+    return jnp.concatenate(kernels, axis=-1).astype(dtype)

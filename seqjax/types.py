@@ -29,6 +29,7 @@ Params = PyTree  # of arrays, what `Cell.init` makes
 State = PyTree  # of arrays [B, ...], what a step hands to the next one
 Noise = PyTree | None  # of arrays [T, B, ...], broadcast over T where it is locked over time
 Projected = PyTree  # of arrays [T, B, ...], what a cell needs of the inputs at each step
+Size = Any  # int, or tuple[int, ...] for features on several axes
 Activation = Callable[[Array], Array]
 
 # Runs `cell.step` over the leading axis of `zs`: (cell, params, state, zs) -> (state, ys).
@@ -58,15 +59,15 @@ class Cell(abc.ABC):
 
     @property
     @abc.abstractmethod
-    def output_size(self) -> int:
-        """The number of features of an output."""
+    def output_size(self) -> Size:
+        """The number of features of an output, or their shape where they have several axes."""
 
     @abc.abstractmethod
-    def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> Params:
+    def init(self, key: Array, input_size: Size, dtype: Any = jnp.float32) -> Params:
         """Draw parameters for inputs of ``input_size`` features, or as many kinds of token."""
 
     @abc.abstractmethod
-    def input_size(self, params: Params) -> int:
+    def input_size(self, params: Params) -> Size:
         """The number of input features, or of kinds of token, that ``params`` were made for."""
 
     @abc.abstractmethod
@@ -74,7 +75,7 @@ class Cell(abc.ABC):
         """The zero state, each array ``[*batch_shape, ...]``."""
 
     @abc.abstractmethod
-    def project(self, params: Params, xs: Array, noise: Noise = None) -> Projected:
+    def project(self, params: Params, xs: PyTree, noise: Noise = None) -> Projected:
         """Compute what needs no state; all axes of ``xs`` but the features' are kept in front.
 
         It has to be differentiable where ``xs`` is 0, as that is what padding is replaced by.
@@ -84,7 +85,7 @@ class Cell(abc.ABC):
     def step(self, params: Params, state: State, z: Projected) -> tuple[State, PyTree]:
         """Take one step: ``(state, z) -> (next state, output)``, with any leading batch axes."""
 
-    def draw_noise(self, key: Array, leading_shape: tuple[int, ...], input_size: int) -> Noise:
+    def draw_noise(self, key: Array, leading_shape: tuple[int, ...], input_size: Size) -> Noise:
         """Draw the noise of all steps, for inputs ``[*leading_shape, input_size]``; here none.
 
         ``leading_shape`` is ``(T, *batch)``, and each array returned starts with it, so that noise
@@ -105,20 +106,23 @@ class Cell(abc.ABC):
     def leading_shape(self, params: Params, xs: PyTree) -> tuple[int, ...]:
         """Return the time and batch axes of ``xs``, after a check that the rest fits ``params``.
 
-        Inputs are floating ``[..., D]``, or integer tokens ``[...]`` with no feature axis.
+        Inputs are floating, with as many feature axes as `input_size` has, ``[..., D]``, or integer
+        tokens ``[...]`` with none.
         """
         name, size = type(self).__name__, self.input_size(params)
+        features = size if isinstance(size, tuple) else (size,)
         if not isinstance(xs, jax.Array | np.ndarray):
             raise ValueError(f"{name}: xs must be one array, got a {type(xs).__name__}")
         given = f"xs of shape {xs.shape} and dtype {xs.dtype}"
-        if jnp.issubdtype(xs.dtype, jnp.integer):
+        if jnp.issubdtype(xs.dtype, jnp.integer) and len(features) == 1:
             shape, wanted = xs.shape, "tokens [..., T]"
         elif jnp.issubdtype(xs.dtype, jnp.floating):
-            shape, wanted = xs.shape[:-1], f"features [..., T, {size}]"
-            if xs.shape and xs.shape[-1] != size:
+            shape, last = xs.shape[: -len(features)], xs.shape[-len(features) :]
+            wanted = f"features [..., T, {', '.join(map(str, features))}]"
+            if xs.shape and last != features:
                 raise ValueError(
                     f"{name}: these parameters are for {size} input features, got {given}; "
-                    f"give [..., T, {size}], or draw parameters with init(key, {xs.shape[-1]})"
+                    f"give {wanted}, or draw parameters for this size with init"
                 )
         else:
             raise ValueError(f"{name}: xs must hold floats or integer tokens, got {given}")

@@ -1,6 +1,17 @@
 """The cells, one family a file."""
 
+from seqjax.cells.attention import AttentionCell, AttentionCellParams, AttentionCellState
+from seqjax.cells.conv_lstm import ConvLSTM, ConvLSTMParams
 from seqjax.cells.elman import BasicRNN, BasicRNNParams
+from seqjax.cells.grid_lstm import (
+    BidirectionalGridLSTM,
+    BidirectionalGridLSTMParams,
+    BidirectionalGridLSTMState,
+    GridLSTM,
+    GridLSTMParams,
+    TimeFreqLSTM,
+)
+from seqjax.cells.grid_rnn import GridDenseParams, GridRNN, GridRNNParams
 from seqjax.cells.group_lstm import GLSTM
 from seqjax.cells.gru import GRU, GRUParams
 from seqjax.cells.indy_lstm import IndyLSTM
@@ -12,6 +23,7 @@ from seqjax.cells.lstm import (
     LSTMState,
     Peepholes,
 )
+from seqjax.cells.phased import PhasedLSTM, PhasedLSTMParams, TimedInputs
 from seqjax.cells.projection import OutputProjection, OutputProjectionParams
 from seqjax.cells.stack import Stack
 from seqjax.cells.weight_norm import WeightNorm, WeightNormParams
@@ -20,10 +32,23 @@ __all__ = [
     "GLSTM",
     "GRU",
     "LSTM",
+    "AttentionCell",
+    "AttentionCellParams",
+    "AttentionCellState",
     "BasicRNN",
     "BasicRNNParams",
+    "BidirectionalGridLSTM",
+    "BidirectionalGridLSTMParams",
+    "BidirectionalGridLSTMState",
+    "ConvLSTM",
+    "ConvLSTMParams",
     "CoupledInputForgetGateLSTM",
     "GRUParams",
+    "GridDenseParams",
+    "GridLSTM",
+    "GridLSTMParams",
+    "GridRNN",
+    "GridRNNParams",
     "IndyLSTM",
     "LSTMNormParams",
     "LSTMParams",
@@ -31,7 +56,11 @@ __all__ = [
     "OutputProjection",
     "OutputProjectionParams",
     "Peepholes",
+    "PhasedLSTM",
+    "PhasedLSTMParams",
     "Stack",
+    "TimeFreqLSTM",
+    "TimedInputs",
     "WeightNorm",
     "WeightNormParams",
 ]

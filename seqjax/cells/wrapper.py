@@ -74,3 +74,14 @@ def check_features(owner: str, xs: PyTree) -> None:
             f"{owner}: works on one array of input features, got {given}; embed tokens first, "
             "for instance by a Stack with an InputProjection below"
         )
+
+
+def check_one_axis(owner: str, cell: Any) -> None:
+    """Raise ``ValueError`` if ``cell`` is not a cell whose outputs have one feature axis."""
+    if not isinstance(cell, Cell):
+        raise ValueError(f"{owner}: cell must be a cell, got {cell!r}")
+    if isinstance(cell.output_size, tuple):
+        raise ValueError(
+            f"{owner}: the outputs of the cell must have one feature axis, got {cell!r}, whose "
+            f"outputs are of shape {cell.output_size}"
+        )

@@ -9,13 +9,21 @@ from seqjax import (
     GLSTM,
     GRU,
     LSTM,
+    AttentionCell,
     BasicRNN,
+    BidirectionalGridLSTM,
     Cell,
+    ConvLSTM,
     CoupledInputForgetGateLSTM,
+    GridLSTM,
+    GridRNN,
     IndyLSTM,
     LayerNorm,
     OutputProjection,
+    PhasedLSTM,
     Stack,
+    TimedInputs,
+    TimeFreqLSTM,
     WeightNorm,
 )
 
@@ -25,12 +33,16 @@ class Example(NamedTuple):
 
     cell: Cell
     input_size: int | tuple[int, ...] = 3
+    timed: bool = False  # whether its inputs are `TimedInputs`
 
     def draw_inputs(self, key, leading_shape):
         """Draw batch-major inputs ``[*leading_shape, ...]``, float64."""
         size = self.input_size
         features = size if isinstance(size, tuple) else (size,)
-        return jax.random.normal(key, (*leading_shape, *features), jnp.float64)
+        xs = jax.random.normal(key, (*leading_shape, *features), jnp.float64)
+        if not self.timed:
+            return xs
+        return TimedInputs(jax.random.uniform(key, leading_shape, jnp.float64, 0, 9), xs)
 
 
 LSTM_OPTIONS = {
@@ -42,7 +54,49 @@ LSTM_OPTIONS = {
     "recurrent_dropout": 0.3,
 }
 
+SPECTRUM = {"frequencies": 9, "window": 3, "stride": 2}
+GRID_OPTIONS = {**SPECTRUM, "blocks": [(0, 5), (2, 9)], "peepholes": True, "cell_clip": 1.5}
+PHASED_OPTIONS = {"ratio_on": 0.6, "period_range": (5.0, 50.0)}
+
 EXAMPLES = {
+    "AttentionCell": Example(AttentionCell(LSTM(4), length=3)),
+    "AttentionCell every size": Example(
+        AttentionCell(
+            Stack([GRU(4), LSTM(3, recurrent_dropout=0.3)]),
+            length=2,
+            size=5,
+            vector_size=6,
+            inner_input_size=7,
+        )
+    ),
+    "BidirectionalGridLSTM": Example(
+        BidirectionalGridLSTM(GridLSTM(2, **GRID_OPTIONS), backward_offset=-1), input_size=9
+    ),
+    "ConvLSTM": Example(ConvLSTM((4, 2), 3, window=(3,)), input_size=(4, 2)),
+    "ConvLSTM images": Example(ConvLSTM((3, 4, 2), 2, window=(2, 3)), input_size=(3, 4, 2)),
+    "ConvLSTM volumes, skip_connection": Example(
+        ConvLSTM((2, 2, 3, 1), 2, window=(2, 1, 3), skip_connection=True), input_size=(2, 2, 3, 1)
+    ),
+    "GridLSTM": Example(GridLSTM(2, **SPECTRUM), input_size=9),
+    "GridLSTM every option": Example(GridLSTM(2, **GRID_OPTIONS), input_size=9),
+    "GridLSTM coupled": Example(GridLSTM(2, **GRID_OPTIONS, coupled=True), input_size=9),
+    "GridLSTM shared": Example(GridLSTM(2, **GRID_OPTIONS, shared=True), input_size=9),
+    "GridRNN": Example(GridRNN(LSTM(4, peepholes=True))),
+    "GridRNN of 1 dimension": Example(GridRNN(BasicRNN(4), 1)),
+    "GridRNN of 3 tied dimensions": Example(
+        GridRNN(LSTM(4, recurrent_dropout=0.3), 3, tied=True, inputs=(0, 2), outputs=(1, 2)),
+        input_size=4,
+    ),
+    "GridRNN non_recurrent": Example(GridRNN(GRU(4), non_recurrent=(0,))),
+    "PhasedLSTM": Example(PhasedLSTM(4, **PHASED_OPTIONS), timed=True),
+    "PhasedLSTM peepholes": Example(
+        PhasedLSTM(4, peepholes=True, leak=0.1, trainable_ratio_on=False, **PHASED_OPTIONS),
+        timed=True,
+    ),
+    "TimeFreqLSTM": Example(TimeFreqLSTM(LSTM(3), **SPECTRUM), input_size=9),
+    "TimeFreqLSTM every option": Example(
+        TimeFreqLSTM(LSTM(5, **LSTM_OPTIONS), **SPECTRUM), input_size=9
+    ),
     "BasicRNN": Example(BasicRNN(4)),
     "BasicRNN relu": Example(BasicRNN(4, activation=jax.nn.relu)),
     "GRU": Example(GRU(4)),

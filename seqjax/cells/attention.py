@@ -1,0 +1,162 @@
+"""Attention over the last outputs of a cell."""
+
+import dataclasses
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from seqjax.affine import affine
+from seqjax.cells.wrapper import check_one_axis
+from seqjax.checks import check_size
+from seqjax.initializers import glorot_uniform
+from seqjax.types import Array, Cell, Noise, Params, State
+
+
+class AttentionCellParams(NamedTuple):
+    """Parameters of `AttentionCell`.
+
+    S is the width of all arrays of the inner state together, H that of the inner output.
+    """
+
+    cell: Params  # of the cell inside
+    input_kernel: Array  # [D, I]
+    attention_kernel: Array  # [A, I]
+    bias: Array  # [I]
+    query_kernel: Array  # [S, V]
+    query_bias: Array  # [V]
+    memory_kernel: Array  # [A, V]
+    score_kernel: Array  # [V, 1]
+    output_kernel: Array  # [H + A, A]
+    output_bias: Array  # [A]
+
+
+class AttentionCellState(NamedTuple):
+    """The state of `AttentionCell`."""
+
+    cell: State  # of the cell inside
+    attention: Array  # [B, A], what was attended to last
+    memory: Array  # [B, L, A], the last L outputs, the oldest first
+
+
+@dataclasses.dataclass(frozen=True)
+class AttentionCell(Cell):
+    """A cell that attends to its own last L outputs, TensorFlow's ``AttentionCellWrapper``::
+
+        s', h = cell(s, x @ W + a @ W_a + b)
+        e_l   = tanh(m_l @ W_m + concat(s') @ W_q + b_q) @ v        for l = 1, ..., L
+        a'    = sum over l of softmax(e)_l * m_l
+        y     = concat(h, a') @ W_y + b_y
+        m'    = (m_2, ..., m_L, y)
+
+    ``concat(s')`` is of all arrays of the new inner state. Nothing hides the zeros that the memory
+    starts with: they are attended to like outputs.
+
+    Args:
+      cell: the cell inside; its outputs have one feature axis.
+      length: L, how many outputs are remembered.
+      size: A, features of the output; those of the cell's without.
+      vector_size: V, features in which query and memory are compared; A without.
+      inner_input_size: I, features that the cell inside is given; as many as its own inputs
+        without.
+
+    Raises:
+      ValueError: ``cell`` is not a cell whose outputs have one feature axis, or a size is not a
+        whole number of at least 1.
+
+    Reference: Cheng, Dong and Lapata, "Long short-term memory-networks for machine reading", 2016.
+
+    >>> from seqjax import LSTM, AttentionCell, unroll
+    >>> cell = AttentionCell(LSTM(4), length=3)
+    >>> params = cell.init(jax.random.key(0), input_size=5)
+    >>> state, ys = unroll(cell, params, jnp.ones((2, 7, 5), jnp.float32))
+    >>> state.memory.shape, ys.shape
+    ((2, 3, 4), (2, 7, 4))
+    """
+
+    cell: Cell
+    length: int
+    size: int | None = None
+    vector_size: int | None = None
+    inner_input_size: int | None = None
+
+    def __post_init__(self) -> None:
+        check_one_axis("AttentionCell", self.cell)
+        check_size("AttentionCell", "length", self.length)
+        for name in ("size", "vector_size", "inner_input_size"):
+            if getattr(self, name) is not None:
+                check_size("AttentionCell", name, getattr(self, name))
+
+    @property
+    def output_size(self) -> int:
+        """A."""
+        return self.cell.output_size if self.size is None else self.size
+
+    def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> AttentionCellParams:
+        """Draw those of the cell, Glorot kernels and zero biases."""
+        check_size("AttentionCell", "input_size", input_size)
+        keys = jax.random.split(key, 7)
+        A, D = self.output_size, self._inner_input_size(input_size)
+        V = A if self.vector_size is None else self.vector_size
+        inner_state = jax.tree.leaves(jax.eval_shape(self.cell.initial_state))
+        S = sum(math.prod(leaf.shape) for leaf in inner_state)
+        return AttentionCellParams(
+            self.cell.init(keys[0], D, dtype),
+            glorot_uniform(keys[1], (input_size, D), dtype=dtype),
+            glorot_uniform(keys[2], (A, D), dtype=dtype),
+            jnp.zeros(D, dtype),
+            glorot_uniform(keys[3], (S, V), dtype=dtype),
+            jnp.zeros(V, dtype),
+            glorot_uniform(keys[4], (A, V), dtype=dtype),
+            glorot_uniform(keys[5], (V, 1), dtype=dtype),
+            glorot_uniform(keys[6], (self.cell.output_size + A, A), dtype=dtype),
+            jnp.zeros(A, dtype),
+        )
+
+    def _inner_input_size(self, input_size: int) -> int:
+        return input_size if self.inner_input_size is None else self.inner_input_size
+
+    def input_size(self, params: AttentionCellParams) -> int:
+        """D."""
+        return params.input_kernel.shape[0]
+
+    def initial_state(
+        self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
+    ) -> AttentionCellState:
+        """That of the cell, no attention and a memory of zeros."""
+        return AttentionCellState(
+            self.cell.initial_state(batch_shape, dtype),
+            jnp.zeros((*batch_shape, self.output_size), dtype),
+            jnp.zeros((*batch_shape, self.length, self.output_size), dtype),
+        )
+
+    def draw_noise(self, key: Array, leading_shape: tuple[int, ...], input_size: int) -> Noise:
+        """Of the cell inside."""
+        return self.cell.draw_noise(key, leading_shape, self._inner_input_size(input_size))
+
+    def project(
+        self, params: AttentionCellParams, xs: Array, noise: Noise = None
+    ) -> tuple[Array, Noise]:
+        """``x @ W + b``, and the noise of the cell, which is projected in each step."""
+        return affine(xs, params.input_kernel, params.bias), noise
+
+    def step(
+        self, params: AttentionCellParams, state: AttentionCellState, z: tuple[Array, Noise]
+    ) -> tuple[AttentionCellState, Array]:
+        """The equations above, given the part of the input."""
+        of_input, noise = z
+        x = of_input + affine(state.attention, params.attention_kernel)
+        inner, h = self.cell.step(params.cell, state.cell, self.cell.project(params.cell, x, noise))
+        attention = self._attend(params, inner, state.memory)
+        y = affine(jnp.concatenate([h, attention], -1), params.output_kernel, params.output_bias)
+        memory = jnp.concatenate([state.memory[..., 1:, :], y[..., None, :]], -2)
+        return AttentionCellState(inner, attention, memory), y
+
+    def _attend(self, params: AttentionCellParams, inner: State, memory: Array) -> Array:
+        batch = memory.shape[:-2]
+        flat = jnp.concatenate([s.reshape(*batch, -1) for s in jax.tree.leaves(inner)], -1)
+        query = affine(flat, params.query_kernel, params.query_bias)[..., None, :]
+        compared = jnp.tanh(affine(memory, params.memory_kernel) + query)
+        weights = jax.nn.softmax(affine(compared, params.score_kernel), axis=-2)  # [B, L, 1]
+        return (weights * memory).sum(-2)

@@ -1,0 +1,222 @@
+"""The grid of cells, one along each dimension, which read each other's outputs."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from seqjax.affine import affine
+from seqjax.cells.wrapper import check_one_axis
+from seqjax.checks import check_size
+from seqjax.initializers import glorot_uniform
+from seqjax.types import Activation, Array, Cell, HiddenState, Noise, Params, State
+
+
+class GridDenseParams(NamedTuple):
+    """Parameters of a dimension of `GridRNN` without a cell."""
+
+    kernel: Array  # [dims * H, H]
+    bias: Array  # [H]
+
+
+class GridRNNParams(NamedTuple):
+    """Parameters of `GridRNN`; of tied dimensions, one entry stands for all of a kind."""
+
+    inputs: tuple[State, ...]  # for each input dimension kernels [D / inputs, H], as its state
+    cells: tuple[Params, ...]  # for each dimension with a cell
+    dense: tuple[GridDenseParams, ...]  # for each one without
+
+
+@dataclasses.dataclass(frozen=True)
+class GridRNN(Cell):
+    """A cell along each dimension of a grid, TensorFlow's ``GridRNNCell`` and all that follow it::
+
+        s_d = x_d @ W_d                                       of the input dimensions
+        s_d', h_d' = cell_d(s_d with h_N for its h, concat(h_1, ..., h_{N-1}))
+
+    for the dimensions d without priority first; then, for the others, with ``h'`` in place of ``h``
+    where it is there. ``h_d`` is the output that the state ``s_d`` holds, so that all cells read
+    all dimensions. The state of an input dimension is overwritten by a linear map of the input, and
+    what it was before has no influence. Dimensions that do not recur have no state::
+
+        h_d' = activation(concat(h_1, ..., h_N) @ W + b)
+
+    The output is ``concat`` of ``h_d'`` over the output dimensions.
+
+    ``GridRNN(LSTM(H), 2)`` is ``Grid2LSTMCell``, and ``Grid3LSTMCell``, ``Grid2BasicRNNCell``,
+    ``Grid2GRUCell`` and so on differ from it in the cell and the number of dimensions; their
+    ``non_recurrent_fn`` is ``activation`` with ``non_recurrent=(0,)``. In a grid of one dimension
+    the cell has no input; it is given a single zero.
+
+    Args:
+      cell: along each dimension; the field ``h`` of its state is its output.
+      dims: N, the number of dimensions.
+      tied: whether all dimensions have the same weights (all with a cell, all without).
+      inputs: dimensions that get the input, each an equal part of its features.
+      outputs: dimensions whose outputs are given out.
+      priority: dimensions that wait for the others.
+      non_recurrent: input dimensions with a dense layer in place of the cell.
+      activation: of the dense layers.
+
+    Raises:
+      ValueError: the outputs of ``cell`` have several feature axes, its state has no ``h`` that is
+        its output, ``dims`` is not a whole number of at least 1, a dimension is not in
+        ``[0, dims)``, there is no input or no output dimension, or one that does not recur is no
+        input dimension.
+
+    Reference: Kalchbrenner, Danihelka and Graves, "Grid long short-term memory", 2016.
+
+    >>> from seqjax import LSTM, GridRNN, unroll
+    >>> cell = GridRNN(LSTM(4), dims=2)
+    >>> params = cell.init(jax.random.key(0), input_size=3)
+    >>> state, ys = unroll(cell, params, jnp.ones((2, 7, 3), jnp.float32))
+    >>> [s.h.shape for s in state], ys.shape
+    ([(2, 4), (2, 4)], (2, 7, 4))
+    """
+
+    cell: Cell
+    dims: int = 2
+    tied: bool = False
+    inputs: Sequence[int] = (0,)
+    outputs: Sequence[int] = (0,)
+    priority: Sequence[int] = (0,)
+    non_recurrent: Sequence[int] = ()
+    activation: Activation = jax.nn.relu
+
+    def __post_init__(self) -> None:
+        check_one_axis("GridRNN", self.cell)
+        h = getattr(jax.eval_shape(self.cell.initial_state), "h", None)
+        if h is None or h.shape != (self.cell.output_size,):
+            raise ValueError(
+                f"GridRNN: the state of the cell must hold its output as h, as an LSTM's or a "
+                f"GRU's does; that of {self.cell!r} does not"
+            )
+        check_size("GridRNN", "dims", self.dims)
+        for name in ("inputs", "outputs", "priority", "non_recurrent"):
+            object.__setattr__(self, name, tuple(sorted(set(getattr(self, name)))))
+            for d in getattr(self, name):
+                if d not in range(self.dims):
+                    raise ValueError(f"GridRNN: {name} must lie in [0, {self.dims}), got {d}")
+        for name in ("inputs", "outputs"):
+            if not getattr(self, name):
+                raise ValueError(f"GridRNN: {name} must hold at least 1 dimension, got none")
+        if not set(self.non_recurrent) <= set(self.inputs):
+            raise ValueError(
+                "GridRNN: dimensions that do not recur must be input dimensions, to have a value "
+                f"to start from, got non_recurrent {self.non_recurrent} and inputs {self.inputs}"
+            )
+
+    @property
+    def _recurrent(self) -> tuple[int, ...]:
+        return tuple(d for d in range(self.dims) if d not in self.non_recurrent)
+
+    @property
+    def _cell_input_size(self) -> int:
+        return max(1, (self.dims - 1) * self.cell.output_size)
+
+    @property
+    def output_size(self) -> int:
+        """H for each output dimension."""
+        return len(self.outputs) * self.cell.output_size
+
+    def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> GridRNNParams:
+        """Draw those of the cells, Glorot kernels for input and dense layers, and zero biases."""
+        check_size("GridRNN", "input_size", input_size)
+        if input_size % len(self.inputs):
+            raise ValueError(
+                f"GridRNN: input_size must be a multiple of the {len(self.inputs)} input "
+                f"dimensions, got {input_size}"
+            )
+        input_key, cell_key, dense_key = jax.random.split(key, 3)
+        H, rows = self.cell.output_size, input_size // len(self.inputs)
+        whole = jax.eval_shape(self.cell.initial_state)
+
+        def input_kernels(key: Array, dim: int) -> State:
+            state = HiddenState(whole.h) if dim in self.non_recurrent else whole
+            leaves, structure = jax.tree.flatten(state)
+            kernels = [
+                glorot_uniform(k, (rows, *leaf.shape), dtype=dtype)
+                for k, leaf in zip(jax.random.split(key, len(leaves)), leaves, strict=True)
+            ]
+            return jax.tree.unflatten(structure, kernels)
+
+        def dense(key: Array) -> GridDenseParams:
+            kernel = glorot_uniform(key, (self.dims * H, H), dtype=dtype)
+            return GridDenseParams(kernel, jnp.zeros(H, dtype))
+
+        def one_each(key: Array, dims: Sequence[int]) -> Array:
+            return jax.random.split(key, min(1, len(dims)) if self.tied else len(dims))
+
+        return GridRNNParams(
+            tuple(
+                input_kernels(k, d)
+                for k, d in zip(
+                    jax.random.split(input_key, len(self.inputs)), self.inputs, strict=True
+                )
+            ),
+            tuple(
+                self.cell.init(k, self._cell_input_size, dtype)
+                for k in one_each(cell_key, self._recurrent)
+            ),
+            tuple(dense(k) for k in one_each(dense_key, self.non_recurrent)),
+        )
+
+    def input_size(self, params: GridRNNParams) -> int:
+        """D."""
+        return len(self.inputs) * params.inputs[0].h.shape[0]
+
+    def initial_state(
+        self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
+    ) -> tuple[State, ...]:
+        """That of the cell, for each dimension that recurs."""
+        return tuple(self.cell.initial_state(batch_shape, dtype) for _ in self._recurrent)
+
+    def draw_noise(
+        self, key: Array, leading_shape: tuple[int, ...], input_size: int
+    ) -> tuple[Noise, ...]:
+        """Draw that of every cell ahead, from keys of their own."""
+        keys = jax.random.split(key, len(self._recurrent))
+        return tuple(self.cell.draw_noise(k, leading_shape, self._cell_input_size) for k in keys)
+
+    def project(
+        self, params: GridRNNParams, xs: Array, noise: Noise = None
+    ) -> tuple[tuple[State, ...], tuple[Noise, ...]]:
+        """The states of the input dimensions, and the noise of the cells."""
+        parts = jnp.split(xs, len(self.inputs), axis=-1)
+        states = (
+            jax.tree.map(lambda kernel: affine(x, kernel), kernels)  # noqa: B023, used at once
+            for x, kernels in zip(parts, params.inputs, strict=True)
+        )
+        return tuple(states), noise or (None,) * len(self._recurrent)
+
+    def step(
+        self,
+        params: GridRNNParams,
+        state: tuple[State, ...],
+        z: tuple[tuple[State, ...], tuple[Noise, ...]],
+    ) -> tuple[tuple[State, ...], Array]:
+        """Step the dimensions without priority, then those with it."""
+        inputs, noise = z
+        states = dict(zip(self._recurrent, state, strict=True))
+        states |= zip(self.inputs, inputs, strict=True)
+        new = dict(states)
+        outputs = [states[d].h for d in range(self.dims)]
+        for first in (True, False):
+            h = list(outputs)
+            x = jnp.concatenate(h[:-1], -1) if h[:-1] else jnp.zeros_like(h[0][..., :1])
+            for d in range(self.dims):
+                if (d not in self.priority) is not first:
+                    continue
+                if d in self.non_recurrent:
+                    dense = params.dense[0 if self.tied else self.non_recurrent.index(d)]
+                    y = affine(jnp.concatenate(h, -1), dense.kernel, dense.bias)
+                    outputs[d] = self.activation(y)
+                else:
+                    n = self._recurrent.index(d)
+                    p = params.cells[0 if self.tied else n]
+                    z_d = self.cell.project(p, x, noise[n])
+                    new[d], outputs[d] = self.cell.step(p, states[d]._replace(h=h[-1]), z_d)
+        y = jnp.concatenate([outputs[d] for d in self.outputs], -1)
+        return tuple(new[d] for d in self._recurrent), y
