@@ -30,3 +30,15 @@ def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
     """
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+
+
+def check_rate(owner: str, name: str, value: Any) -> None:
+    """Raise ``ValueError`` unless ``value`` is a probability below 1.
+
+    >>> check_rate("Dropout", "input_rate", 1)
+    Traceback (most recent call last):
+    ...
+    ValueError: Dropout: input_rate must be a probability in [0, 1), got 1
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+        raise ValueError(f"{owner}: {name} must be a probability in [0, 1), got {value!r}")
