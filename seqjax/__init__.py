@@ -9,10 +9,26 @@
 """
 
 from seqjax import cells
+from seqjax.bidirectional import (
+    Directions,
+    bidirectional_stack_unroll,
+    bidirectional_unroll,
+    init_bidirectional_stack,
+)
 from seqjax.cells import *  # noqa: F403 - every cell, as seqjax.cells lists them
 from seqjax.losses import sequence_loss
 from seqjax.types import Cell, HiddenState, LinearCell
 from seqjax.unroll import unroll
 
-__all__ = ["Cell", "HiddenState", "LinearCell", "sequence_loss", "unroll"]
+__all__ = [
+    "Cell",
+    "Directions",
+    "HiddenState",
+    "LinearCell",
+    "bidirectional_stack_unroll",
+    "bidirectional_unroll",
+    "init_bidirectional_stack",
+    "sequence_loss",
+    "unroll",
+]
 __all__ += cells.__all__

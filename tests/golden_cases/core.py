@@ -35,11 +35,11 @@ def lstm_params(get, units=4, forget_bias=1.0):
     return LSTMParams(kernel[:-units], kernel[-units:], bias.at[units : 2 * units].add(forget_bias))
 
 
-def simple(cell, params, method="scan"):
+def simple(cell, params, method="scan", **options):
     """A case that is one call of `unroll`."""
 
     def run(inputs: Inputs):
-        return run_unroll(cell, params(variables(inputs)), inputs, method=method)
+        return run_unroll(cell, params(variables(inputs)), inputs, method=method, **options)
 
     return Case(run)
 
