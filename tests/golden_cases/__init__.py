@@ -1,8 +1,14 @@
 """All golden cases, by the name of their vector in ``tests/golden``."""
 
-from tests.golden_cases import bidirectional, core, wrappers
+from tests.golden_cases import bidirectional, core, keras, pytorch, wrappers
 
-CASES = {**core.CASES, **bidirectional.CASES, **wrappers.CASES}
+CASES = {
+    **bidirectional.CASES,
+    **core.CASES,
+    **keras.CASES,
+    **pytorch.CASES,
+    **wrappers.CASES,
+}
 
 # Cases that come closest to a vector that seqjax does not express, each with the reason: one that
 # starts to pass fails the test.

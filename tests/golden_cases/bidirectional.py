@@ -1,10 +1,10 @@
-"""TensorFlow's drivers that run backwards: bidirectional ones, and the time-reversed fused one."""
+"""TensorFlow's bidirectional drivers."""
 
 import jax
 import jax.numpy as jnp
 
 from seqjax import GRU, LSTM, Directions, bidirectional_unroll
-from tests.golden_cases.core import gru_params, lstm_params, simple
+from tests.golden_cases.core import gru_params, lstm_params
 from tests.golden_cases.harness import Case, Inputs, state_leaves, unflatten_state, variables
 
 
@@ -32,16 +32,8 @@ def both(cell, params, join=False, method="auto"):
     return Case(run)
 
 
-def gru_of_3(get):
-    return gru_params(get, units=3)
-
-
 CASES = {
-    "contrib_fused_adaptor_dynamic": simple(LSTM(4), lstm_params, time_major=True),
-    "contrib_fused_adaptor_static": simple(LSTM(4), lstm_params, "static", time_major=True),
-    "contrib_fused_timereversed": simple(GRU(4), gru_params, time_major=True, reverse=True),
-    "contrib_fused_timereversed_noseq": simple(GRU(4), gru_params, time_major=True, reverse=True),
-    "core_bidir_gru_noseqlen": both(GRU(3), gru_of_3),
+    "core_bidir_gru_noseqlen": both(GRU(3), gru_params),
     "core_bidir_lstm": both(LSTM(4), lstm_params),
     "core_bidir_lstm_static": both(LSTM(4), lstm_params, join=True, method="static"),
 }

@@ -58,7 +58,7 @@ def projection_params(get):
 def highway_params(get):
     gates = ("carry", "transform")
     return HighwayParams(
-        gru_params(get, units=5),
+        gru_params(get),
         jnp.concatenate([get(f"{gate}_w") for gate in gates], 1),
         jnp.concatenate([get(f"{gate}_b") for gate in gates]),
     )
