@@ -28,7 +28,7 @@ def from_lstm(tree: Tree) -> LSTMParams:
     """Take the parameters of an ``LSTMCell`` or ``OptimizedLSTMCell``: ``ii``, ``hi``, ``if``, ...
 
     >>> import flax.linen, jax
-    >>> cell, x = flax.linen.OptimizedLSTMCell(2), jnp.zeros(3)
+    >>> cell, x = flax.linen.OptimizedLSTMCell(2), jnp.zeros(3, jnp.float32)
     >>> carry = cell.initialize_carry(jax.random.key(0), x.shape)
     >>> params = from_lstm(cell.init(jax.random.key(0), carry, x)["params"])
     >>> params.input_kernel.shape, params.recurrent_kernel.shape

@@ -75,9 +75,10 @@ def from_gru(
     >>> params.input_kernel.shape, params.gate_kernel.shape, params.candidate_kernel.shape
     ((3, 6), (2, 4), (2, 2))
     """
+    rows, columns = gates_kernel.shape
+    check_shapes("GRUCell", {"candidate_kernel": (candidate_kernel, (rows, columns // 2))})
     w, u = _split_rows("GRUCell", gates_kernel, gates_bias, 2)
     w_n, u_n = _split_rows("GRUCell", candidate_kernel, candidate_bias, 1)
-    check_shapes("GRUCell", {"candidate_kernel": (w_n, (w.shape[0], u.shape[0]))})
     bias = jnp.concatenate([gates_bias, candidate_bias])
     return GRUParams(jnp.concatenate([w, w_n], axis=1), u, u_n, bias)
 
