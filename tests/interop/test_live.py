@@ -11,11 +11,11 @@ from seqjax.interop import keras, pytorch
 B, T, D, H = 3, 5, 2, 4
 # the frameworks' own warnings are no concern of ours
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-XS = np.random.default_rng(0).normal(size=(B, T, D))
+XS = np.random.default_rng(0).normal(size=(B, T, D)).astype(np.float32)
 
 
 def close(actual, expected):
-    np.testing.assert_allclose(actual, expected, rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
@@ -25,7 +25,7 @@ def close(actual, expected):
 def test_pytorch(name, cell, bidirectional):
     torch = pytest.importorskip("torch")
     module = getattr(torch.nn, name)(
-        D, H, num_layers=2, batch_first=True, bidirectional=bidirectional, dtype=torch.float64
+        D, H, num_layers=2, batch_first=True, bidirectional=bidirectional
     )
     expected = module(torch.tensor(XS))[0].detach().numpy()
     weights = {key: value.detach().numpy() for key, value in module.state_dict().items()}
@@ -51,7 +51,7 @@ def test_pytorch(name, cell, bidirectional):
 )
 def test_keras(name, function, options, cell):
     layers = pytest.importorskip("keras").layers
-    layer = getattr(layers, name)(H, return_sequences=True, dtype="float64", **options)
+    layer = getattr(layers, name)(H, return_sequences=True, **options)
 
     def run():
         with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
