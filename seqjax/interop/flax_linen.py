@@ -1,4 +1,4 @@
-"""Flax linen: parameter trees of its cells, and cells of either library inside the other."""
+"""Parameter trees of the cells of `flax.linen`."""
 
 from collections.abc import Mapping
 
