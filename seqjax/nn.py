@@ -2,17 +2,20 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from seqjax.bidirectional import Directions, bidirectional_unroll
 from seqjax.cells import InputProjection, OutputProjection
-from seqjax.types import Array, Cell, PyTree, State
+from seqjax.types import Array, Cell, Params, PyTree, State
 from seqjax.unroll import unroll
 
 
 class Recurrent(nnx.Module):
     """A cell that runs over sequences, as `seqjax.unroll` does; its options are options here.
+
+    ``layer.params`` has the structure of `Cell.init`, with an `nnx.Param` for each array.
 
     Args:
       cell: any cell.
@@ -31,11 +34,11 @@ class Recurrent(nnx.Module):
         self, cell: Cell, in_features: int, *, param_dtype: Any = jnp.float32, rngs: nnx.Rngs
     ):
         self.cell = cell
-        self.params = nnx.Param(cell.init(rngs.params(), in_features, param_dtype))
+        self.params = _to_variables(cell.init(rngs.params(), in_features, param_dtype))
 
     def __call__(self, xs: PyTree, **options: Any) -> tuple[State, PyTree]:
         """Return ``(final_state, outputs)``; ``options`` are those of `seqjax.unroll`."""
-        return unroll(self.cell, self.params.get_value(), xs, **options)
+        return unroll(self.cell, nnx.as_pure(self.params), xs, **options)
 
 
 class Bidirectional(nnx.Module):
@@ -65,13 +68,13 @@ class Bidirectional(nnx.Module):
         rngs: nnx.Rngs,
     ):
         self.cells = Directions(forward, backward)
-        self.params = nnx.Param(
+        self.params = _to_variables(
             Directions(*(cell.init(rngs.params(), in_features, param_dtype) for cell in self.cells))
         )
 
     def __call__(self, xs: PyTree, **options: Any) -> tuple[Directions, Array]:
         """Return the final states and the joined outputs, the forward ones first."""
-        state, ys = bidirectional_unroll(*self.cells, self.params.get_value(), xs, **options)
+        state, ys = bidirectional_unroll(*self.cells, nnx.as_pure(self.params), xs, **options)
         return state, jnp.concatenate(ys, axis=-1)
 
 
@@ -110,3 +113,8 @@ class SequenceModel(Recurrent):
         # inside of the cell, so that lengths hold for the embedding and for the readout too
         cell = OutputProjection(InputProjection(cell, embedding_size), num_classes)
         super().__init__(cell, vocabulary_size, param_dtype=param_dtype, rngs=rngs)
+
+
+def _to_variables(params: Params) -> Params:
+    """Make each array a variable, which optimizers and checkpoints see by its name."""
+    return nnx.data(jax.tree.map(nnx.Param, params))
