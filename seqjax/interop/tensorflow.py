@@ -31,19 +31,19 @@ def to_basic_rnn(params: BasicRNNParams) -> tuple[Array, Array]:
     return jnp.concatenate([params.input_kernel, params.recurrent_kernel]), params.bias
 
 
-def from_basic_lstm(kernel: Array, bias: Array, *, forget_bias: float = 1.0) -> LSTMParams:
-    """Take the weights of a ``BasicLSTMCell``, or of an ``LSTMCell`` that has no more than these.
+def from_lstm(kernel: Array, bias: Array, *, forget_bias: float = 1.0) -> LSTMParams:
+    """Take the weights of a ``BasicLSTMCell`` or ``LSTMCell``.
 
     Args:
       kernel: ``[D + H, 4H]``, gates in the order i, j, f, o.
       bias: ``[4H]``.
       forget_bias: what the cell adds to the forget gate at run time.
 
-    >>> params = from_basic_lstm(jnp.zeros((5, 8)), jnp.zeros(8))
+    >>> params = from_lstm(jnp.zeros((5, 8)), jnp.zeros(8))
     >>> print(params.bias)
     [0. 0. 1. 1. 0. 0. 0. 0.]
     """
-    w, u = _split_rows("BasicLSTMCell", kernel, bias, 4)
+    w, u = _split_rows("LSTMCell", kernel, bias, 4)
     units = u.shape[0]
     return LSTMParams(
         permute_gates(w, _IJFO),
@@ -52,8 +52,8 @@ def from_basic_lstm(kernel: Array, bias: Array, *, forget_bias: float = 1.0) -> 
     )
 
 
-def to_basic_lstm(params: LSTMParams, *, forget_bias: float = 1.0) -> tuple[Array, Array]:
-    """Give the ``kernel`` and ``bias`` of a ``BasicLSTMCell`` of this ``forget_bias``."""
+def to_lstm(params: LSTMParams, *, forget_bias: float = 1.0) -> tuple[Array, Array]:
+    """Give the ``kernel`` and ``bias`` of an ``LSTMCell`` of this ``forget_bias``."""
     units = params.recurrent_kernel.shape[0]
     kernel = jnp.concatenate([params.input_kernel, params.recurrent_kernel])
     bias = params.bias.at[units : 2 * units].add(-forget_bias)

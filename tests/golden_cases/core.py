@@ -18,7 +18,7 @@ def gru_params(get):
 
 
 def lstm_params(get):
-    return tensorflow.from_basic_lstm(get("kernel"), get("bias"))
+    return tensorflow.from_lstm(get("kernel"), get("bias"))
 
 
 def simple(cell, params, method="scan"):

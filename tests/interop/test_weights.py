@@ -44,10 +44,10 @@ def both(cell):
     ("there", "back", "params"),
     [
         (tensorflow.to_basic_rnn, lambda w: tensorflow.from_basic_rnn(*w), RNN),
-        (tensorflow.to_basic_lstm, lambda w: tensorflow.from_basic_lstm(*w), LSTM_),
+        (tensorflow.to_lstm, lambda w: tensorflow.from_lstm(*w), LSTM_),
         (
-            functools.partial(tensorflow.to_basic_lstm, forget_bias=0.0),
-            lambda w: tensorflow.from_basic_lstm(*w, forget_bias=0.0),
+            functools.partial(tensorflow.to_lstm, forget_bias=0.0),
+            lambda w: tensorflow.from_lstm(*w, forget_bias=0.0),
             LSTM_,
         ),
         (tensorflow.to_gru, lambda w: tensorflow.from_gru(*w), GRU_BEFORE),
@@ -75,7 +75,7 @@ def test_there_and_back_is_the_identity(there, back, params):
 def test_tensorflow_back_and_there_is_the_identity_too():
     kernel = jax.random.normal(jax.random.key(0), (D + H, 4 * H), jnp.float64)
     weights = kernel, kernel[0]
-    equal(tensorflow.to_basic_lstm(tensorflow.from_basic_lstm(*weights)), weights)
+    equal(tensorflow.to_lstm(tensorflow.from_lstm(*weights)), weights)
 
 
 def test_the_names_of_a_state_dict():
@@ -95,12 +95,12 @@ def zeros(*shapes):
     ("call", "message"),
     [
         (
-            lambda: tensorflow.from_basic_lstm(*zeros((5, 8), (4,))),
-            r"BasicLSTMCell: bias must have shape \(8,\) beside the other weights, got \(4,\)",
+            lambda: tensorflow.from_lstm(*zeros((5, 8), (4,))),
+            r"LSTMCell: bias must have shape \(8,\) beside the other weights, got \(4,\)",
         ),
         (lambda: tensorflow.from_basic_rnn(*zeros((2, 2), (2,))), r"kernel must have shape \(3, 2"),
         (
-            lambda: tensorflow.from_basic_lstm(*zeros((5, 7), (7,))),
+            lambda: tensorflow.from_lstm(*zeros((5, 7), (7,))),
             r"kernel must have shape \(5, 4",
         ),
         (
