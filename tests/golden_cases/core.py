@@ -8,17 +8,22 @@ from seqjax.interop import tensorflow
 from tests.golden_cases.harness import Case, Inputs, run_unroll, unflatten_state, variables
 
 
+def take(get, *names):
+    """The variables of a cell, by their TensorFlow names."""
+    return {name: get(name.replace("/", "__")) for name in names}
+
+
 def rnn_params(get):
-    return tensorflow.from_basic_rnn(get("kernel"), get("bias"))
+    return tensorflow.from_basic_rnn(take(get, "kernel", "bias"))
 
 
 def gru_params(get):
-    names = "gates__kernel", "gates__bias", "candidate__kernel", "candidate__bias"
-    return tensorflow.from_gru(*(get(name) for name in names))
+    names = "gates/kernel", "gates/bias", "candidate/kernel", "candidate/bias"
+    return tensorflow.from_gru(take(get, *names))
 
 
 def lstm_params(get):
-    return tensorflow.from_lstm(get("kernel"), get("bias"))
+    return tensorflow.from_lstm(take(get, "kernel", "bias"))
 
 
 def simple(cell, params, method="scan"):
@@ -51,8 +56,13 @@ def concatenated_state(inputs: Inputs):
 def gru_block_cell(inputs: Inputs):
     """One step of the raw op."""
     cell = GRU(inputs["in.h_prev"].shape[-1])
-    names = "in.w_ru", "in.b_ru", "in.w_c", "in.b_c"
-    params = tensorflow.from_gru(*(inputs[name] for name in names))
+    names = {
+        "gates__kernel": "in.w_ru",
+        "gates__bias": "in.b_ru",
+        "candidate__kernel": "in.w_c",
+        "candidate__bias": "in.b_c",
+    }
+    params = gru_params(lambda name: inputs[names[name]])
     state = cell.initial_state()._replace(h=inputs["in.h_prev"])
     _, y = cell.step(params, state, cell.project(params, inputs["in.x"]))
     return {"h": y}, []

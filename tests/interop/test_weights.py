@@ -43,14 +43,14 @@ def both(cell):
 @pytest.mark.parametrize(
     ("there", "back", "params"),
     [
-        (tensorflow.to_basic_rnn, lambda w: tensorflow.from_basic_rnn(*w), RNN),
-        (tensorflow.to_lstm, lambda w: tensorflow.from_lstm(*w), LSTM_),
+        (tensorflow.to_basic_rnn, tensorflow.from_basic_rnn, RNN),
+        (tensorflow.to_lstm, tensorflow.from_lstm, LSTM_),
         (
             functools.partial(tensorflow.to_lstm, forget_bias=0.0),
-            lambda w: tensorflow.from_lstm(*w, forget_bias=0.0),
+            functools.partial(tensorflow.from_lstm, forget_bias=0.0),
             LSTM_,
         ),
-        (tensorflow.to_gru, lambda w: tensorflow.from_gru(*w), GRU_BEFORE),
+        (tensorflow.to_gru, tensorflow.from_gru, GRU_BEFORE),
         (keras.to_simple_rnn, lambda w: keras.from_simple_rnn(*w), RNN),
         (keras.to_lstm, lambda w: keras.from_lstm(*w), LSTM_),
         (keras.to_gru, lambda w: keras.from_gru(*w), GRU_AFTER),
@@ -74,8 +74,8 @@ def test_there_and_back_is_the_identity(there, back, params):
 
 def test_tensorflow_back_and_there_is_the_identity_too():
     kernel = jax.random.normal(jax.random.key(0), (D + H, 4 * H), jnp.float64)
-    weights = kernel, kernel[0]
-    equal(tensorflow.to_lstm(tensorflow.from_lstm(*weights)), weights)
+    weights = {"kernel": kernel, "bias": kernel[0]}
+    equal(tensorflow.to_lstm(tensorflow.from_lstm(weights)), weights)
 
 
 def test_the_names_of_a_state_dict():
@@ -95,19 +95,28 @@ def zeros(*shapes):
     ("call", "message"),
     [
         (
-            lambda: tensorflow.from_lstm(*zeros((5, 8), (4,))),
+            lambda: tensorflow.from_lstm({"kernel": jnp.zeros((5, 8)), "bias": jnp.zeros(4)}),
             r"LSTMCell: bias must have shape \(8,\) beside the other weights, got \(4,\)",
         ),
-        (lambda: tensorflow.from_basic_rnn(*zeros((2, 2), (2,))), r"kernel must have shape \(3, 2"),
         (
-            lambda: tensorflow.from_lstm(*zeros((5, 7), (7,))),
-            r"kernel must have shape \(5, 4",
+            lambda: tensorflow.from_lstm({"kernel": jnp.zeros((5, 7)), "bias": jnp.zeros(7)}),
+            r"LSTMCell: kernel must have shape \(5, 4\)",
         ),
         (
-            lambda: tensorflow.from_gru(*zeros((5, 4), (4,), (6, 2), (2,))),
-            r"GRUCell: candidate_kernel must have shape \(5, 2\)",
+            lambda: tensorflow.from_basic_rnn({"kernel": jnp.zeros((2, 2)), "bias": jnp.zeros(2)}),
+            r"a kernel for 2 units must have more than 2 rows, .* got \(2, 2\)",
         ),
-        (lambda: tensorflow.to_gru(GRU_AFTER), "TensorFlow's GRUCell has no reset_after"),
+        (
+            lambda: tensorflow.from_gru(
+                tensorflow.to_gru(GRU_BEFORE) | {"gates/kernel": jnp.zeros((6, 4))}
+            ),
+            r"GRUCell: gates/kernel must have shape \(5, 4\)",
+        ),
+        (
+            lambda: tensorflow.from_gru(tensorflow.to_lstm(LSTM_)),
+            "GRUCell: expected the variables gates/kernel, gates/bias, .* got kernel, bias",
+        ),
+        (lambda: tensorflow.to_gru(GRU_AFTER), "TensorFlow's GRUCell resets before"),
         (lambda: keras.from_lstm(*zeros((3, 8), (3, 8))), r"LSTM: kernel must have shape \(3, 12"),
         (
             lambda: keras.from_gru(*zeros((3, 6), (2, 6), (6,))),
