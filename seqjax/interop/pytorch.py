@@ -6,7 +6,7 @@ bias is folded into the first one wherever the two are only ever added, and is z
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
@@ -15,8 +15,14 @@ from seqjax.cells import BasicRNNParams, GRUParams, LSTMParams
 from seqjax.interop.layout import check_shapes
 from seqjax.types import Array, Params
 
-# weight_ih [G * H, D], weight_hh [G * H, H], bias_ih [G * H], bias_hh [G * H]
-_Weights = Sequence[Array]
+
+class _Weights(NamedTuple):
+    """Of one layer and direction."""
+
+    weight_ih: Array  # [G * H, D]
+    weight_hh: Array  # [G * H, H]
+    bias_ih: Array  # [G * H]
+    bias_hh: Array  # [G * H]
 
 
 def from_rnn(state_dict: Mapping[str, Array]) -> tuple[Params, ...]:
@@ -63,11 +69,15 @@ def from_gru(state_dict: Mapping[str, Array]) -> tuple[Params, ...]:
     """
 
     def convert(weights: _Weights) -> GRUParams:
-        weight_ih, weight_hh, bias_ih, bias_hh = weights
-        split = 2 * weight_hh.shape[1]
-        u = weight_hh.T
-        bias = bias_ih.at[:split].add(bias_hh[:split])
-        return GRUParams(weight_ih.T, u[:, :split], u[:, split:], bias, bias_hh[split:])
+        u = weights.weight_hh.T
+        split = 2 * u.shape[0]
+        return GRUParams(
+            weights.weight_ih.T,
+            u[:, :split],
+            u[:, split:],
+            weights.bias_ih.at[:split].add(weights.bias_hh[:split]),
+            weights.bias_hh[split:],
+        )
 
     return _read_layers("nn.GRU", 3, state_dict, convert)
 
@@ -83,23 +93,19 @@ def to_gru(layers: Sequence[Params]) -> dict[str, Array]:
         if params.candidate_bias is None:
             raise ValueError("PyTorch's GRU resets after the product: use GRU(reset_after=True)")
         u = jnp.concatenate([params.gate_kernel, params.candidate_kernel], axis=1)
-        weight_ih, weight_hh, bias, zeros = _unfold(params.input_kernel, u, params.bias)
-        bias_hh = zeros.at[params.gate_kernel.shape[1] :].set(params.candidate_bias)
-        return weight_ih, weight_hh, bias, bias_hh
+        weights = _unfold(params.input_kernel, u, params.bias)
+        split = params.gate_kernel.shape[1]
+        return weights._replace(bias_hh=weights.bias_hh.at[split:].set(params.candidate_bias))
 
     return _write_layers(layers, convert)
 
 
 def _fold(weights: _Weights) -> tuple[Array, Array, Array]:
-    weight_ih, weight_hh, bias_ih, bias_hh = weights
-    return weight_ih.T, weight_hh.T, bias_ih + bias_hh
+    return weights.weight_ih.T, weights.weight_hh.T, weights.bias_ih + weights.bias_hh
 
 
 def _unfold(input_kernel: Array, recurrent_kernel: Array, bias: Array) -> _Weights:
-    return input_kernel.T, recurrent_kernel.T, bias, jnp.zeros_like(bias)
-
-
-_NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    return _Weights(input_kernel.T, recurrent_kernel.T, bias, jnp.zeros_like(bias))
 
 
 def _read_layers(
@@ -110,11 +116,12 @@ def _read_layers(
     def read(suffix: str) -> Params:
         rows, inputs = left[f"weight_ih{suffix}"].shape
         units = rows // gates
-        no_bias = jnp.zeros(rows, left[f"weight_ih{suffix}"].dtype)
-        weights = [left.pop(name + suffix, no_bias) for name in _NAMES]
-        shapes = (gates * units, inputs), (gates * units, units), (gates * units,), (rows,)
-        names = (name + suffix for name in _NAMES)
-        check_shapes(owner, dict(zip(names, zip(weights, shapes, strict=True), strict=True)))
+        missing = jnp.zeros(rows, left[f"weight_ih{suffix}"].dtype)  # bias=False
+        weights = _Weights(*(left.pop(name + suffix, missing) for name in _Weights._fields))
+        rows = gates * units
+        shapes = (rows, inputs), (rows, units), (rows,), (rows,)
+        named = zip(_Weights._fields, weights, shapes, strict=True)
+        check_shapes(owner, {name + suffix: (array, shape) for name, array, shape in named})
         return convert(weights)
 
     layers: list[Params] = []
@@ -136,6 +143,6 @@ def _write_layers(layers: Sequence[Params], convert: Callable[[Any], _Weights]) 
     for n, layer in enumerate(layers):
         directions = layer if isinstance(layer, Directions) else (layer,)
         for params, suffix in zip(directions, ("", "_reverse"), strict=False):
-            weights = zip(_NAMES, convert(params), strict=True)
-            state_dict |= {f"{name}_l{n}{suffix}": array for name, array in weights}
+            weights = convert(params)._asdict()
+            state_dict |= {f"{name}_l{n}{suffix}": array for name, array in weights.items()}
     return state_dict
