@@ -102,7 +102,18 @@ def init_bidirectional_stack(
       key: a key from `jax.random.key`.
       input_size: D, of the lowest layer.
       dtype: of the parameters.
+
+    Raises:
+      ValueError: ``layers`` is not a list of at least one `Directions`.
+
+    >>> import seqjax
+    >>> lower = Directions(seqjax.GRU(4), seqjax.GRU(5))
+    >>> layers = [lower, Directions(seqjax.LSTM(2), seqjax.LSTM(2))]
+    >>> params = init_bidirectional_stack(layers, jax.random.key(0), input_size=3)
+    >>> params[1].forward.input_kernel.shape
+    (9, 8)
     """
+    _check_layers(layers)
     params = []
     for (forward, backward), layer_key in zip(
         layers, jax.random.split(key, len(layers)), strict=True
@@ -149,7 +160,8 @@ def bidirectional_stack_unroll(
       ``(final_state, outputs)``: the states of each layer, and the joined outputs of the top one.
 
     Raises:
-      ValueError: as `bidirectional_unroll`, or there is not one entry for each layer.
+      ValueError: as `bidirectional_unroll`, or ``layers`` is not a list of at least one
+        `Directions`, or there is not one entry for each layer.
 
     >>> import seqjax
     >>> layers = [Directions(seqjax.GRU(4), seqjax.GRU(4))] * 2
@@ -158,6 +170,7 @@ def bidirectional_stack_unroll(
     >>> len(state), ys.shape
     (2, (2, 5, 8))
     """
+    _check_layers(layers)
     states = [None] * len(layers) if initial_state is None else initial_state
     for name, given in (("params", params), ("initial_state", states)):
         if len(given) != len(layers):
@@ -168,7 +181,6 @@ def bidirectional_stack_unroll(
     for layer, layer_params, state, layer_key in zip(
         layers, params, states, _split(key, len(layers)), strict=True
     ):
-        _check("each of the layers", layer)
         state, ys = bidirectional_unroll(
             *layer,
             layer_params,
@@ -187,6 +199,13 @@ def bidirectional_stack_unroll(
 
 def _split(key: Array | None, count: int) -> Sequence[Array | None]:
     return [None] * count if key is None else list(jax.random.split(key, count))
+
+
+def _check_layers(layers: Sequence[Directions]) -> None:
+    if not isinstance(layers, list | tuple) or isinstance(layers, Directions) or not layers:
+        raise ValueError(f"layers must be a list of at least one Directions, got {layers!r}")
+    for n, layer in enumerate(layers):
+        _check(f"layers[{n}]", layer)
 
 
 def _check(name: str, value: Any) -> None:

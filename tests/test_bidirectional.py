@@ -114,7 +114,9 @@ def test_bad_input_is_a_clear_error(changes, message):
     [
         ({"params": PARAMS[:1]}, "params must hold one entry for each of 2 layers, got 1"),
         ({"initial_state": []}, "initial_state must hold one entry for each of 2 layers, got 0"),
-        ({"layers": [LSTM(3), GRU(2)]}, "each of the layers must be Directions"),
+        ({"layers": [LSTM(3), GRU(2)]}, r"layers\[0\] must be Directions"),
+        ({"layers": LAYERS[0]}, "layers must be a list of at least one Directions, got Directions"),
+        ({"layers": []}, "layers must be a list of at least one Directions"),
     ],
 )
 def test_bad_layers_are_clear_errors(changes, message):

@@ -91,6 +91,7 @@ class Zoneout(Wrapper):
             mixed = jax.tree.map(
                 lambda n, s, u: n if u is None else jnp.where(u, n, s), new, state, updated
             )
+        # the same array: most cells put out a part of their new state
         for n, s in zip(jax.tree.leaves(new), jax.tree.leaves(mixed), strict=True):
             if y is n:
                 y = s

@@ -7,6 +7,7 @@ import flax.linen
 import jax
 import jax.numpy as jnp
 
+from seqjax.checks import check_size
 from seqjax.types import Array, Cell, Noise, Params, PyTree, State
 
 
@@ -65,6 +66,9 @@ class FromLinen(Cell):
       module: the linen cell, unbound.
       in_features: D, which a linen cell otherwise learns from its first input.
 
+    Raises:
+      ValueError: ``module`` is not a linen cell, or ``in_features`` not a whole number of 1 or more.
+
     >>> import flax.linen, seqjax
     >>> cell = FromLinen(flax.linen.GRUCell(4), in_features=3)
     >>> params = cell.init(jax.random.key(0), input_size=3)
@@ -76,6 +80,11 @@ class FromLinen(Cell):
     module: flax.linen.RNNCellBase
     in_features: int
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.module, flax.linen.RNNCellBase):
+            raise ValueError(f"FromLinen: module must be a linen cell, got {self.module!r}")
+        check_size("FromLinen", "in_features", self.in_features)
+
     @property
     def output_size(self) -> int:
         """As the module puts out."""
@@ -86,8 +95,8 @@ class FromLinen(Cell):
         """Draw the module's parameters, cast to ``dtype``."""
         if input_size != self.in_features:
             raise ValueError(
-                f"FromLinen: the module is for in_features={self.in_features}, got input_size="
-                f"{input_size}"
+                f"FromLinen: this cell is for in_features={self.in_features}, got input_size="
+                f"{input_size}; give the one of them that is right to both"
             )
         _, variables = self._init_with_output(key)
         return jax.tree.map(lambda a: a.astype(dtype), variables["params"])

@@ -45,7 +45,7 @@ EXAMPLES = {
     "GRU reset_after": Example(GRU(4, reset_after=True)),
     "LSTM": Example(LSTM(4)),
     "Dropout": Example(Dropout(LSTM(4), input_rate=0.2, state_rate=0.3, output_rate=0.4)),
-    "Dropout locked": Example(Dropout(GRU(4), 0.2, 0.3, 0.4, locked=True)),
+    "Dropout locked": Example(Dropout(Stack([LSTM(3), GRU(4)]), 0.2, 0.3, 0.4, locked=True)),
     "Dropout of inputs and outputs": Example(
         Dropout(Stack([LSTM(3), GRU(4)]), input_rate=0.2, output_rate=0.4)
     ),

@@ -98,6 +98,17 @@ def test_flax_cells_stack_with_ours_and_have_gradients():
     assert hash(cell) == hash(Stack([*cell.layers]))
 
 
-def test_other_features_than_the_modules_are_a_clear_error():
-    with pytest.raises(ValueError, match="the module is for in_features=2, got input_size=3"):
-        FromLinen(nn.GRUCell(H), in_features=D).init(jax.random.key(0), 3)
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: FromLinen(GRU(H), D), "module must be a linen cell, got GRU"),
+        (lambda: FromLinen(nn.GRUCell(H), 0), "FromLinen: in_features must be a whole number"),
+        (
+            lambda: FromLinen(nn.GRUCell(H), D).init(jax.random.key(0), 3),
+            "this cell is for in_features=2, got input_size=3",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_a_clear_error(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
