@@ -35,8 +35,8 @@ class Dropout(Wrapper):
     Args:
       cell: the cell inside.
       input_rate: the probability to drop a feature of the input.
-      state_rate: that to drop a unit of the state. One number spares every memory ``c``, as
-        TensorFlow does; one for each array, ``LSTMState(c=0.1, h=0.2)``, spares none by itself.
+      state_rate: that to drop a unit of the state. One number spares a memory ``c`` beside an
+        ``h``, as TensorFlow does; one for each array, ``LSTMState(c=0.1, h=0.2)``, spares none by itself.
       output_rate: that to drop a unit of the output.
       locked: draw one mask for all steps of a sequence (variational dropout) and not one for each
         step. Every row of the batch has masks of its own; TensorFlow's variational dropout uses one
@@ -73,8 +73,14 @@ class Dropout(Wrapper):
         rates = rates_by_array("Dropout", "state_rate", self.state_rate, self.cell)
         if rates is self.state_rate:
             return rates
-        memory = jax.tree_util.GetAttrKey("c")
-        return jax.tree.map_with_path(lambda path, r: 0.0 if path[-1] == memory else r, rates)
+
+        def has_memory(state: State) -> bool:
+            return {"c", "h"} <= {*getattr(state, "_fields", ())}
+
+        def spare(state: State) -> State:
+            return state._replace(c=0.0) if has_memory(state) else state
+
+        return jax.tree.map(spare, rates, is_leaf=has_memory)
 
     def draw_noise(
         self, key: Array, leading_shape: tuple[int, ...], input_size: int
@@ -86,15 +92,9 @@ class Dropout(Wrapper):
             features = size if isinstance(size, tuple) else (size,)
             return draw_kept(key, rate, (*leading_shape, *features), self.locked)
 
-        states = jax.eval_shape(lambda: self.cell.initial_state(leading_shape))
         return DropoutNoise(
             kept(input_key, self.input_rate, input_size),
-            jax.tree.map(
-                lambda s, rate, key: draw_kept(key, rate, s.shape, self.locked),
-                states,
-                self._state_rates(),
-                keys_like(state_key, states),
-            ),
+            draw_kept_state(state_key, self._state_rates(), self.cell, leading_shape, self.locked),
             kept(output_key, self.output_rate, self.output_size),
             self.cell.draw_noise(cell_key, leading_shape, input_size),
         )
@@ -156,10 +156,17 @@ def draw_kept(
     return jnp.broadcast_to(drawn, shape)
 
 
-def keys_like(key: Array, tree: PyTree) -> PyTree:
-    """Split ``key`` into one for each leaf of ``tree``, in its structure."""
-    leaves, structure = jax.tree.flatten(tree)
-    return jax.tree.unflatten(structure, list(jax.random.split(key, len(leaves))))
+def draw_kept_state(
+    key: Array, rates: State, cell: Cell, leading_shape: tuple[int, ...], locked: bool = False
+) -> State:
+    """Draw which units of each array of the state are kept, from keys of their own."""
+    states, structure = jax.tree.flatten(jax.eval_shape(lambda: cell.initial_state(leading_shape)))
+    keys = jax.random.split(key, len(states))
+    drawn = [
+        draw_kept(k, rate, state.shape, locked)
+        for k, rate, state in zip(keys, jax.tree.leaves(rates), states, strict=True)
+    ]
+    return jax.tree.unflatten(structure, drawn)
 
 
 def rates_by_array(owner: str, name: str, rate: float | State, cell: Cell) -> State:

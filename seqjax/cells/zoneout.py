@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from seqjax.cells.dropout import draw_kept, keys_like, rates_by_array
+from seqjax.cells.dropout import draw_kept_state, rates_by_array
 from seqjax.cells.wrapper import Wrapper
 from seqjax.types import Array, Noise, Params, Projected, PyTree, State
 
@@ -63,13 +63,7 @@ class Zoneout(Wrapper):
     ) -> ZoneoutNoise:
         """Draw which units take their new value at each step."""
         state_key, cell_key = jax.random.split(key)
-        states = jax.eval_shape(lambda: self.cell.initial_state(leading_shape))
-        updated = jax.tree.map(
-            lambda s, rate, key: draw_kept(key, rate, s.shape),
-            states,
-            self._rates(),
-            keys_like(state_key, states),
-        )
+        updated = draw_kept_state(state_key, self._rates(), self.cell, leading_shape)
         return ZoneoutNoise(updated, self.cell.draw_noise(cell_key, leading_shape, input_size))
 
     def project(

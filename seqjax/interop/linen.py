@@ -67,7 +67,7 @@ class FromLinen(Cell):
       in_features: D, which a linen cell otherwise learns from its first input.
 
     Raises:
-      ValueError: ``module`` is not a linen cell, or ``in_features`` not a whole number of 1 or more.
+      ValueError: ``module`` is not a linen cell, or ``in_features`` not a whole number above 0.
 
     >>> import flax.linen, seqjax
     >>> cell = FromLinen(flax.linen.GRUCell(4), in_features=3)
