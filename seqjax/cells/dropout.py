@@ -36,7 +36,7 @@ class Dropout(Wrapper):
       cell: the cell inside.
       input_rate: the probability to drop a feature of the input.
       state_rate: that to drop a unit of the state. One number spares a memory ``c`` beside an
-        ``h``, as TensorFlow does; one for each array, ``LSTMState(c=0.1, h=0.2)``, spares none by itself.
+        ``h``, as TensorFlow does; or give one for each array, ``LSTMState(c=0.1, h=0.2)``.
       output_rate: that to drop a unit of the output.
       locked: draw one mask for all steps of a sequence (variational dropout) and not one for each
         step. Every row of the batch has masks of its own; TensorFlow's variational dropout uses one
