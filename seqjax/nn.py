@@ -38,7 +38,7 @@ class Recurrent(nnx.Module):
 
     def __call__(self, xs: PyTree, **options: Any) -> tuple[State, PyTree]:
         """Return ``(final_state, outputs)``; ``options`` are those of `seqjax.unroll`."""
-        return unroll(self.cell, nnx.as_pure(self.params), xs, **options)
+        return unroll(self.cell, _to_arrays(self.params), xs, **options)
 
 
 class Bidirectional(nnx.Module):
@@ -74,7 +74,7 @@ class Bidirectional(nnx.Module):
 
     def __call__(self, xs: PyTree, **options: Any) -> tuple[Directions, Array]:
         """Return the final states and the joined outputs, the forward ones first."""
-        state, ys = bidirectional_unroll(*self.cells, nnx.as_pure(self.params), xs, **options)
+        state, ys = bidirectional_unroll(*self.cells, _to_arrays(self.params), xs, **options)
         return state, jnp.concatenate(ys, axis=-1)
 
 
@@ -118,3 +118,7 @@ class SequenceModel(Recurrent):
 def _to_variables(params: Params) -> Params:
     """Make each array a variable, which optimizers and checkpoints see by its name."""
     return nnx.data(jax.tree.map(nnx.Param, params))
+
+
+def _to_arrays(variables: Params) -> Params:
+    return jax.tree.map(lambda v: v[...], variables, is_leaf=lambda v: isinstance(v, nnx.Param))
