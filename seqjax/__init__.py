@@ -9,11 +9,28 @@
 """
 
 from seqjax import cells
+from seqjax.bidirectional import (
+    Directions,
+    bidirectional_stack_unroll,
+    bidirectional_unroll,
+    init_bidirectional_stack,
+)
 from seqjax.cells import *  # noqa: F403 - every cell, as seqjax.cells lists them
 from seqjax.losses import sequence_loss
 from seqjax.normalization import LayerNorm
 from seqjax.types import Cell, HiddenState, LinearCell
 from seqjax.unroll import unroll
 
-__all__ = ["Cell", "HiddenState", "LayerNorm", "LinearCell", "sequence_loss", "unroll"]
+__all__ = [
+    "Cell",
+    "Directions",
+    "HiddenState",
+    "LayerNorm",
+    "LinearCell",
+    "bidirectional_stack_unroll",
+    "bidirectional_unroll",
+    "init_bidirectional_stack",
+    "sequence_loss",
+    "unroll",
+]
 __all__ += cells.__all__

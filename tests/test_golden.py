@@ -50,13 +50,13 @@ def compare(name):
     """Hold a case to its vector."""
     case, data = CASES[name], load(name)
     inputs = {**part(data, "var."), **part(data, "in.")}
-    integers = {k: v for k, v in inputs.items() if not jnp.issubdtype(v.dtype, jnp.floating)}
-    floats = {k: v for k, v in inputs.items() if k not in integers}
+    floats = {k: v for k, v in inputs.items() if jnp.issubdtype(v.dtype, jnp.floating)}
+    constants = {k: v for k, v in inputs.items() if k not in floats} | part(data, "aux.")
 
     @jax.jit
     def run_with_gradients(floats):
         def run(floats):
-            ys, state = case.run({**floats, **integers})
+            ys, state = case.run({**floats, **constants})
             ys = {f"outputs.{k}": y for k, y in (ys if isinstance(ys, dict) else {"": ys}).items()}
             state = {f"state.{n}": leaf for n, leaf in enumerate(state)}
             return {key.rstrip("."): value for key, value in (ys | state).items()}

@@ -2,6 +2,7 @@
 
 from seqjax.cells.attention import AttentionCell, AttentionCellParams, AttentionCellState
 from seqjax.cells.conv_lstm import ConvLSTM, ConvLSTMParams
+from seqjax.cells.dropout import Dropout, DropoutNoise
 from seqjax.cells.elman import BasicRNN, BasicRNNParams
 from seqjax.cells.grid_lstm import (
     BidirectionalGridLSTM,
@@ -24,9 +25,11 @@ from seqjax.cells.lstm import (
     Peepholes,
 )
 from seqjax.cells.phased import PhasedLSTM, PhasedLSTMParams, TimedInputs
-from seqjax.cells.projection import OutputProjection, OutputProjectionParams
+from seqjax.cells.projection import InputProjection, OutputProjection, ProjectionParams
+from seqjax.cells.residual import Highway, HighwayParams, Residual
 from seqjax.cells.stack import Stack
 from seqjax.cells.weight_norm import WeightNorm, WeightNormParams
+from seqjax.cells.zoneout import Zoneout, ZoneoutNoise
 
 __all__ = [
     "GLSTM",
@@ -43,24 +46,32 @@ __all__ = [
     "ConvLSTM",
     "ConvLSTMParams",
     "CoupledInputForgetGateLSTM",
+    "Dropout",
+    "DropoutNoise",
     "GRUParams",
     "GridDenseParams",
     "GridLSTM",
     "GridLSTMParams",
     "GridRNN",
     "GridRNNParams",
+    "Highway",
+    "HighwayParams",
     "IndyLSTM",
+    "InputProjection",
     "LSTMNormParams",
     "LSTMParams",
     "LSTMState",
     "OutputProjection",
-    "OutputProjectionParams",
     "Peepholes",
     "PhasedLSTM",
     "PhasedLSTMParams",
+    "ProjectionParams",
+    "Residual",
     "Stack",
     "TimeFreqLSTM",
     "TimedInputs",
     "WeightNorm",
     "WeightNormParams",
+    "Zoneout",
+    "ZoneoutNoise",
 ]

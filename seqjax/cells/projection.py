@@ -7,24 +7,106 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.affine import affine
+from seqjax.cells.wrapper import Wrapper
 from seqjax.checks import check_size
 from seqjax.initializers import glorot_uniform
-from seqjax.types import Array, Cell, Loop, Noise, Params, Projected, PyTree, State
+from seqjax.types import Activation, Array, Loop, Noise, Params, Projected, PyTree, State
 
 
-class OutputProjectionParams(NamedTuple):
-    """Parameters of `OutputProjection`."""
+class ProjectionParams(NamedTuple):
+    """Parameters of `InputProjection` and of `OutputProjection`."""
 
     cell: Params  # of the cell inside
-    kernel: Array  # [H, size]
+    kernel: Array  # [D, size] or [H, size]
     bias: Array  # [size]
 
 
 @dataclasses.dataclass(frozen=True)
-class OutputProjection(Cell):
+class _Projection(Wrapper):
+    """A wrapper that owns a linear layer."""
+
+    size: int
+    activation: Activation | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_size(type(self).__name__, "size", self.size)
+
+    def inner(self, params: ProjectionParams) -> Params:
+        """The parameters of the cell inside."""
+        return params.cell
+
+    def _init(self, key: Array, cell_input: int, layer_input: int, dtype: Any) -> ProjectionParams:
+        cell_key, kernel_key = jax.random.split(key)
+        return ProjectionParams(
+            self.cell.init(cell_key, cell_input, dtype),
+            glorot_uniform(kernel_key, (layer_input, self.size), dtype=dtype),
+            jnp.zeros(self.size, dtype),
+        )
+
+    def _layer(self, params: ProjectionParams, xs: Array) -> Array:
+        ys = affine(xs, params.kernel, params.bias)
+        return ys if self.activation is None else self.activation(ys)
+
+
+@dataclasses.dataclass(frozen=True)
+class InputProjection(_Projection):
+    """A cell whose input goes through a linear layer first::
+
+        s', y = cell(s, activation(x @ W + b))
+
+    TensorFlow's ``InputProjectionWrapper``. The state and the output are those of the cell inside.
+    Integer tokens pick rows of ``W``, so that the layer embeds them.
+
+    Args:
+      cell: the cell inside.
+      size: features that the cell inside sees.
+      activation: of the layer; none without.
+
+    Raises:
+      ValueError: ``cell`` is not a cell, or ``size`` not a whole number of at least 1.
+
+    >>> from seqjax import GRU, InputProjection, unroll
+    >>> cell = InputProjection(GRU(4), size=2)
+    >>> params = cell.init(jax.random.key(0), input_size=100)
+    >>> state, ys = unroll(cell, params, jnp.array([[7, 99, 0]]))
+    >>> params.cell.input_kernel.shape, ys.shape
+    ((2, 12), (1, 3, 4))
+    """
+
+    def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> ProjectionParams:
+        """Draw those of the cell, a Glorot kernel and a zero bias."""
+        check_size("InputProjection", "input_size", input_size)
+        return self._init(key, self.size, input_size, dtype)
+
+    def input_size(self, params: ProjectionParams) -> int:
+        """D."""
+        return params.kernel.shape[0]
+
+    def draw_noise(self, key: Array, leading_shape: tuple[int, ...], input_size: int) -> Noise:
+        """Of the cell inside."""
+        return self.cell.draw_noise(key, leading_shape, self.size)
+
+    def project(self, params: ProjectionParams, xs: Array, noise: Noise = None) -> Projected:
+        """Apply the layer, then project for the cell inside."""
+        return self.cell.project(params.cell, self._layer(params, xs), noise)
+
+    def sequence(
+        self, loop: Loop, params: ProjectionParams, state: State, xs: Array, noise: Noise = None
+    ) -> tuple[State, PyTree]:
+        """Apply the layer to all steps, then run the cell inside."""
+        return self.cell.sequence(loop, params.cell, state, self._layer(params, xs), noise)
+
+    def leading_shape(self, params: ProjectionParams, xs: PyTree) -> tuple[int, ...]:
+        """The time and batch axes of features or tokens."""
+        return super(Wrapper, self).leading_shape(params, xs)
+
+
+@dataclasses.dataclass(frozen=True)
+class OutputProjection(_Projection):
     """A cell whose output goes through a linear layer, such as one that gives logits::
 
-        y = output @ W + b
+        y = activation(output @ W + b)
 
     TensorFlow's ``OutputProjectionWrapper``. The state is that of the cell inside. Over a whole
     sequence the layer is one product for all steps.
@@ -32,9 +114,10 @@ class OutputProjection(Cell):
     Args:
       cell: the cell inside.
       size: features of the new output.
+      activation: of the layer; none without.
 
     Raises:
-      ValueError: ``size`` is not a whole number of at least 1.
+      ValueError: ``cell`` is not a cell, or ``size`` not a whole number of at least 1.
 
     >>> from seqjax import GRU, OutputProjection, unroll
     >>> cell = OutputProjection(GRU(4), size=2)
@@ -44,57 +127,23 @@ class OutputProjection(Cell):
     ((2, 4), (2, 7, 2))
     """
 
-    cell: Cell
-    size: int
-
-    def __post_init__(self) -> None:
-        check_size("OutputProjection", "size", self.size)
-
     @property
     def output_size(self) -> int:
         """``size``."""
         return self.size
 
-    def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> OutputProjectionParams:
+    def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> ProjectionParams:
         """Draw those of the cell, a Glorot kernel and a zero bias."""
-        cell_key, kernel_key = jax.random.split(key)
-        return OutputProjectionParams(
-            self.cell.init(cell_key, input_size, dtype),
-            glorot_uniform(kernel_key, (self.cell.output_size, self.size), dtype=dtype),
-            jnp.zeros(self.size, dtype),
-        )
+        return self._init(key, input_size, self.cell.output_size, dtype)
 
-    def input_size(self, params: OutputProjectionParams) -> int:
-        """Of the cell inside."""
-        return self.cell.input_size(params.cell)
-
-    def initial_state(self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32) -> State:
-        """Of the cell inside."""
-        return self.cell.initial_state(batch_shape, dtype)
-
-    def draw_noise(self, key: Array, leading_shape: tuple[int, ...], input_size: int) -> Noise:
-        """Of the cell inside."""
-        return self.cell.draw_noise(key, leading_shape, input_size)
-
-    def project(self, params: OutputProjectionParams, xs: PyTree, noise: Noise = None) -> Projected:
-        """Of the cell inside."""
-        return self.cell.project(params.cell, xs, noise)
-
-    def step(
-        self, params: OutputProjectionParams, state: State, z: Projected
-    ) -> tuple[State, Array]:
+    def step(self, params: ProjectionParams, state: State, z: Projected) -> tuple[State, Array]:
         """Step the cell inside and project its output."""
         state, y = self.cell.step(params.cell, state, z)
-        return state, affine(y, params.kernel, params.bias)
+        return state, self._layer(params, y)
 
     def sequence(
-        self,
-        loop: Loop,
-        params: OutputProjectionParams,
-        state: State,
-        xs: PyTree,
-        noise: Noise = None,
+        self, loop: Loop, params: ProjectionParams, state: State, xs: PyTree, noise: Noise = None
     ) -> tuple[State, Array]:
         """Run the cell inside, then project all outputs at once."""
         state, ys = self.cell.sequence(loop, params.cell, state, xs, noise)
-        return state, affine(ys, params.kernel, params.bias)
+        return state, self._layer(params, ys)

@@ -15,16 +15,22 @@ from seqjax import (
     Cell,
     ConvLSTM,
     CoupledInputForgetGateLSTM,
+    Dropout,
     GridLSTM,
     GridRNN,
+    Highway,
     IndyLSTM,
+    InputProjection,
     LayerNorm,
+    LSTMState,
     OutputProjection,
     PhasedLSTM,
+    Residual,
     Stack,
     TimedInputs,
     TimeFreqLSTM,
     WeightNorm,
+    Zoneout,
 )
 
 
@@ -57,6 +63,11 @@ LSTM_OPTIONS = {
 SPECTRUM = {"frequencies": 9, "window": 3, "stride": 2}
 GRID_OPTIONS = {**SPECTRUM, "blocks": [(0, 5), (2, 9)], "peepholes": True, "cell_clip": 1.5}
 PHASED_OPTIONS = {"ratio_on": 0.6, "period_range": (5.0, 50.0)}
+
+
+def first_plus_output(x, y):
+    return x[..., :1] + y
+
 
 EXAMPLES = {
     "AttentionCell": Example(AttentionCell(LSTM(4), length=3)),
@@ -113,6 +124,21 @@ EXAMPLES = {
     "GLSTM": Example(GLSTM(4, groups=2), input_size=6),
     "GLSTM projection": Example(GLSTM(6, groups=3, projection_size=3)),
     "WeightNorm": Example(WeightNorm(LSTM(4))),
+    "Dropout": Example(Dropout(LSTM(4), input_rate=0.2, state_rate=0.3, output_rate=0.4)),
+    "Dropout locked": Example(Dropout(Stack([LSTM(3), GRU(4)]), 0.2, 0.3, 0.4, locked=True)),
+    "Dropout of inputs and outputs": Example(
+        Dropout(Stack([LSTM(3), GRU(4)]), input_rate=0.2, output_rate=0.4)
+    ),
+    "Dropout of a state's arrays": Example(Dropout(LSTM(4), state_rate=LSTMState(0.2, 0.0))),
+    "Highway": Example(Highway(GRU(3))),
+    "Highway uncoupled": Example(Highway(Dropout(LSTM(3), state_rate=0.2), coupled=False)),
+    "InputProjection": Example(InputProjection(Dropout(GRU(4), input_rate=0.2), 2)),
+    "InputProjection relu": Example(InputProjection(GRU(4), 2, activation=jax.nn.relu)),
     "OutputProjection": Example(OutputProjection(GRU(4), 2)),
+    "OutputProjection tanh": Example(OutputProjection(GRU(4), 2, activation=jnp.tanh)),
+    "Residual": Example(Residual(Dropout(GRU(3), input_rate=0.2))),
+    "Residual combine": Example(Residual(LSTM(4), combine=first_plus_output)),
     "Stack": Example(Stack([LSTM(4), GRU(5)])),
+    "Zoneout": Example(Zoneout(LSTM(4), rate=LSTMState(c=0.5, h=0.05))),
+    "Zoneout of some": Example(Zoneout(Dropout(LSTM(4), 0.2), rate=LSTMState(c=0.5, h=0.0))),
 }

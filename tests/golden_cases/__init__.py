@@ -1,8 +1,16 @@
 """All golden cases, by the name of their vector in ``tests/golden``."""
 
-from tests.golden_cases import core, grid, lstm
+from tests.golden_cases import bidirectional, core, grid, keras, lstm, pytorch, wrappers
 
-CASES = {**core.CASES, **grid.CASES, **lstm.CASES}
+CASES = {
+    **bidirectional.CASES,
+    **core.CASES,
+    **grid.CASES,
+    **keras.CASES,
+    **lstm.CASES,
+    **pytorch.CASES,
+    **wrappers.CASES,
+}
 
 # Cases that come closest to a vector that seqjax does not express, each with the reason: one that
 # starts to pass fails the test.

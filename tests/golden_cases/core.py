@@ -3,36 +3,27 @@
 import jax
 import jax.numpy as jnp
 
-from seqjax import GRU, LSTM, BasicRNN, BasicRNNParams, GRUParams, LSTMParams, Stack
+from seqjax import GRU, LSTM, BasicRNN, Stack
+from seqjax.interop import tensorflow
 from tests.golden_cases.harness import Case, Inputs, run_unroll, unflatten_state, variables
 
 
-def rnn_params(get, units=4):
-    """``kernel`` has the input rows over the recurrent ones."""
-    kernel = get("kernel")
-    return BasicRNNParams(kernel[:-units], kernel[-units:], get("bias"))
+def take(get, *names):
+    """The variables of a cell, by their TensorFlow names."""
+    return {name: get(name.replace("/", "__")) for name in names}
 
 
-def gru_params(get, units=4):
-    """Gates are r, u; the candidate has a kernel of its own."""
-    gates, candidate = get("gates__kernel"), get("candidate__kernel")
-    return GRUParams(
-        jnp.concatenate([gates[:-units], candidate[:-units]], 1),
-        gates[-units:],
-        candidate[-units:],
-        jnp.concatenate([get("gates__bias"), get("candidate__bias")]),
-    )
+def rnn_params(get):
+    return tensorflow.from_basic_rnn(take(get, "kernel", "bias"))
 
 
-def lstm_params(get, units=4, forget_bias=1.0):
-    """Columns are i, j, f, o, and the forget bias is added at run time."""
+def gru_params(get):
+    names = "gates/kernel", "gates/bias", "candidate/kernel", "candidate/bias"
+    return tensorflow.from_gru(take(get, *names))
 
-    def reorder(a):
-        i, j, f, o = jnp.split(a, 4, axis=-1)
-        return jnp.concatenate([i, f, j, o], axis=-1)
 
-    kernel, bias = reorder(get("kernel")), reorder(get("bias"))
-    return LSTMParams(kernel[:-units], kernel[-units:], bias.at[units : 2 * units].add(forget_bias))
+def lstm_params(get):
+    return tensorflow.from_lstm(take(get, "kernel", "bias"))
 
 
 def simple(cell, params, method="scan"):
@@ -56,10 +47,7 @@ def stacked(cell, *layers):
 def concatenated_state(inputs: Inputs):
     cell = Stack([GRU(4), GRU(3)])
     get = variables(inputs)
-    params = (
-        gru_params(lambda name: get("cell_0__", name)),
-        gru_params(lambda name: get("cell_1__", name), units=3),
-    )
+    params = tuple(gru_params(lambda name, n=n: get(f"cell_{n}__", name)) for n in range(2))
     state = unflatten_state(cell, jnp.split(inputs["in.state.0"], [4], axis=-1))
     ys, leaves = run_unroll(cell, params, inputs, state=state)
     return ys, [jnp.concatenate(leaves, axis=-1)]
@@ -67,15 +55,14 @@ def concatenated_state(inputs: Inputs):
 
 def gru_block_cell(inputs: Inputs):
     """One step of the raw op."""
+    cell = GRU(inputs["in.h_prev"].shape[-1])
     names = {
         "gates__kernel": "in.w_ru",
-        "candidate__kernel": "in.w_c",
         "gates__bias": "in.b_ru",
+        "candidate__kernel": "in.w_c",
         "candidate__bias": "in.b_c",
     }
-    units = inputs["in.h_prev"].shape[-1]
-    cell = GRU(units)
-    params = gru_params(lambda name: inputs[names[name]], units)
+    params = gru_params(lambda name: inputs[names[name]])
     state = cell.initial_state()._replace(h=inputs["in.h_prev"])
     _, y = cell.step(params, state, cell.project(params, inputs["in.x"]))
     return {"h": y}, []

@@ -7,7 +7,7 @@ import jax
 
 from seqjax import Cell, unroll
 
-Inputs = dict[str, jax.Array]  # the ``var.*`` and ``in.*`` arrays of a vector, by their keys
+Inputs = dict[str, jax.Array]  # the ``var.*``, ``in.*`` and ``aux.*`` arrays of a vector, by key
 
 
 class Case(NamedTuple):

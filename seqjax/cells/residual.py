@@ -1,0 +1,167 @@
+"""Connections past a cell, from its input to its output."""
+
+import dataclasses
+import operator
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from seqjax.affine import affine, split_gates
+from seqjax.cells.wrapper import Wrapper, check_features
+from seqjax.initializers import glorot_uniform
+from seqjax.types import Array, Loop, Noise, Params, Projected, State
+
+
+@dataclasses.dataclass(frozen=True)
+class Residual(Wrapper):
+    """A cell whose input is added to its output::
+
+        s', o = cell(s, x)
+        y     = combine(x, o)
+
+    TensorFlow's ``ResidualWrapper``. Parameters and state are those of the cell inside.
+
+    Args:
+      cell: the cell inside.
+      combine: of input and output ``[..., H]``, to ``[..., H]``; the sum without.
+
+    Raises:
+      ValueError: ``cell`` is not a cell; later, if a sum has to be made of different sizes, or of
+        tokens.
+
+    Reference: Wu et al., "Google's neural machine translation system", 2016.
+
+    >>> from seqjax import GRU, Residual, unroll
+    >>> cell = Residual(GRU(3))
+    >>> params = cell.init(jax.random.key(0), input_size=3)
+    >>> state, ys = unroll(cell, params, jnp.ones((2, 7, 3), jnp.float32))
+    >>> bool((ys[:, -1] == 1 + state.h).all())
+    True
+    """
+
+    combine: Callable[[Array, Array], Array] = operator.add
+
+    def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> Params:
+        """Of the cell inside."""
+        if self.combine is operator.add:
+            _check_same_size("Residual", input_size, self.cell.output_size)
+        return self.cell.init(key, input_size, dtype)
+
+    def project(self, params: Params, xs: Array, noise: Noise = None) -> tuple[Projected, Array]:
+        """Project for the cell inside, and pass on the inputs."""
+        check_features("Residual", xs)
+        return self.cell.project(params, xs, noise), xs
+
+    def step(self, params: Params, state: State, z: tuple[Projected, Array]) -> tuple[State, Array]:
+        """Step the cell inside, and combine its output with the input."""
+        inner, x = z
+        state, y = self.cell.step(params, state, inner)
+        return state, self.combine(x, y)
+
+    def sequence(
+        self, loop: Loop, params: Params, state: State, xs: Array, noise: Noise = None
+    ) -> tuple[State, Array]:
+        """Run the cell inside, then combine all steps at once."""
+        check_features("Residual", xs)
+        state, ys = self.cell.sequence(loop, params, state, xs, noise)
+        return state, self.combine(xs, ys)
+
+
+class HighwayParams(NamedTuple):
+    """Parameters of `Highway`; gates in the order carry, transform, the latter unless coupled."""
+
+    cell: Params  # of the cell inside
+    kernel: Array  # [D, G * D]
+    bias: Array  # [G * D]
+
+
+@dataclasses.dataclass(frozen=True)
+class Highway(Wrapper):
+    """A cell whose input passes it by as far as a gate lets it; gate order carry, transform::
+
+        s', o     = cell(s, x)
+        carry     = sigmoid(x @ W_c + b_c)
+        transform = 1 - carry                  coupled
+        transform = sigmoid(x @ W_t + b_t)     coupled=False
+        y         = carry * x + transform * o
+
+    TensorFlow's ``HighwayWrapper``. The gates see nothing but the input, so they are computed for
+    all steps at once. The state is that of the cell inside.
+
+    Args:
+      cell: the cell inside; its output has the size of its input.
+      coupled: whether what is not carried is transformed.
+      carry_bias: the initial ``b_c``, and ``-b_t``: a new cell mostly carries.
+
+    Raises:
+      ValueError: ``cell`` is not a cell; later, if sizes differ or the inputs are tokens.
+
+    Reference: Srivastava, Greff and Schmidhuber, "Highway networks", 2015.
+
+    >>> from seqjax import GRU, Highway, unroll
+    >>> cell = Highway(GRU(3))
+    >>> params = cell.init(jax.random.key(0), input_size=3)
+    >>> state, ys = unroll(cell, params, jnp.ones((2, 7, 3), jnp.float32))
+    >>> state.h.shape, ys.shape
+    ((2, 3), (2, 7, 3))
+    """
+
+    coupled: bool = True
+    carry_bias: float = 1.0
+
+    def inner(self, params: HighwayParams) -> Params:
+        """The parameters of the cell inside."""
+        return params.cell
+
+    def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> HighwayParams:
+        """Draw those of the cell, Glorot kernels and the carry bias."""
+        _check_same_size("Highway", input_size, self.cell.output_size)
+        cell_key, kernel_key = jax.random.split(key)
+        carry_bias = jnp.full(input_size, self.carry_bias, dtype)
+        bias = carry_bias if self.coupled else jnp.concatenate([carry_bias, -carry_bias])
+        return HighwayParams(
+            self.cell.init(cell_key, input_size, dtype),
+            glorot_uniform(kernel_key, (input_size, input_size), 2 - self.coupled, dtype),
+            bias,
+        )
+
+    def project(
+        self, params: HighwayParams, xs: Array, noise: Noise = None
+    ) -> tuple[Projected, Array, Array]:
+        """Project for the cell inside; ``carry * x`` and ``transform``."""
+        return self.cell.project(params.cell, xs, noise), *self._gates(params, xs)
+
+    def step(
+        self, params: HighwayParams, state: State, z: tuple[Projected, Array, Array]
+    ) -> tuple[State, Array]:
+        """Step the cell inside, and let its output through the transform gate."""
+        inner, carried, transform = z
+        state, y = self.cell.step(params.cell, state, inner)
+        return state, carried + transform * y
+
+    def sequence(
+        self, loop: Loop, params: HighwayParams, state: State, xs: Array, noise: Noise = None
+    ) -> tuple[State, Array]:
+        """Run the cell inside, then apply the gates to all steps at once."""
+        carried, transform = self._gates(params, xs)
+        state, ys = self.cell.sequence(loop, params.cell, state, xs, noise)
+        return state, carried + transform * ys
+
+    def _gates(self, params: HighwayParams, xs: Array) -> tuple[Array, Array]:
+        check_features("Highway", xs)
+        gates = jax.nn.sigmoid(affine(xs, params.kernel, params.bias))
+        if self.coupled:
+            return gates * xs, 1 - gates
+        carry, transform = split_gates(gates, 2)
+        return carry * xs, transform
+
+
+def _check_same_size(owner: str, input_size: int, output_size: int) -> None:
+    if input_size != output_size:
+        raise ValueError(
+            f"{owner}: inputs and outputs must have one size, got {input_size} input features and "
+            f"{output_size} output features; an InputProjection below, or an OutputProjection "
+            "inside, brings them together"
+        )

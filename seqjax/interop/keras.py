@@ -1,0 +1,119 @@
+"""Weights of Keras 3's recurrent layers, in the order of ``layer.get_weights()``.
+
+So ``keras.from_lstm(*layer.get_weights())`` and ``layer.set_weights(keras.to_lstm(params))``. The
+weights of a ``Bidirectional`` layer are those of the forward layer, then those of the backward one.
+"""
+
+import jax.numpy as jnp
+
+from seqjax.cells import BasicRNNParams, GRUParams, LSTMParams
+from seqjax.interop.layout import check_shapes, permute_gates
+from seqjax.types import Array
+
+_ZRH = (1, 0, 2)  # z, r, h to r, u, n and back
+
+
+def from_simple_rnn(
+    kernel: Array, recurrent_kernel: Array, bias: Array | None = None
+) -> BasicRNNParams:
+    """Take the weights of a ``SimpleRNN``.
+
+    Args:
+      kernel: ``[D, H]``.
+      recurrent_kernel: ``[H, H]``.
+      bias: ``[H]``; zeros without, for ``use_bias=False``.
+
+    >>> from_simple_rnn(jnp.zeros((3, 2)), jnp.zeros((2, 2))).bias.shape
+    (2,)
+    """
+    return BasicRNNParams(*_take("SimpleRNN", 1, kernel, recurrent_kernel, bias))
+
+
+def to_simple_rnn(params: BasicRNNParams) -> tuple[Array, Array, Array]:
+    """Give the weights of a ``SimpleRNN``."""
+    return params.input_kernel, params.recurrent_kernel, params.bias
+
+
+def from_lstm(kernel: Array, recurrent_kernel: Array, bias: Array | None = None) -> LSTMParams:
+    """Take the weights of an ``LSTM``, whose gate order i, f, c, o is that of `seqjax.LSTM`.
+
+    Args:
+      kernel: ``[D, 4H]``.
+      recurrent_kernel: ``[H, 4H]``.
+      bias: ``[4H]``; zeros without, for ``use_bias=False``.
+
+    >>> from_lstm(jnp.zeros((3, 8)), jnp.zeros((2, 8))).bias.shape
+    (8,)
+    """
+    return LSTMParams(*_take("LSTM", 4, kernel, recurrent_kernel, bias))
+
+
+def to_lstm(params: LSTMParams) -> tuple[Array, Array, Array]:
+    """Give the weights of an ``LSTM``."""
+    return params.input_kernel, params.recurrent_kernel, params.bias
+
+
+def from_gru(
+    kernel: Array,
+    recurrent_kernel: Array,
+    bias: Array | None = None,
+    *,
+    reset_after: bool = True,
+) -> GRUParams:
+    """Take the weights of a ``GRU``, for a `seqjax.GRU` of the same ``reset_after``.
+
+    Args:
+      kernel: ``[D, 3H]``, gates in the order z, r, h.
+      recurrent_kernel: ``[H, 3H]``.
+      bias: ``[3H]``, but ``[2, 3H]`` (of the input, of the state) with ``reset_after``; zeros
+        without, for ``use_bias=False``.
+      reset_after: Keras's option of that name, and its default.
+
+    >>> params = from_gru(jnp.zeros((3, 6)), jnp.zeros((2, 6)), jnp.ones((2, 6)))
+    >>> print(params.bias, params.candidate_bias)
+    [2. 2. 2. 2. 1. 1.] [1. 1.]
+    """
+    units = recurrent_kernel.shape[0]
+    split = 2 * units
+    if bias is None:
+        bias = jnp.zeros((2, 3 * units) if reset_after else 3 * units, kernel.dtype)
+    check_shapes(
+        f"GRU with reset_after={reset_after}",
+        {"bias": (bias, (2, 3 * units) if reset_after else (3 * units,))},
+    )
+    of_input = bias[0] if reset_after else bias
+    w, u, b = _take("GRU", 3, kernel, recurrent_kernel, of_input)
+    w, u, b = (permute_gates(a, _ZRH) for a in (w, u, b))
+    if not reset_after:
+        return GRUParams(w, u[:, :split], u[:, split:], b)
+    of_state = permute_gates(bias[1], _ZRH)
+    return GRUParams(
+        w, u[:, :split], u[:, split:], b.at[:split].add(of_state[:split]), of_state[split:]
+    )
+
+
+def to_gru(params: GRUParams) -> tuple[Array, Array, Array]:
+    """Give the weights of a ``GRU``, with ``reset_after`` where the parameters have it."""
+    recurrent = jnp.concatenate([params.gate_kernel, params.candidate_kernel], axis=1)
+    w, u, b = (permute_gates(a, _ZRH) for a in (params.input_kernel, recurrent, params.bias))
+    if params.candidate_bias is None:
+        return w, u, b
+    of_gates = jnp.zeros(params.gate_kernel.shape[1], b.dtype)
+    return w, u, jnp.stack([b, jnp.concatenate([of_gates, params.candidate_bias])])
+
+
+def _take(
+    owner: str, gates: int, kernel: Array, recurrent_kernel: Array, bias: Array | None
+) -> tuple[Array, Array, Array]:
+    inputs, units = kernel.shape[0], recurrent_kernel.shape[0]
+    if bias is None:
+        bias = jnp.zeros(gates * units, kernel.dtype)
+    check_shapes(
+        owner,
+        {
+            "kernel": (kernel, (inputs, gates * units)),
+            "recurrent_kernel": (recurrent_kernel, (units, gates * units)),
+            "bias": (bias, (gates * units,)),
+        },
+    )
+    return jnp.asarray(kernel), jnp.asarray(recurrent_kernel), jnp.asarray(bias)

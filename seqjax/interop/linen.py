@@ -1,0 +1,128 @@
+"""Cells of seqjax inside of `flax.linen`, and cells of `flax.linen` inside of seqjax."""
+
+import dataclasses
+from typing import Any
+
+import flax.linen
+import jax
+import jax.numpy as jnp
+
+from seqjax.checks import check_size
+from seqjax.types import Array, Cell, Noise, Params, PyTree, State
+
+
+class ToLinen(flax.linen.RNNCellBase):
+    """Any seqjax cell as a linen cell, for `flax.linen.RNN`.
+
+    Its one parameter, ``cell``, is what `Cell.init` draws. Where an rng of the name ``dropout`` is
+    given, noise is drawn at each step: anew with ``split_rngs={"params": False, "dropout": True}``
+    in `flax.linen.RNN`, else locked over time. `seqjax.unroll` is faster: it projects the inputs of
+    all steps at once.
+
+    Args:
+      cell: the seqjax cell, on inputs with one feature axis.
+      param_dtype: of the parameters and of the state.
+
+    >>> import flax.linen, seqjax
+    >>> rnn = flax.linen.RNN(ToLinen(seqjax.LSTM(4)))
+    >>> ys, _ = rnn.init_with_output(jax.random.key(0), jnp.ones((2, 5, 3), jnp.float32))
+    >>> ys.shape
+    (2, 5, 4)
+    """
+
+    cell: Cell
+    param_dtype: Any = jnp.float32
+
+    @flax.linen.compact
+    def __call__(self, carry: State, inputs: Array) -> tuple[State, PyTree]:
+        """Take one step."""
+        size = inputs.shape[-1]
+        params = self.param("cell", self.cell.init, size, self.param_dtype)
+        noise = None
+        if self.has_rng("dropout"):
+            key = self.make_rng("dropout")
+            one_step = self.cell.draw_noise(key, (1, *inputs.shape[:-1]), size)
+            noise = jax.tree.map(lambda a: a[0], one_step)
+        return self.cell.step(params, carry, self.cell.project(params, inputs, noise))
+
+    @flax.linen.nowrap
+    def initialize_carry(self, rng: Array, input_shape: tuple[int, ...]) -> State:
+        """The zero state."""
+        return self.cell.initial_state(input_shape[:-1], self.param_dtype)
+
+    @property
+    def num_feature_axes(self) -> int:
+        """One."""
+        return 1
+
+
+@dataclasses.dataclass(frozen=True)
+class FromLinen(Cell):
+    """Any linen cell as a seqjax cell, for `seqjax.unroll`.
+
+    Its parameters and its state are the module's own trees. The inputs are not projected ahead.
+
+    Args:
+      module: the linen cell, unbound.
+      in_features: D, which a linen cell otherwise learns from its first input.
+
+    Raises:
+      ValueError: ``module`` is not a linen cell, or ``in_features`` not a whole number above 0.
+
+    >>> import flax.linen, seqjax
+    >>> cell = FromLinen(flax.linen.GRUCell(4), in_features=3)
+    >>> params = cell.init(jax.random.key(0), input_size=3)
+    >>> state, ys = seqjax.unroll(cell, params, jnp.ones((2, 5, 3), jnp.float32))
+    >>> bool((state == ys[:, -1]).all())
+    True
+    """
+
+    module: flax.linen.RNNCellBase
+    in_features: int
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.module, flax.linen.RNNCellBase):
+            raise ValueError(f"FromLinen: module must be a linen cell, got {self.module!r}")
+        check_size("FromLinen", "in_features", self.in_features)
+
+    @property
+    def output_size(self) -> int:
+        """As the module puts out."""
+        (_, y), _ = jax.eval_shape(self._init_with_output, jax.random.key(0))
+        return y.shape[-1]
+
+    def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> Params:
+        """Draw the module's parameters, cast to ``dtype``."""
+        if input_size != self.in_features:
+            raise ValueError(
+                f"FromLinen: this cell is for in_features={self.in_features}, got input_size="
+                f"{input_size}; give the one of them that is right to both"
+            )
+        _, variables = self._init_with_output(key)
+        return jax.tree.map(lambda a: a.astype(dtype), variables["params"])
+
+    def input_size(self, params: Params) -> int:
+        """D."""
+        return self.in_features
+
+    def initial_state(self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32) -> State:
+        """Zeros of the shapes of the module's carry."""
+        carry = jax.eval_shape(
+            lambda: self.module.initialize_carry(
+                jax.random.key(0), (*batch_shape, self.in_features)
+            )
+        )
+        return jax.tree.map(lambda a: jnp.zeros(a.shape, dtype), carry)
+
+    def project(self, params: Params, xs: Array, noise: Noise = None) -> Array:
+        """The inputs as they are."""
+        return xs
+
+    def step(self, params: Params, state: State, z: Array) -> tuple[State, PyTree]:
+        """Apply the module."""
+        return self.module.apply({"params": params}, state, z)
+
+    def _init_with_output(self, key: Array) -> tuple[Any, Any]:
+        xs = jnp.zeros(self.in_features, self.module.param_dtype)
+        carry = self.module.initialize_carry(key, xs.shape)
+        return self.module.init_with_output(key, carry, xs)

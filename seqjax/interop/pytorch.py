@@ -1,0 +1,148 @@
+"""Weights of PyTorch's ``nn.RNN``, ``nn.LSTM`` and ``nn.GRU``, by the names of a ``state_dict``.
+
+Results have an entry for each layer, as `seqjax.Stack` takes them; with ``bidirectional=True`` an
+entry is `seqjax.Directions`, as `seqjax.bidirectional_stack_unroll` takes them. PyTorch's second
+bias is folded into the first one wherever the two are only ever added, and is zero on the way back.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+from seqjax.bidirectional import Directions
+from seqjax.cells import BasicRNNParams, GRUParams, LSTMParams
+from seqjax.interop.layout import check_shapes
+from seqjax.types import Array, Params
+
+
+class _Weights(NamedTuple):
+    """Of one layer and direction."""
+
+    weight_ih: Array  # [G * H, D]
+    weight_hh: Array  # [G * H, H]
+    bias_ih: Array  # [G * H]
+    bias_hh: Array  # [G * H]
+
+
+def from_rnn(state_dict: Mapping[str, Array]) -> tuple[Params, ...]:
+    """Take the weights of an ``nn.RNN`` as `seqjax.BasicRNNParams`.
+
+    >>> weights = {"weight_ih_l0": jnp.zeros((2, 3)), "weight_hh_l0": jnp.zeros((2, 2))}
+    >>> (params,) = from_rnn(weights)
+    >>> params.input_kernel.shape
+    (3, 2)
+    """
+    return _read_layers("nn.RNN", 1, state_dict, lambda w: BasicRNNParams(*_fold(w)))
+
+
+def to_rnn(layers: Sequence[Params]) -> dict[str, Array]:
+    """Give the ``state_dict`` of an ``nn.RNN``."""
+    return _write_layers(layers, lambda p: _unfold(p.input_kernel, p.recurrent_kernel, p.bias))
+
+
+def from_lstm(state_dict: Mapping[str, Array]) -> tuple[Params, ...]:
+    """Take the weights of an ``nn.LSTM``, whose gate order is that of `seqjax.LSTMParams`.
+
+    >>> weights = {"weight_ih_l0": jnp.zeros((8, 3)), "weight_hh_l0": jnp.zeros((8, 2))}
+    >>> (params,) = from_lstm(weights)
+    >>> params.input_kernel.shape, params.recurrent_kernel.shape, params.bias.shape
+    ((3, 8), (2, 8), (8,))
+    """
+    return _read_layers("nn.LSTM", 4, state_dict, lambda w: LSTMParams(*_fold(w)))
+
+
+def to_lstm(layers: Sequence[Params]) -> dict[str, Array]:
+    """Give the ``state_dict`` of an ``nn.LSTM``."""
+    return _write_layers(layers, lambda p: _unfold(p.input_kernel, p.recurrent_kernel, p.bias))
+
+
+def from_gru(state_dict: Mapping[str, Array]) -> tuple[Params, ...]:
+    """Take the weights of an ``nn.GRU``, for a `seqjax.GRU` with ``reset_after=True``.
+
+    PyTorch's gate order is r, z, n; its z is our u.
+
+    >>> weights = {"weight_ih_l0": jnp.zeros((6, 3)), "weight_hh_l0": jnp.zeros((6, 2))}
+    >>> (params,) = from_gru(weights)
+    >>> params.gate_kernel.shape, params.candidate_bias.shape
+    ((2, 4), (2,))
+    """
+
+    def convert(weights: _Weights) -> GRUParams:
+        u = weights.weight_hh.T
+        split = 2 * u.shape[0]
+        return GRUParams(
+            weights.weight_ih.T,
+            u[:, :split],
+            u[:, split:],
+            weights.bias_ih.at[:split].add(weights.bias_hh[:split]),
+            weights.bias_hh[split:],
+        )
+
+    return _read_layers("nn.GRU", 3, state_dict, convert)
+
+
+def to_gru(layers: Sequence[Params]) -> dict[str, Array]:
+    """Give the ``state_dict`` of an ``nn.GRU``.
+
+    Raises:
+      ValueError: the parameters are not of a GRU with ``reset_after``.
+    """
+
+    def convert(params: GRUParams) -> _Weights:
+        if params.candidate_bias is None:
+            raise ValueError("PyTorch's GRU resets after the product: use GRU(reset_after=True)")
+        u = jnp.concatenate([params.gate_kernel, params.candidate_kernel], axis=1)
+        weights = _unfold(params.input_kernel, u, params.bias)
+        split = params.gate_kernel.shape[1]
+        return weights._replace(bias_hh=weights.bias_hh.at[split:].set(params.candidate_bias))
+
+    return _write_layers(layers, convert)
+
+
+def _fold(weights: _Weights) -> tuple[Array, Array, Array]:
+    return weights.weight_ih.T, weights.weight_hh.T, weights.bias_ih + weights.bias_hh
+
+
+def _unfold(input_kernel: Array, recurrent_kernel: Array, bias: Array) -> _Weights:
+    return _Weights(input_kernel.T, recurrent_kernel.T, bias, jnp.zeros_like(bias))
+
+
+def _read_layers(
+    owner: str, gates: int, state_dict: Mapping[str, Array], convert: Callable[[_Weights], Params]
+) -> tuple[Params, ...]:
+    left = {name: jnp.asarray(array) for name, array in state_dict.items()}
+
+    def read(suffix: str) -> Params:
+        rows, inputs = left[f"weight_ih{suffix}"].shape
+        units = rows // gates
+        missing = jnp.zeros(rows, left[f"weight_ih{suffix}"].dtype)  # bias=False
+        weights = _Weights(*(left.pop(name + suffix, missing) for name in _Weights._fields))
+        rows = gates * units
+        shapes = (rows, inputs), (rows, units), (rows,), (rows,)
+        named = zip(_Weights._fields, weights, shapes, strict=True)
+        check_shapes(owner, {name + suffix: (array, shape) for name, array, shape in named})
+        return convert(weights)
+
+    layers: list[Params] = []
+    while f"weight_ih_l{len(layers)}" in left:
+        suffix = f"_l{len(layers)}"
+        bidirectional = f"weight_ih{suffix}_reverse" in left
+        params = read(suffix)
+        layers.append(Directions(params, read(f"{suffix}_reverse")) if bidirectional else params)
+    if left or not layers:
+        raise ValueError(
+            f"{owner}: expected the names weight_ih_l0, weight_hh_l0, ... of its state_dict, got "
+            f"{', '.join(left) or 'nothing'}"
+        )
+    return tuple(layers)
+
+
+def _write_layers(layers: Sequence[Params], convert: Callable[[Any], _Weights]) -> dict[str, Array]:
+    state_dict: dict[str, Array] = {}
+    for n, layer in enumerate(layers):
+        directions = layer if isinstance(layer, Directions) else (layer,)
+        for params, suffix in zip(directions, ("", "_reverse"), strict=False):
+            weights = convert(params)._asdict()
+            state_dict |= {f"{name}_l{n}{suffix}": array for name, array in weights.items()}
+    return state_dict

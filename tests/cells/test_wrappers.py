@@ -1,0 +1,162 @@
+"""What dropout, zoneout and the connections past a cell do, step by step; and their bad options."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from seqjax import (
+    GRU,
+    LSTM,
+    Dropout,
+    Highway,
+    InputProjection,
+    LSTMState,
+    OutputProjection,
+    Residual,
+    Stack,
+    Zoneout,
+    unroll,
+)
+
+B, T, D, H = 3, 6, 2, 4
+XS = jax.random.normal(jax.random.key(1), (T, B, D), jnp.float64)
+KEY = jax.random.key(2)
+
+
+def at(tree, t):
+    return jax.tree.map(lambda a: a[t], tree)
+
+
+def close(actual, expected):
+    jax.tree.map(
+        lambda a, e: np.testing.assert_allclose(a, e, rtol=1e-12, atol=1e-12), actual, expected
+    )
+
+
+def draw_masks(cell, leading_shape=(T, B), input_size=D):
+    """The noise of a cell as zeros and ones."""
+    noise = cell.draw_noise(KEY, leading_shape, input_size)
+    return jax.tree.map(lambda mask: mask.astype(float), noise)
+
+
+def run(cell, params, xs=XS):
+    return unroll(cell, params, xs, key=KEY, time_major=True)
+
+
+@pytest.mark.parametrize("locked", [False, True])
+def test_dropout_written_out(locked):
+    lstm = LSTM(H)
+    cell = Dropout(lstm, input_rate=0.3, state_rate=0.4, output_rate=0.5, locked=locked)
+    params = cell.init(jax.random.key(0), D, jnp.float64)
+    noise = draw_masks(cell)
+    assert noise.state.c is None
+    state, outputs = lstm.initial_state((B,), jnp.float64), []
+    for t in range(T):
+        z = lstm.project(params, noise.input[t] * XS[t] / 0.7)
+        state, y = lstm.step(params, state, z)
+        state = state._replace(h=noise.state.h[t] * state.h / 0.6)
+        outputs.append(noise.output[t] * y / 0.5)
+    close(run(cell, params), (state, jnp.stack(outputs)))
+
+
+def test_locked_masks_stay_and_fresh_ones_change_and_every_row_has_its_own():
+    for locked in (False, True):
+        noise = draw_masks(Dropout(GRU(30), 0.3, 0.3, 0.3, locked=locked), (50, 20), 30)
+        for kept in (noise.input, noise.state.h, noise.output):
+            assert kept.shape == (50, 20, 30)
+            assert (kept[:1] == kept).all() == locked
+            assert (kept[:, :1] != kept).any()
+            assert abs(kept.mean() - 0.7) < 0.05
+
+
+def test_each_array_of_a_state_has_a_rate_of_its_own():
+    cell = Dropout(Stack([LSTM(H), GRU(H)]), state_rate=0.3)
+    (lower, upper) = cell.draw_noise(KEY, (T, B), D).state
+    assert (lower.c is None, lower.h.shape, upper.h.shape) == (True, (T, B, H), (T, B, H))
+    assert (lower.h != upper.h).any()
+    noise = Dropout(LSTM(H), state_rate=LSTMState(c=0.3, h=0.0)).draw_noise(KEY, (T, B), D)
+    assert (noise.state.c.shape, noise.state.h) == ((T, B, H), None)
+
+
+def test_zoneout_written_out_and_its_expectation_without_a_key():
+    lstm = LSTM(H)
+    cell = Zoneout(lstm, rate=LSTMState(c=0.5, h=0.05))
+    params = cell.init(jax.random.key(0), D, jnp.float64)
+    updated = draw_masks(cell).updated
+
+    def expected(c_kept, h_kept):
+        state, outputs = lstm.initial_state((B,), jnp.float64), []
+        for t in range(T):
+            new, _ = lstm.step(params, state, lstm.project(params, XS[t]))
+            c, h = c_kept[t], h_kept[t]
+            state = LSTMState(c * state.c + (1 - c) * new.c, h * state.h + (1 - h) * new.h)
+            outputs.append(state.h)
+        return state, jnp.stack(outputs)
+
+    close(run(cell, params), expected(1 - updated.c, 1 - updated.h))
+    silent = unroll(cell, params, XS, time_major=True)
+    close(silent, expected([0.5] * T, [0.05] * T))
+
+
+def test_zoneout_leaves_an_output_that_is_no_part_of_the_state():
+    projected = OutputProjection(GRU(H), 2)
+    params = projected.init(jax.random.key(0), D, jnp.float64)
+    _, after_zoneout = run(OutputProjection(Zoneout(GRU(H), 0.5), 2), params)
+    _, before_zoneout = run(Zoneout(projected, 0.5), params)
+    close(
+        before_zoneout[0],
+        projected.step(
+            params, projected.initial_state((B,), jnp.float64), projected.project(params, XS[0])
+        )[1],
+    )
+    assert (after_zoneout[0] != before_zoneout[0]).any()
+
+
+def test_dropout_has_the_parameters_of_its_cell_and_none_of_its_noise_without_a_key():
+    params = LSTM(H).init(jax.random.key(0), D, jnp.float64)
+    close(
+        unroll(Dropout(LSTM(H), 0.2, 0.3, 0.4), params, XS, time_major=True),
+        unroll(LSTM(H), params, XS, time_major=True),
+    )
+
+
+def test_an_input_projection_embeds_tokens():
+    cell = InputProjection(GRU(H), 2)
+    params = cell.init(jax.random.key(0), 7, jnp.float64)
+    tokens = jnp.array([[6, 0, 3]])
+    close(
+        unroll(cell, params, tokens),
+        unroll(cell, params, jax.nn.one_hot(tokens, 7, dtype=jnp.float64)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Dropout(LSTM), "Dropout: cell must be a cell, got <class"),
+        (lambda: OutputProjection("GRU", 2), "OutputProjection: cell must be a cell"),
+        (lambda: OutputProjection(GRU(H), 0), "OutputProjection: size must be a whole number"),
+        (lambda: InputProjection(GRU(H), 1.5), "InputProjection: size must be a whole number"),
+        (lambda: Dropout(GRU(H), input_rate=1.0), r"input_rate must be a probability in \[0, 1\)"),
+        (lambda: Dropout(GRU(H), output_rate=-0.1), "Dropout: output_rate must be a probability"),
+        (lambda: Dropout(GRU(H), state_rate=2), "Dropout: state_rate must be a probability"),
+        (lambda: Dropout(GRU(H), state_rate=(0.1, 0.1)), "must be one number or a state of"),
+        (lambda: Dropout(GRU(H), state_rate=LSTMState(0.1, 0.1)), "must be one number or a state"),
+        (lambda: Zoneout(LSTM(H), rate=LSTMState(0.1, 1.0)), "Zoneout: rate must be a probability"),
+        (lambda: Zoneout(LSTM(H), rate=True), "Zoneout: rate must be a probability"),
+        (lambda: Residual(GRU(H)).init(KEY, D), "Residual: inputs and outputs must have one size"),
+        (lambda: Highway(GRU(H)).init(KEY, D), "Highway: inputs and outputs must have one size"),
+    ],
+)
+def test_bad_options_are_clear_errors(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("wrap", [Residual, Highway, lambda cell: Dropout(cell, input_rate=0.5)])
+def test_tokens_have_no_features_to_drop_or_to_add(wrap):
+    cell = wrap(GRU(H))
+    params = cell.init(KEY, H)
+    with pytest.raises(ValueError, match=r"features, got tokens of shape \(3, 2\); embed tokens"):
+        unroll(cell, params, jnp.zeros((2, 3), int))
