@@ -113,9 +113,9 @@ class SLSTM(Cell):
         recurrent = split_gates(affine(h, params.recurrent_kernel)[..., 0, :], 4)
         i, f, g, o = (z_x + z_h.reshape(z_x.shape) for z_x, z_h in zip(z, recurrent, strict=True))
         log_f = _log_forget(f, self.exponential_forget) + state.m
-        log_f = jnp.where(state.n == 0, -jnp.inf, log_f)
-        m = jnp.maximum(log_f, i)
-        f, i = jnp.exp(log_f - m), jnp.exp(i - m)
+        m = jnp.maximum(jnp.where(state.n == 0, -jnp.inf, log_f), i)
+        # a share of at most 1, but for one of nothing, which must stay finite
+        f, i = jnp.exp(jnp.minimum(log_f - m, 40)), jnp.exp(i - m)
         c = f * state.c + i * jnp.tanh(g)
         n = f * state.n + i
         h = jax.nn.sigmoid(o) * c / n
