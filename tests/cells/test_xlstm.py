@@ -117,5 +117,5 @@ def test_bad_options_say_how_to_mend_them(cls):
         cls(0)
     with pytest.raises(ValueError, match=f"{name}: heads must be a whole number"):
         cls(4, heads=0)
-    with pytest.raises(ValueError, match="heads must divide units.*heads=3; give units=6"):
+    with pytest.raises(ValueError, match=r"heads must divide units.*heads=3; give units=6"):
         cls(4, heads=3)
