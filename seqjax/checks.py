@@ -72,3 +72,18 @@ def check_rate(owner: str, name: str, value: Any) -> None:
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
         raise ValueError(f"{owner}: {name} must be a probability in [0, 1), got {value!r}")
+
+
+def check_input_size(owner: str, input_size: Any, size: int) -> None:
+    """Raise ``ValueError`` unless the inputs are as wide as a cell that passes them on.
+
+    >>> check_input_size("RGLRU", 3, 4)
+    Traceback (most recent call last):
+    ...
+    ValueError: RGLRU: inputs must have units = 4 features, got 3; put it into an InputProjection
+    """
+    if input_size != size:
+        raise ValueError(
+            f"{owner}: inputs must have units = {size} features, got {input_size!r}; "
+            "put it into an InputProjection"
+        )

@@ -1,6 +1,7 @@
 """The cells, one family a file."""
 
 from seqjax.cells.attention import AttentionCell, AttentionCellParams, AttentionCellState
+from seqjax.cells.cfn import CFN, CFNParams
 from seqjax.cells.conv_lstm import ConvLSTM, ConvLSTMParams
 from seqjax.cells.dropout import Dropout, DropoutNoise
 from seqjax.cells.elman import BasicRNN, BasicRNNParams
@@ -15,7 +16,10 @@ from seqjax.cells.grid_lstm import (
 from seqjax.cells.grid_rnn import GridDenseParams, GridRNN, GridRNNParams
 from seqjax.cells.group_lstm import GLSTM
 from seqjax.cells.gru import GRU, GRUParams
+from seqjax.cells.indrnn import IndRNN, IndRNNParams, IndyGRU, IndyGRUParams
 from seqjax.cells.indy_lstm import IndyLSTM
+from seqjax.cells.intersection import IntersectionRNN, IntersectionRNNParams
+from seqjax.cells.lru import LRU, RGLRU, LRUParams, RGLRUParams
 from seqjax.cells.lstm import (
     LSTM,
     CoupledInputForgetGateLSTM,
@@ -24,17 +28,34 @@ from seqjax.cells.lstm import (
     LSTMState,
     Peepholes,
 )
+from seqjax.cells.mgu import MGU, MGUParams
+from seqjax.cells.mingru import MinGRU, MinLSTM, MinParams
+from seqjax.cells.minimal import MinimalRNN, MinimalRNNParams
+from seqjax.cells.mogrifier import Mogrifier, MogrifierParams
+from seqjax.cells.nas import NAS, NASParams
 from seqjax.cells.phased import PhasedLSTM, PhasedLSTMParams, TimedInputs
 from seqjax.cells.projection import InputProjection, OutputProjection, ProjectionParams
 from seqjax.cells.residual import Highway, HighwayParams, Residual
+from seqjax.cells.sru import SRU, SRUParams, SRUState
 from seqjax.cells.stack import Stack
+from seqjax.cells.ugrnn import UGRNN, UGRNNParams
 from seqjax.cells.weight_norm import WeightNorm, WeightNormParams
+from seqjax.cells.xlstm import MLSTM, SLSTM, MLSTMParams, MLSTMState, SLSTMParams, SLSTMState
 from seqjax.cells.zoneout import Zoneout, ZoneoutNoise
 
 __all__ = [
+    "CFN",
     "GLSTM",
     "GRU",
+    "LRU",
     "LSTM",
+    "MGU",
+    "MLSTM",
+    "NAS",
+    "RGLRU",
+    "SLSTM",
+    "SRU",
+    "UGRNN",
     "AttentionCell",
     "AttentionCellParams",
     "AttentionCellState",
@@ -43,6 +64,7 @@ __all__ = [
     "BidirectionalGridLSTM",
     "BidirectionalGridLSTMParams",
     "BidirectionalGridLSTMState",
+    "CFNParams",
     "ConvLSTM",
     "ConvLSTMParams",
     "CoupledInputForgetGateLSTM",
@@ -56,20 +78,44 @@ __all__ = [
     "GridRNNParams",
     "Highway",
     "HighwayParams",
+    "IndRNN",
+    "IndRNNParams",
+    "IndyGRU",
+    "IndyGRUParams",
     "IndyLSTM",
     "InputProjection",
+    "IntersectionRNN",
+    "IntersectionRNNParams",
+    "LRUParams",
     "LSTMNormParams",
     "LSTMParams",
     "LSTMState",
+    "MGUParams",
+    "MLSTMParams",
+    "MLSTMState",
+    "MinGRU",
+    "MinLSTM",
+    "MinParams",
+    "MinimalRNN",
+    "MinimalRNNParams",
+    "Mogrifier",
+    "MogrifierParams",
+    "NASParams",
     "OutputProjection",
     "Peepholes",
     "PhasedLSTM",
     "PhasedLSTMParams",
     "ProjectionParams",
+    "RGLRUParams",
     "Residual",
+    "SLSTMParams",
+    "SLSTMState",
+    "SRUParams",
+    "SRUState",
     "Stack",
     "TimeFreqLSTM",
     "TimedInputs",
+    "UGRNNParams",
     "WeightNorm",
     "WeightNormParams",
     "Zoneout",

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 from seqjax.affine import split_gates
 from seqjax.cells import BasicRNNParams, GRUParams, LSTMParams
+from seqjax.interop.layout import refuse_options
 from seqjax.types import Array
 
 Tree = Mapping[str, Mapping[str, Array]]  # layer -> "kernel" or "bias" -> array
@@ -42,7 +43,12 @@ def from_lstm(tree: Tree) -> LSTMParams:
 
 
 def to_lstm(params: LSTMParams) -> dict[str, dict[str, Array]]:
-    """Give the parameters of an ``LSTMCell`` or ``OptimizedLSTMCell``."""
+    """Give the parameters of an ``LSTMCell`` or ``OptimizedLSTMCell``.
+
+    Raises:
+      ValueError: the parameters hold peepholes, a projection or layer norm.
+    """
+    refuse_options("LSTMCell", params, "peepholes", "projection_kernel", "norm")
     w, u, b = (
         split_gates(a, 4) for a in (params.input_kernel, params.recurrent_kernel, params.bias)
     )

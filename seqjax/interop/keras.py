@@ -7,7 +7,7 @@ weights of a ``Bidirectional`` layer are those of the forward layer, then those 
 import jax.numpy as jnp
 
 from seqjax.cells import BasicRNNParams, GRUParams, LSTMParams
-from seqjax.interop.layout import check_shapes, permute_gates
+from seqjax.interop.layout import check_shapes, permute_gates, refuse_options
 from seqjax.types import Array
 
 _ZRH = (1, 0, 2)  # z, r, h to r, u, n and back
@@ -49,7 +49,12 @@ def from_lstm(kernel: Array, recurrent_kernel: Array, bias: Array | None = None)
 
 
 def to_lstm(params: LSTMParams) -> tuple[Array, Array, Array]:
-    """Give the weights of an ``LSTM``."""
+    """Give the weights of an ``LSTM``.
+
+    Raises:
+      ValueError: the parameters hold peepholes, a projection or layer norm.
+    """
+    refuse_options("LSTM", params, "peepholes", "projection_kernel", "norm")
     return params.input_kernel, params.recurrent_kernel, params.bias
 
 

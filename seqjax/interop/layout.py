@@ -1,8 +1,10 @@
 """What the layouts of all frameworks have in common: gates side by side, in some order."""
 
+import jax
 import jax.numpy as jnp
 
 from seqjax.affine import split_gates
+from seqjax.cells import LSTMParams
 from seqjax.types import Array
 
 
@@ -30,3 +32,17 @@ def check_shapes(owner: str, shapes: dict[str, tuple[Array, tuple[int, ...]]]) -
                 f"{owner}: {name} must have shape {shape} beside the other weights, "
                 f"got {array.shape}"
             )
+
+
+def refuse_options(owner: str, params: LSTMParams, *options: str) -> None:
+    """Raise ``ValueError`` if ``params`` have what the LSTM of another framework lacks.
+
+    >>> params = LSTMParams(0, 0, 0, projection_kernel=jnp.zeros((3, 2)))
+    >>> refuse_options("LSTM", params, "norm", "projection_kernel")
+    Traceback (most recent call last):
+    ...
+    ValueError: LSTM: has no projection_kernel, which these parameters hold
+    """
+    held = [name for name in options if jax.tree.leaves(getattr(params, name))]
+    if held:
+        raise ValueError(f"{owner}: has no {' and no '.join(held)}, which these parameters hold")

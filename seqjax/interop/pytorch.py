@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from seqjax.bidirectional import Directions
 from seqjax.cells import BasicRNNParams, GRUParams, LSTMParams
-from seqjax.interop.layout import check_shapes
+from seqjax.interop.layout import check_shapes, refuse_options
 from seqjax.types import Array, Params
 
 
@@ -20,9 +20,10 @@ class _Weights(NamedTuple):
     """Of one layer and direction."""
 
     weight_ih: Array  # [G * H, D]
-    weight_hh: Array  # [G * H, H]
+    weight_hh: Array  # [G * H, R]
     bias_ih: Array  # [G * H]
     bias_hh: Array  # [G * H]
+    weight_hr: Array | None = None  # [R, H], only with proj_size; else R is H
 
 
 def from_rnn(state_dict: Mapping[str, Array]) -> tuple[Params, ...]:
@@ -44,17 +45,35 @@ def to_rnn(layers: Sequence[Params]) -> dict[str, Array]:
 def from_lstm(state_dict: Mapping[str, Array]) -> tuple[Params, ...]:
     """Take the weights of an ``nn.LSTM``, whose gate order is that of `seqjax.LSTMParams`.
 
+    With ``proj_size=R`` they are for ``LSTM(H, projection_size=R)``.
+
     >>> weights = {"weight_ih_l0": jnp.zeros((8, 3)), "weight_hh_l0": jnp.zeros((8, 2))}
     >>> (params,) = from_lstm(weights)
     >>> params.input_kernel.shape, params.recurrent_kernel.shape, params.bias.shape
     ((3, 8), (2, 8), (8,))
     """
-    return _read_layers("nn.LSTM", 4, state_dict, lambda w: LSTMParams(*_fold(w)))
+
+    def convert(weights: _Weights) -> LSTMParams:
+        projection = None if weights.weight_hr is None else weights.weight_hr.T
+        return LSTMParams(*_fold(weights), projection_kernel=projection)
+
+    return _read_layers("nn.LSTM", 4, state_dict, convert)
 
 
 def to_lstm(layers: Sequence[Params]) -> dict[str, Array]:
-    """Give the ``state_dict`` of an ``nn.LSTM``."""
-    return _write_layers(layers, lambda p: _unfold(p.input_kernel, p.recurrent_kernel, p.bias))
+    """Give the ``state_dict`` of an ``nn.LSTM``.
+
+    Raises:
+      ValueError: the parameters hold peepholes or layer norm.
+    """
+
+    def convert(params: LSTMParams) -> _Weights:
+        refuse_options("nn.LSTM", params, "peepholes", "norm")
+        projection = params.projection_kernel
+        weights = _unfold(params.input_kernel, params.recurrent_kernel, params.bias)
+        return weights._replace(weight_hr=None if projection is None else projection.T)
+
+    return _write_layers(layers, convert)
 
 
 def from_gru(state_dict: Mapping[str, Array]) -> tuple[Params, ...]:
@@ -117,11 +136,15 @@ def _read_layers(
         rows, inputs = left[f"weight_ih{suffix}"].shape
         units = rows // gates
         missing = jnp.zeros(rows, left[f"weight_ih{suffix}"].dtype)  # bias=False
-        weights = _Weights(*(left.pop(name + suffix, missing) for name in _Weights._fields))
+        given = {n: left.pop(n + suffix, missing) for n in _Weights._fields[:4]}
+        weights = _Weights(**given, weight_hr=left.pop(f"weight_hr{suffix}", None))
         rows = gates * units
-        shapes = (rows, inputs), (rows, units), (rows,), (rows,)
+        width = units if weights.weight_hr is None else weights.weight_hr.shape[0]
+        shapes = (rows, inputs), (rows, width), (rows,), (rows,), (width, units)
         named = zip(_Weights._fields, weights, shapes, strict=True)
-        check_shapes(owner, {name + suffix: (array, shape) for name, array, shape in named})
+        check_shapes(
+            owner, {name + suffix: (a, shape) for name, a, shape in named if a is not None}
+        )
         return convert(weights)
 
     layers: list[Params] = []
@@ -143,6 +166,6 @@ def _write_layers(layers: Sequence[Params], convert: Callable[[Any], _Weights]) 
     for n, layer in enumerate(layers):
         directions = layer if isinstance(layer, Directions) else (layer,)
         for params, suffix in zip(directions, ("", "_reverse"), strict=False):
-            weights = convert(params)._asdict()
-            state_dict |= {f"{name}_l{n}{suffix}": array for name, array in weights.items()}
+            weights = convert(params)._asdict().items()
+            state_dict |= {f"{name}_l{n}{suffix}": a for name, a in weights if a is not None}
     return state_dict

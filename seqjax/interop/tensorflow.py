@@ -7,11 +7,12 @@ from collections.abc import Mapping
 
 import jax.numpy as jnp
 
-from seqjax.cells import BasicRNNParams, GRUParams, LSTMParams
-from seqjax.interop.layout import check_shapes, permute_gates
+from seqjax.cells import BasicRNNParams, GRUParams, LSTMParams, Peepholes
+from seqjax.interop.layout import check_shapes, permute_gates, refuse_options
 from seqjax.types import Array
 
 Variables = Mapping[str, Array]
+_PEEPHOLES = ("w_i_diag", "w_f_diag", "w_o_diag")
 _IJFO = (0, 2, 1, 3)  # i, j, f, o to i, f, g, o and back
 
 
@@ -40,28 +41,51 @@ def from_lstm(variables: Variables, *, forget_bias: float = 1.0) -> LSTMParams:
     """Take the variables of a ``BasicLSTMCell`` or ``LSTMCell``.
 
     Args:
-      variables: ``kernel [D + H, 4H]`` and ``bias [4H]``, gates in the order i, j, f, o.
+      variables: ``kernel [D + R, 4H]`` and ``bias [4H]``, gates in the order i, j, f, o; where the
+        cell has them, ``w_i_diag``, ``w_f_diag`` and ``w_o_diag [H]`` for its peepholes, and
+        ``projection/kernel [H, R]``.
       forget_bias: what the cell adds to the forget gate at run time.
 
     >>> params = from_lstm({"kernel": jnp.zeros((5, 8)), "bias": jnp.zeros(8)})
     >>> print(params.bias)
     [0. 0. 1. 1. 0. 0. 0. 0.]
     """
-    kernel, bias = _take("LSTMCell", variables, "kernel", "bias")
+    peepholes = _PEEPHOLES if "w_i_diag" in variables else ()
+    projection = ("projection/kernel",) if "projection/kernel" in variables else ()
+    kernel, bias, *options = _take("LSTMCell", variables, "kernel", "bias", *peepholes, *projection)
     units = kernel.shape[1] // 4
     check_shapes(
         "LSTMCell", {"kernel": (kernel, (kernel.shape[0], 4 * units)), "bias": (bias, (4 * units,))}
     )
-    w, u = _split_rows("LSTMCell", permute_gates(kernel, _IJFO), units)
-    return LSTMParams(w, u, permute_gates(bias, _IJFO).at[units : 2 * units].add(forget_bias))
+    projection_kernel = options.pop() if projection else None
+    width = units if projection_kernel is None else projection_kernel.shape[1]
+    w, u = _split_rows("LSTMCell", permute_gates(kernel, _IJFO), width)
+    return LSTMParams(
+        w,
+        u,
+        permute_gates(bias, _IJFO).at[units : 2 * units].add(forget_bias),
+        Peepholes(*options),
+        projection_kernel,
+    )
 
 
 def to_lstm(params: LSTMParams, *, forget_bias: float = 1.0) -> dict[str, Array]:
-    """Give the variables of an ``LSTMCell`` of this ``forget_bias``."""
+    """Give the variables of an ``LSTMCell`` of this ``forget_bias``.
+
+    Raises:
+      ValueError: the parameters hold layer norm.
+    """
+    refuse_options("LSTMCell", params, "norm")
     units = params.bias.shape[0] // 4
     kernel = jnp.concatenate([params.input_kernel, params.recurrent_kernel])
     bias = params.bias.at[units : 2 * units].add(-forget_bias)
-    return {"kernel": permute_gates(kernel, _IJFO), "bias": permute_gates(bias, _IJFO)}
+    variables = {
+        "kernel": permute_gates(kernel, _IJFO),
+        "bias": permute_gates(bias, _IJFO),
+        **dict(zip(_PEEPHOLES, params.peepholes, strict=True)),
+        "projection/kernel": params.projection_kernel,
+    }
+    return {name: array for name, array in variables.items() if array is not None}
 
 
 def from_gru(variables: Variables) -> GRUParams:

@@ -1,10 +1,11 @@
 """All golden cases, by the name of their vector in ``tests/golden``."""
 
-from tests.golden_cases import bidirectional, core, grid, keras, lstm, pytorch, wrappers
+from tests.golden_cases import bidirectional, core, gated, grid, keras, lstm, pytorch, wrappers
 
 CASES = {
     **bidirectional.CASES,
     **core.CASES,
+    **gated.CASES,
     **grid.CASES,
     **keras.CASES,
     **lstm.CASES,

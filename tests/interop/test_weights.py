@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqjax import GRU, LSTM, BasicRNN, Directions
+from seqjax import GRU, LSTM, BasicRNN, Directions, LayerNorm
 from seqjax.interop import flax_linen, keras, pytorch, tensorflow
 
 D, H = 3, 2
@@ -25,6 +25,7 @@ def equal(actual, expected):
     jax.tree.map(compare, actual, expected)
 
 
+PEEPHOLE_LSTM = draw(LSTM(H, peepholes=True, projection_size=3))
 RNN, LSTM_, GRU_BEFORE = draw(BasicRNN(H)), draw(LSTM(H)), draw(GRU(H))
 GRU_AFTER = draw(GRU(H, reset_after=True))
 
@@ -50,6 +51,9 @@ def both(cell):
             functools.partial(tensorflow.from_lstm, forget_bias=0.0),
             LSTM_,
         ),
+        (tensorflow.to_lstm, tensorflow.from_lstm, PEEPHOLE_LSTM),
+        (tensorflow.to_lstm, tensorflow.from_lstm, draw(LSTM(H, peepholes=True))),
+        (tensorflow.to_lstm, tensorflow.from_lstm, draw(LSTM(H, projection_size=1))),
         (tensorflow.to_gru, tensorflow.from_gru, GRU_BEFORE),
         (keras.to_simple_rnn, lambda w: keras.from_simple_rnn(*w), RNN),
         (keras.to_lstm, lambda w: keras.from_lstm(*w), LSTM_),
@@ -57,6 +61,7 @@ def both(cell):
         (keras.to_gru, lambda w: keras.from_gru(*w, reset_after=False), GRU_BEFORE),
         (pytorch.to_rnn, pytorch.from_rnn, layers(BasicRNN(H))),
         (pytorch.to_lstm, pytorch.from_lstm, layers(LSTM(H))),
+        (pytorch.to_lstm, pytorch.from_lstm, (draw(LSTM(H, projection_size=1)),)),
         (pytorch.to_gru, pytorch.from_gru, layers(GRU(H, reset_after=True))),
         (pytorch.to_rnn, pytorch.from_rnn, both(BasicRNN(H))),
         (pytorch.to_lstm, pytorch.from_lstm, both(LSTM(H))),
@@ -136,6 +141,13 @@ def zeros(*shapes):
             r"nn.GRU: weight_ih_l0 must have shape \(6, 3\)",
         ),
         (lambda: pytorch.to_gru([GRU_BEFORE]), "PyTorch's GRU resets after the product"),
+        (lambda: keras.to_lstm(PEEPHOLE_LSTM), "LSTM: has no peepholes and no projection_kernel"),
+        (lambda: flax_linen.to_lstm(PEEPHOLE_LSTM), "LSTMCell: has no peepholes and no projecti"),
+        (lambda: pytorch.to_lstm([PEEPHOLE_LSTM]), "nn.LSTM: has no peepholes, which these"),
+        (
+            lambda: tensorflow.to_lstm(draw(LSTM(H, layer_norm=LayerNorm()))),
+            "LSTMCell: has no norm, which",
+        ),
         (lambda: flax_linen.to_gru(GRU_BEFORE), "Flax's GRUCell resets after the product"),
     ],
 )

@@ -1,0 +1,96 @@
+"""The chaos-free network, whose state decays to zero when no input comes."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from seqjax.affine import affine, split_gates
+from seqjax.checks import check_size
+from seqjax.initializers import glorot_uniform, orthogonal
+from seqjax.types import Activation, Array, Cell, HiddenState, Noise
+
+
+class CFNParams(NamedTuple):
+    """Parameters of `CFN`; columns in the order theta, eta, n."""
+
+    input_kernel: Array  # [D, 3H]
+    recurrent_kernel: Array  # [H, 2H], of theta and eta
+    bias: Array  # [2H], of theta and eta
+
+
+@dataclasses.dataclass(frozen=True)
+class CFN(Cell):
+    """The chaos-free network; gate order theta, eta, n (forget, input, candidate)::
+
+        theta = sigmoid(x @ W_theta + h @ U_theta + b_theta)
+        eta   = sigmoid(x @ W_eta + h @ U_eta + b_eta)
+        h'    = theta * activation(h) + (1 - eta) * activation(x @ W_n)
+
+    The output is ``h'``. It is TensorFlow's contributed ``CFNCell``; the paper has ``eta`` where
+    that has ``1 - eta``, which is the same model with the signs of eta's parameters turned.
+
+    Args:
+      units: H, the width of the state and of the output.
+      activation: of the state and of the candidate.
+
+    Raises:
+      ValueError: ``units`` is not a whole number of at least 1.
+
+    Reference: Laurent and von Brecht, "A recurrent neural network without chaos", 2017.
+
+    >>> from seqjax import CFN, unroll
+    >>> cell = CFN(units=4)
+    >>> params = cell.init(jax.random.key(0), input_size=3)
+    >>> state, ys = unroll(cell, params, jnp.ones((2, 7, 3), jnp.float32))
+    >>> state.h.shape, ys.shape
+    ((2, 4), (2, 7, 4))
+    """
+
+    units: int
+    activation: Activation = jnp.tanh
+
+    def __post_init__(self) -> None:
+        check_size("CFN", "units", self.units)
+
+    @property
+    def output_size(self) -> int:
+        """H."""
+        return self.units
+
+    def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> CFNParams:
+        """Draw Glorot input kernels, orthogonal recurrent ones, and biases of 1: remember first."""
+        check_size("CFN", "input_size", input_size)
+        input_key, recurrent_key = jax.random.split(key)
+        return CFNParams(
+            glorot_uniform(input_key, (input_size, self.units), gates=3, dtype=dtype),
+            orthogonal(recurrent_key, self.units, gates=2, dtype=dtype),
+            jnp.ones(2 * self.units, dtype),
+        )
+
+    def input_size(self, params: CFNParams) -> int:
+        """D."""
+        return params.input_kernel.shape[0]
+
+    def initial_state(
+        self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
+    ) -> HiddenState:
+        """``h = 0``."""
+        return HiddenState(jnp.zeros((*batch_shape, self.units), dtype))
+
+    def project(self, params: CFNParams, xs: Array, noise: Noise = None) -> tuple[Array, ...]:
+        """``x @ W + b`` of theta and eta, and ``activation(x @ W_n)``, each ``[..., H]``."""
+        bias = jnp.pad(params.bias, (0, self.units))
+        theta, eta, n = split_gates(affine(xs, params.input_kernel, bias), 3)
+        return theta, eta, self.activation(n)
+
+    def step(
+        self, params: CFNParams, state: HiddenState, z: tuple[Array, ...]
+    ) -> tuple[HiddenState, Array]:
+        """The equations above, given the three projections."""
+        h_theta, h_eta = split_gates(affine(state.h, params.recurrent_kernel), 2)
+        theta = jax.nn.sigmoid(z[0] + h_theta)
+        eta = jax.nn.sigmoid(z[1] + h_eta)
+        h = theta * self.activation(state.h) + (1 - eta) * z[2]
+        return HiddenState(h), h

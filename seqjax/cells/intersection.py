@@ -1,0 +1,108 @@
+"""The intersection network: one gate through time and one through depth."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from seqjax.affine import affine, split_gates
+from seqjax.cells.wrapper import check_features
+from seqjax.checks import check_input_size, check_size
+from seqjax.initializers import glorot_uniform, orthogonal
+from seqjax.types import Activation, Array, Cell, HiddenState, Noise
+
+
+class IntersectionRNNParams(NamedTuple):
+    """Parameters of `IntersectionRNN`; gates in the order gh, n, gy, y."""
+
+    input_kernel: Array  # [H, 4H]
+    recurrent_kernel: Array  # [H, 4H]
+    bias: Array  # [4H], the forget bias included
+
+
+@dataclasses.dataclass(frozen=True)
+class IntersectionRNN(Cell):
+    """The intersection network, or +RNN; gate order gh, n, gy, y::
+
+        gh = sigmoid(x @ W_gh + h @ U_gh + b_gh)
+        n  = tanh(x @ W_n + h @ U_n + b_n)
+        gy = sigmoid(x @ W_gy + h @ U_gy + b_gy)
+        y  = activation(x @ W_y + h @ U_y + b_y)
+        h' = gh * h + (1 - gh) * n        through time
+        y' = gy * x + (1 - gy) * y        through depth
+
+    The output is ``y'``, so inputs must have H features. It is TensorFlow's contributed
+    ``IntersectionRNNCell``, but for the forget bias, which is here a part of the initial ``b_gh``
+    and ``b_gy``; for its ``num_in_proj`` put the cell into an `InputProjection`.
+
+    Args:
+      units: H, the width of the input, of the state and of the output.
+      forget_bias: the initial ``b_gh`` and ``b_gy``.
+      activation: of the candidate output ``y``.
+
+    Raises:
+      ValueError: ``units`` is not a whole number of at least 1.
+
+    Reference: Collins, Sohl-Dickstein and Sussillo, "Capacity and trainability in recurrent neural
+    networks", 2017.
+
+    >>> from seqjax import IntersectionRNN, unroll
+    >>> cell = IntersectionRNN(units=4)
+    >>> params = cell.init(jax.random.key(0), input_size=4)
+    >>> state, ys = unroll(cell, params, jnp.ones((2, 7, 4), jnp.float32))
+    >>> state.h.shape, ys.shape
+    ((2, 4), (2, 7, 4))
+    """
+
+    units: int
+    forget_bias: float = 1.0
+    activation: Activation = jax.nn.relu
+
+    def __post_init__(self) -> None:
+        check_size("IntersectionRNN", "units", self.units)
+
+    @property
+    def output_size(self) -> int:
+        """H."""
+        return self.units
+
+    def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> IntersectionRNNParams:
+        """Draw Glorot input kernels, orthogonal recurrent kernels and the forget biases."""
+        check_input_size("IntersectionRNN", input_size, self.units)
+        input_key, recurrent_key = jax.random.split(key)
+        biases = jnp.array([self.forget_bias, 0.0, self.forget_bias, 0.0], dtype)
+        return IntersectionRNNParams(
+            glorot_uniform(input_key, (self.units, self.units), gates=4, dtype=dtype),
+            orthogonal(recurrent_key, self.units, gates=4, dtype=dtype),
+            jnp.repeat(biases, self.units),
+        )
+
+    def input_size(self, params: IntersectionRNNParams) -> int:
+        """H."""
+        return self.units
+
+    def initial_state(
+        self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
+    ) -> HiddenState:
+        """``h = 0``."""
+        return HiddenState(jnp.zeros((*batch_shape, self.units), dtype))
+
+    def project(
+        self, params: IntersectionRNNParams, xs: Array, noise: Noise = None
+    ) -> tuple[Array, ...]:
+        """``x @ W + b`` of gh, n, gy and y, and ``x`` itself, each ``[..., H]``."""
+        check_features("IntersectionRNN", xs)
+        z = split_gates(affine(xs, params.input_kernel, params.bias), 4)
+        return *z, xs.astype(z[0].dtype)
+
+    def step(
+        self, params: IntersectionRNNParams, state: HiddenState, z: tuple[Array, ...]
+    ) -> tuple[HiddenState, Array]:
+        """The equations above, given the four projections and the input."""
+        *projected, x = z
+        recurrent = split_gates(affine(state.h, params.recurrent_kernel), 4)
+        gh, n, gy, y = (z_x + z_h for z_x, z_h in zip(projected, recurrent, strict=True))
+        gh, gy = jax.nn.sigmoid(gh), jax.nn.sigmoid(gy)
+        h = gh * state.h + (1 - gh) * jnp.tanh(n)
+        return HiddenState(h), gy * x + (1 - gy) * self.activation(y)

@@ -1,0 +1,234 @@
+"""Linear recurrent units: diagonal recurrences that stay stable by their parameters."""
+
+import dataclasses
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from seqjax.affine import affine, broadcast_like, split_gates
+from seqjax.cells.wrapper import check_features
+from seqjax.checks import check_input_size, check_size
+from seqjax.initializers import glorot_uniform
+from seqjax.types import Array, HiddenState, LinearCell, Noise
+
+
+class LRUParams(NamedTuple):
+    """Parameters of `LRU`; complex kernels as their real part beside their imaginary part."""
+
+    log_decay: Array  # [H], the paper's nu^log
+    log_phase: Array  # [H], the paper's theta^log
+    log_gain: Array  # [H], the paper's gamma^log
+    input_kernel: Array  # [D, 2H], Re B | Im B
+    output_kernel: Array  # [2H, N], Re C over Im C
+    skip_kernel: Array  # [D, N]
+
+
+@dataclasses.dataclass(frozen=True)
+class LRU(LinearCell):
+    """The linear recurrent unit, with a complex diagonal::
+
+        a  = exp(-exp(log_decay) + i * exp(log_phase))
+        h' = a * h + exp(log_gain) * (x @ B)
+        y  = Re(h' @ C) + x @ S
+
+    The output is ``y``, real; the state is complex, of twice the bits of the real dtype. Whatever
+    the parameters are, ``|a| < 1``. The state is linear in itself, so all steps can run at once.
+
+    Initially ``a`` is uniform on the ring between the two radii, with a phase in ``[0,
+    max_phase]``, and the gain is ``sqrt(1 - |a|^2)``, which keeps the variance of the state 1.
+
+    Args:
+      units: H, the width of the state.
+      size: N, the width of the output.
+      r_min: the smallest initial radius.
+      r_max: the largest.
+      max_phase: the largest initial phase; a small one suits long memories.
+
+    Raises:
+      ValueError: ``units`` or ``size`` is not a whole number of at least 1, the radii do not obey
+        ``0 <= r_min < r_max <= 1``, or the phase is not in ``(0, 2 pi]``.
+
+    Reference: Orvieto et al., "Resurrecting recurrent neural networks for long sequences", 2023,
+    sections 3.3 and 3.4 and appendix A (its D is our S).
+
+    >>> from seqjax import LRU, unroll
+    >>> cell = LRU(units=4, size=2)
+    >>> params = cell.init(jax.random.key(0), input_size=3)
+    >>> state, ys = unroll(cell, params, jnp.ones((2, 7, 3), jnp.float32))
+    >>> state.h.shape, state.h.dtype.name, ys.shape
+    ((2, 4), 'complex64', (2, 7, 2))
+    """
+
+    units: int
+    size: int
+    r_min: float = 0.0
+    r_max: float = 1.0
+    max_phase: float = 2 * math.pi
+
+    def __post_init__(self) -> None:
+        check_size("LRU", "units", self.units)
+        check_size("LRU", "size", self.size)
+        if not 0 <= self.r_min < self.r_max <= 1:
+            raise ValueError(
+                f"LRU: the radii must obey 0 <= r_min < r_max <= 1, got r_min={self.r_min} and "
+                f"r_max={self.r_max}"
+            )
+        if not 0 < self.max_phase <= 2 * math.pi:
+            raise ValueError(f"LRU: max_phase must lie in (0, 2 pi], got {self.max_phase}")
+
+    @property
+    def output_size(self) -> int:
+        """N."""
+        return self.size
+
+    def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> LRUParams:
+        """Draw the diagonal on its ring, and normal kernels that keep the variance."""
+        check_size("LRU", "input_size", input_size)
+        keys = jax.random.split(key, 5)
+
+        def uniform(key: Array) -> Array:  # never 0, whose logarithm is infinite
+            return jax.random.uniform(key, (self.units,), jnp.float32, 1e-12)
+
+        def normal(key: Array, shape: tuple[int, int], variance: float) -> Array:
+            return (math.sqrt(variance) * jax.random.normal(key, shape, jnp.float32)).astype(dtype)
+
+        square = self.r_min**2 + (self.r_max**2 - self.r_min**2) * uniform(keys[0])  # |a|^2
+        square = jnp.minimum(square, 1 - 2.0**-24)  # which may have been rounded up to 1
+        return LRUParams(
+            jnp.log(-0.5 * jnp.log(square)).astype(dtype),
+            jnp.log(self.max_phase * uniform(keys[1])).astype(dtype),
+            (0.5 * jnp.log1p(-square)).astype(dtype),
+            normal(keys[2], (input_size, 2 * self.units), 0.5 / input_size),
+            normal(keys[3], (2 * self.units, self.size), 1 / self.units),
+            normal(keys[4], (input_size, self.size), 1 / input_size),
+        )
+
+    def input_size(self, params: LRUParams) -> int:
+        """D."""
+        return params.input_kernel.shape[0]
+
+    def initial_state(
+        self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
+    ) -> HiddenState:
+        """``h = 0``, complex64 for float32 and complex128 for float64."""
+        zeros = jnp.zeros((*batch_shape, self.units), dtype)
+        return HiddenState(jax.lax.complex(zeros, zeros))
+
+    def project(self, params: LRUParams, xs: Array, noise: Noise = None) -> tuple[Array, Array]:
+        """``exp(log_gain) * (x @ B)``, complex ``[..., H]``, and ``x @ S``, ``[..., N]``."""
+        real, imag = split_gates(affine(xs, params.input_kernel), 2)
+        gain = jnp.exp(broadcast_like(params.log_gain, real))
+        return jax.lax.complex(gain * real, gain * imag), affine(xs, params.skip_kernel)
+
+    def coefficients(
+        self, params: LRUParams, z: tuple[Array, Array]
+    ) -> tuple[HiddenState, HiddenState]:
+        """``h' = a * h + exp(log_gain) * (x @ B)``."""
+        b, _ = z
+        log_decay, log_phase = (
+            broadcast_like(param, b.real) for param in (params.log_decay, params.log_phase)
+        )
+        a = jnp.exp(jax.lax.complex(-jnp.exp(log_decay), jnp.exp(log_phase)))
+        return HiddenState(a), HiddenState(b)
+
+    def readout(self, params: LRUParams, state: HiddenState, z: tuple[Array, Array]) -> Array:
+        """``Re(h' @ C) + x @ S``."""
+        parts = jnp.concatenate([state.h.real, -state.h.imag], axis=-1)
+        return affine(parts, params.output_kernel) + z[1]
+
+
+class RGLRUParams(NamedTuple):
+    """Parameters of `RGLRU`; gates in the order r, i."""
+
+    input_kernel: Array  # [H, 2H]
+    bias: Array  # [2H]
+    decay: Array  # [H], the paper's Lambda
+
+
+@dataclasses.dataclass(frozen=True)
+class RGLRU(LinearCell):
+    """The real-gated linear recurrent unit; gate order r, i (recurrence, input)::
+
+        r  = sigmoid(x @ W_r + b_r)                        (1)
+        i  = sigmoid(x @ W_i + b_i)                        (2)
+        a  = sigmoid(decay) ** (8 * r)                     (3)
+        h' = a * h + sqrt(1 - a^2) * (i * x)               (4)
+
+    The output is ``h'``, so inputs must have H features. Powers and roots are taken of ``log a``,
+    exact also where ``a`` is close to 1. The state is linear in itself, so all steps can run at
+    once. Initially ``sigmoid(decay) ** 8`` is uniform in ``[0.9, 0.999]``.
+
+    Args:
+      units: H, the width of the input, of the state and of the output.
+
+    Raises:
+      ValueError: ``units`` is not a whole number of at least 1.
+
+    Reference: De et al., "Griffin: mixing gated linear recurrences with local attention for
+    efficient language models", 2024, section 2.4 (its W_a is our W_r, its W_x our W_i, its Lambda
+    our decay).
+
+    >>> from seqjax import RGLRU, unroll
+    >>> cell = RGLRU(units=4)
+    >>> params = cell.init(jax.random.key(0), input_size=4)
+    >>> state, ys = unroll(cell, params, jnp.ones((2, 7, 4), jnp.float32))
+    >>> state.h.shape, ys.shape
+    ((2, 4), (2, 7, 4))
+    """
+
+    units: int
+
+    def __post_init__(self) -> None:
+        check_size("RGLRU", "units", self.units)
+
+    @property
+    def output_size(self) -> int:
+        """H."""
+        return self.units
+
+    def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> RGLRUParams:
+        """Draw Glorot kernels, zero biases, and slow decays."""
+        check_input_size("RGLRU", input_size, self.units)
+        input_key, decay_key = jax.random.split(key)
+        power = jax.random.uniform(decay_key, (self.units,), jnp.float32, 0.9, 0.999)
+        base = power ** (1 / _POWER)
+        return RGLRUParams(
+            glorot_uniform(input_key, (self.units, self.units), gates=2, dtype=dtype),
+            jnp.zeros(2 * self.units, dtype),
+            (jnp.log(base) - jnp.log1p(-base)).astype(dtype),
+        )
+
+    def input_size(self, params: RGLRUParams) -> int:
+        """H."""
+        return self.units
+
+    def initial_state(
+        self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
+    ) -> HiddenState:
+        """``h = 0``."""
+        return HiddenState(jnp.zeros((*batch_shape, self.units), dtype))
+
+    def project(self, params: RGLRUParams, xs: Array, noise: Noise = None) -> tuple[Array, Array]:
+        """``a`` and ``sqrt(1 - a^2) * (i * x)``, each ``[..., H]``."""
+        check_features("RGLRU", xs)
+        r, i = split_gates(affine(xs, params.input_kernel, params.bias), 2)
+        decay = broadcast_like(params.decay, r)
+        log_a = _POWER * jax.nn.sigmoid(r) * jax.nn.log_sigmoid(decay)
+        # where a rounds to 1, the root of 0 would have no derivative
+        gain = jnp.sqrt(jnp.maximum(-jnp.expm1(2 * log_a), 1e-37))
+        return jnp.exp(log_a), gain * jax.nn.sigmoid(i) * xs.astype(r.dtype)
+
+    def coefficients(
+        self, params: RGLRUParams, z: tuple[Array, Array]
+    ) -> tuple[HiddenState, HiddenState]:
+        """``h' = a * h + sqrt(1 - a^2) * (i * x)``."""
+        return HiddenState(z[0]), HiddenState(z[1])
+
+    def readout(self, params: RGLRUParams, state: HiddenState, z: tuple[Array, Array]) -> Array:
+        """``h'``."""
+        return state.h
+
+
+_POWER = 8  # the paper's c

@@ -1,0 +1,95 @@
+"""The minimal gated unit: a GRU with one gate for both of its jobs."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from seqjax.affine import affine, split_gates
+from seqjax.checks import check_size
+from seqjax.initializers import glorot_uniform, orthogonal
+from seqjax.types import Activation, Array, Cell, HiddenState, Noise
+
+
+class MGUParams(NamedTuple):
+    """Parameters of `MGU`; gates in the order f, n."""
+
+    input_kernel: Array  # [D, 2H]
+    gate_kernel: Array  # [H, H], recurrent, of f
+    candidate_kernel: Array  # [H, H], recurrent, of n
+    bias: Array  # [2H]
+
+
+@dataclasses.dataclass(frozen=True)
+class MGU(Cell):
+    """The minimal gated unit; gate order f, n (forget, candidate)::
+
+        f  = sigmoid(x @ W_f + h @ U_f + b_f)
+        n  = activation(x @ W_n + (f * h) @ U_n + b_n)
+        h' = (1 - f) * h + f * n
+
+    so ``f`` lets the candidate in. The output is ``h'``.
+
+    Args:
+      units: H, the width of the state and of the output.
+      activation: of the candidate.
+
+    Raises:
+      ValueError: ``units`` is not a whole number of at least 1.
+
+    Reference: Zhou, Wu, Zhang and Zhou, "Minimal gated unit for recurrent neural networks", 2016.
+
+    >>> from seqjax import MGU, unroll
+    >>> cell = MGU(units=4)
+    >>> params = cell.init(jax.random.key(0), input_size=3)
+    >>> state, ys = unroll(cell, params, jnp.ones((2, 7, 3), jnp.float32))
+    >>> state.h.shape, ys.shape
+    ((2, 4), (2, 7, 4))
+    """
+
+    units: int
+    activation: Activation = jnp.tanh
+
+    def __post_init__(self) -> None:
+        check_size("MGU", "units", self.units)
+
+    @property
+    def output_size(self) -> int:
+        """H."""
+        return self.units
+
+    def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> MGUParams:
+        """Draw Glorot input kernels, orthogonal recurrent kernels and zero biases."""
+        check_size("MGU", "input_size", input_size)
+        input_key, gate_key, candidate_key = jax.random.split(key, 3)
+        return MGUParams(
+            glorot_uniform(input_key, (input_size, self.units), gates=2, dtype=dtype),
+            orthogonal(gate_key, self.units, dtype=dtype),
+            orthogonal(candidate_key, self.units, dtype=dtype),
+            jnp.zeros(2 * self.units, dtype),
+        )
+
+    def input_size(self, params: MGUParams) -> int:
+        """D."""
+        return params.input_kernel.shape[0]
+
+    def initial_state(
+        self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
+    ) -> HiddenState:
+        """``h = 0``."""
+        return HiddenState(jnp.zeros((*batch_shape, self.units), dtype))
+
+    def project(self, params: MGUParams, xs: Array, noise: Noise = None) -> tuple[Array, ...]:
+        """``x @ W + b`` of f and n, each ``[..., H]``."""
+        return split_gates(affine(xs, params.input_kernel, params.bias), 2)
+
+    def step(
+        self, params: MGUParams, state: HiddenState, z: tuple[Array, ...]
+    ) -> tuple[HiddenState, Array]:
+        """The equations above, given the two projections."""
+        z_f, z_n = z
+        f = jax.nn.sigmoid(z_f + affine(state.h, params.gate_kernel))
+        n = self.activation(z_n + affine(f * state.h, params.candidate_kernel))
+        h = (1 - f) * state.h + f * n
+        return HiddenState(h), h

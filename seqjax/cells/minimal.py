@@ -1,0 +1,99 @@
+"""The minimal network: one gate over an embedding of the input."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from seqjax.affine import affine
+from seqjax.checks import check_size
+from seqjax.initializers import glorot_uniform, orthogonal
+from seqjax.types import Activation, Array, Cell, HiddenState, Noise
+
+
+class MinimalRNNParams(NamedTuple):
+    """Parameters of `MinimalRNN`."""
+
+    input_kernel: Array  # [D, H]
+    gate_kernel: Array  # [H, H], from the embedded input to the gate
+    recurrent_kernel: Array  # [H, H], from the state to the gate
+    bias: Array  # [H], of the gate
+
+
+@dataclasses.dataclass(frozen=True)
+class MinimalRNN(Cell):
+    """The minimal recurrent network::
+
+        n  = activation(x @ W)
+        u  = sigmoid(n @ V + h @ U + b)
+        h' = u * h + (1 - u) * n
+
+    so ``u`` keeps the old state. The output is ``h'``. It is TensorFlow's contributed
+    ``MinimalRNNCell``.
+
+    Args:
+      units: H, the width of the state and of the output.
+      activation: of the embedded input.
+
+    Raises:
+      ValueError: ``units`` is not a whole number of at least 1.
+
+    Reference: Chen, Pennington and Schoenholz, "Dynamical isometry and a mean field theory of
+    RNNs: gating enables signal propagation in recurrent neural networks", 2018.
+
+    >>> from seqjax import MinimalRNN, unroll
+    >>> cell = MinimalRNN(units=4)
+    >>> params = cell.init(jax.random.key(0), input_size=3)
+    >>> state, ys = unroll(cell, params, jnp.ones((2, 7, 3), jnp.float32))
+    >>> state.h.shape, ys.shape
+    ((2, 4), (2, 7, 4))
+    """
+
+    units: int
+    activation: Activation = jnp.tanh
+
+    def __post_init__(self) -> None:
+        check_size("MinimalRNN", "units", self.units)
+
+    @property
+    def output_size(self) -> int:
+        """H."""
+        return self.units
+
+    def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> MinimalRNNParams:
+        """Draw Glorot kernels, an orthogonal recurrent one, and a bias of 1: remember at first."""
+        check_size("MinimalRNN", "input_size", input_size)
+        input_key, gate_key, recurrent_key = jax.random.split(key, 3)
+        return MinimalRNNParams(
+            glorot_uniform(input_key, (input_size, self.units), dtype=dtype),
+            glorot_uniform(gate_key, (self.units, self.units), dtype=dtype),
+            orthogonal(recurrent_key, self.units, dtype=dtype),
+            jnp.ones(self.units, dtype),
+        )
+
+    def input_size(self, params: MinimalRNNParams) -> int:
+        """D."""
+        return params.input_kernel.shape[0]
+
+    def initial_state(
+        self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
+    ) -> HiddenState:
+        """``h = 0``."""
+        return HiddenState(jnp.zeros((*batch_shape, self.units), dtype))
+
+    def project(
+        self, params: MinimalRNNParams, xs: Array, noise: Noise = None
+    ) -> tuple[Array, Array]:
+        """``n`` and ``n @ V + b``, each ``[..., H]``."""
+        n = self.activation(affine(xs, params.input_kernel))
+        return n, affine(n, params.gate_kernel, params.bias)
+
+    def step(
+        self, params: MinimalRNNParams, state: HiddenState, z: tuple[Array, Array]
+    ) -> tuple[HiddenState, Array]:
+        """The gate between the old state and ``n``."""
+        n, z_u = z
+        u = jax.nn.sigmoid(z_u + affine(state.h, params.recurrent_kernel))
+        h = u * state.h + (1 - u) * n
+        return HiddenState(h), h

@@ -1,0 +1,100 @@
+"""Input and state that gate each other before the step."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from seqjax.affine import affine
+from seqjax.cells.wrapper import Wrapper, check_features
+from seqjax.checks import check_size
+from seqjax.initializers import glorot_uniform
+from seqjax.types import Array, Noise, Params, PyTree, State
+
+
+class MogrifierParams(NamedTuple):
+    """Parameters of `Mogrifier`."""
+
+    cell: Params  # of the cell inside
+    kernels: tuple[Array, ...]  # one a round: [H, D], [D, H], [H, D], ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Mogrifier(Wrapper):
+    """A cell whose input and state gate each other in turns before each step::
+
+        x = 2 * sigmoid(h @ Q) * x        rounds 1, 3, 5, ...
+        h = 2 * sigmoid(x @ R) * h        rounds 2, 4, 6, ...
+
+    each round with a kernel of its own; then the cell inside takes its step. As ``x`` depends on
+    ``h``, the cell inside projects one step at a time. With an `LSTM` inside it is the paper's
+    Mogrifier LSTM.
+
+    Args:
+      cell: the cell inside, with a state that has an ``h``.
+      rounds: how often to gate.
+
+    Raises:
+      ValueError: ``cell`` is not a cell or its state has no ``h``, or ``rounds`` is not a whole
+        number of at least 1.
+
+    Reference: Melis, Kocisky and Blunsom, "Mogrifier LSTM", 2020.
+
+    >>> from seqjax import LSTM, Mogrifier, unroll
+    >>> cell = Mogrifier(LSTM(units=4))
+    >>> params = cell.init(jax.random.key(0), input_size=3)
+    >>> state, ys = unroll(cell, params, jnp.ones((2, 7, 3), jnp.float32))
+    >>> state.h.shape, ys.shape
+    ((2, 4), (2, 7, 4))
+    """
+
+    rounds: int = 5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not hasattr(self._state_shape(), "h"):
+            raise ValueError(
+                f"Mogrifier: gates the h of a state, which that of {self.cell} lacks; "
+                "give a cell such as LSTM or GRU"
+            )
+        check_size("Mogrifier", "rounds", self.rounds)
+
+    def inner(self, params: MogrifierParams) -> Params:
+        """Those of the cell inside."""
+        return params.cell
+
+    def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> MogrifierParams:
+        """Draw those of the cell and Glorot kernels."""
+        cell_key, *keys = jax.random.split(key, 1 + self.rounds)
+        params = self.cell.init(cell_key, input_size, dtype)
+        shape = (self._state_shape().h.shape[-1], input_size)
+        kernels = (
+            glorot_uniform(k, shape[::-1] if n % 2 else shape, dtype=dtype)
+            for n, k in enumerate(keys)
+        )
+        return MogrifierParams(params, tuple(kernels))
+
+    def project(
+        self, params: MogrifierParams, xs: Array, noise: Noise = None
+    ) -> tuple[Array, Noise]:
+        """Nothing: all waits for the state."""
+        check_features("Mogrifier", xs)
+        return xs, noise
+
+    def step(
+        self, params: MogrifierParams, state: State, z: tuple[Array, Noise]
+    ) -> tuple[State, PyTree]:
+        """Gate in turns, then step the cell inside."""
+        x, noise = z
+        h, x = state.h, x.astype(state.h.dtype)
+        for n, kernel in enumerate(params.kernels):
+            if n % 2:
+                h = 2 * jax.nn.sigmoid(affine(x, kernel)) * h
+            else:
+                x = 2 * jax.nn.sigmoid(affine(h, kernel)) * x
+        z = self.cell.project(params.cell, x, noise)
+        return self.cell.step(params.cell, state._replace(h=h), z)
+
+    def _state_shape(self) -> State:
+        return jax.eval_shape(self.cell.initial_state)

@@ -1,0 +1,96 @@
+"""The update gate network: an Elman network with one gate between its old and its new state."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from seqjax.affine import affine, split_gates
+from seqjax.checks import check_size
+from seqjax.initializers import glorot_uniform, orthogonal
+from seqjax.types import Activation, Array, Cell, HiddenState, Noise
+
+
+class UGRNNParams(NamedTuple):
+    """Parameters of `UGRNN`; gates in the order u, n."""
+
+    input_kernel: Array  # [D, 2H]
+    recurrent_kernel: Array  # [H, 2H]
+    bias: Array  # [2H], the forget bias included
+
+
+@dataclasses.dataclass(frozen=True)
+class UGRNN(Cell):
+    """The update gate recurrent network; gate order u, n (update, candidate)::
+
+        u  = sigmoid(x @ W_u + h @ U_u + b_u)
+        n  = activation(x @ W_n + h @ U_n + b_n)
+        h' = u * h + (1 - u) * n
+
+    so ``u`` keeps the old state. The output is ``h'``. It is TensorFlow's contributed
+    ``UGRNNCell``, but for the forget bias, which is here a part of the initial ``b_u``.
+
+    Args:
+      units: H, the width of the state and of the output.
+      forget_bias: the initial ``b_u``.
+      activation: of the candidate.
+
+    Raises:
+      ValueError: ``units`` is not a whole number of at least 1.
+
+    Reference: Collins, Sohl-Dickstein and Sussillo, "Capacity and trainability in recurrent neural
+    networks", 2017 (its g is our u, its c our n).
+
+    >>> from seqjax import UGRNN, unroll
+    >>> cell = UGRNN(units=4)
+    >>> params = cell.init(jax.random.key(0), input_size=3)
+    >>> state, ys = unroll(cell, params, jnp.ones((2, 7, 3), jnp.float32))
+    >>> state.h.shape, ys.shape
+    ((2, 4), (2, 7, 4))
+    """
+
+    units: int
+    forget_bias: float = 1.0
+    activation: Activation = jnp.tanh
+
+    def __post_init__(self) -> None:
+        check_size("UGRNN", "units", self.units)
+
+    @property
+    def output_size(self) -> int:
+        """H."""
+        return self.units
+
+    def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> UGRNNParams:
+        """Draw Glorot input kernels, orthogonal recurrent kernels and the forget bias."""
+        check_size("UGRNN", "input_size", input_size)
+        input_key, recurrent_key = jax.random.split(key)
+        return UGRNNParams(
+            glorot_uniform(input_key, (input_size, self.units), gates=2, dtype=dtype),
+            orthogonal(recurrent_key, self.units, gates=2, dtype=dtype),
+            jnp.zeros(2 * self.units, dtype).at[: self.units].set(self.forget_bias),
+        )
+
+    def input_size(self, params: UGRNNParams) -> int:
+        """D."""
+        return params.input_kernel.shape[0]
+
+    def initial_state(
+        self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
+    ) -> HiddenState:
+        """``h = 0``."""
+        return HiddenState(jnp.zeros((*batch_shape, self.units), dtype))
+
+    def project(self, params: UGRNNParams, xs: Array, noise: Noise = None) -> tuple[Array, ...]:
+        """``x @ W + b`` of u and n, each ``[..., H]``."""
+        return split_gates(affine(xs, params.input_kernel, params.bias), 2)
+
+    def step(
+        self, params: UGRNNParams, state: HiddenState, z: tuple[Array, ...]
+    ) -> tuple[HiddenState, Array]:
+        """The equations above, given the two projections."""
+        h_u, h_n = split_gates(affine(state.h, params.recurrent_kernel), 2)
+        u = jax.nn.sigmoid(z[0] + h_u)
+        h = u * state.h + (1 - u) * self.activation(z[1] + h_n)
+        return HiddenState(h), h

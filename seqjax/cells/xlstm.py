@@ -1,0 +1,262 @@
+"""LSTMs with exponential gates, which a running maximum keeps from overflowing."""
+
+import dataclasses
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from seqjax.affine import affine, split_gates
+from seqjax.checks import check_size
+from seqjax.initializers import glorot_uniform, orthogonal
+from seqjax.types import Array, Cell, Noise
+
+
+class SLSTMParams(NamedTuple):
+    """Parameters of `SLSTM`; gates in the order i, f, z, o, and N heads."""
+
+    input_kernel: Array  # [D, 4H]
+    recurrent_kernel: Array  # [N, H/N, 4H/N], the blocks of a block diagonal
+    bias: Array  # [4H], the forget bias included
+
+
+class SLSTMState(NamedTuple):
+    """The state of an `SLSTM`; ``c`` and ``n`` are scaled by ``exp(-m)``."""
+
+    c: Array  # [B, H], the memory
+    n: Array  # [B, H], its normaliser
+    m: Array  # [B, H], the stabiliser
+    h: Array  # [B, H], the output
+
+
+@dataclasses.dataclass(frozen=True)
+class SLSTM(Cell):
+    """The LSTM with exponential gates and a scalar memory; gate order i, f, z, o::
+
+        i  = exp(i~),  i~ = x @ W_i + h @ R_i + b_i                        (12)
+        f  = sigmoid(f~) or exp(f~),  f~ = x @ W_f + h @ R_f + b_f         (13)
+        z  = tanh(x @ W_z + h @ R_z + b_z)                                 (11)
+        o  = sigmoid(x @ W_o + h @ R_o + b_o)                              (14)
+        m' = max(log f + m, i~)                                            (15)
+        c' = exp(log f + m - m') * c + exp(i~ - m') * z                    (8), (16), (17)
+        n' = exp(log f + m - m') * n + exp(i~ - m')                        (9), (16), (17)
+        h' = o * c' / n'                                                   (10)
+
+    The output is ``h'``. Each ``R`` is block diagonal: a head sees of the state only itself. Where
+    ``n = 0`` nothing has been written yet, and ``m`` does not count.
+
+    Args:
+      units: H, the width of the state and of the output.
+      heads: N, the blocks of a recurrent kernel.
+      forget_bias: the initial ``b_f``.
+      exponential_forget: whether the forget gate is ``exp(f~)``.
+
+    Raises:
+      ValueError: ``units`` or ``heads`` is not a whole number of at least 1, or ``heads`` does not
+        divide ``units``.
+
+    Reference: Beck et al., "xLSTM: extended long short-term memory", 2024, section 2.2.
+
+    >>> from seqjax import SLSTM, unroll
+    >>> cell = SLSTM(units=4, heads=2)
+    >>> params = cell.init(jax.random.key(0), input_size=3)
+    >>> state, ys = unroll(cell, params, jnp.ones((2, 7, 3), jnp.float32))
+    >>> params.recurrent_kernel.shape, state.c.shape, ys.shape
+    ((2, 2, 8), (2, 4), (2, 7, 4))
+    """
+
+    units: int
+    heads: int = 1
+    forget_bias: float = 1.0
+    exponential_forget: bool = False
+
+    def __post_init__(self) -> None:
+        _check_heads("SLSTM", self.units, self.heads)
+
+    @property
+    def output_size(self) -> int:
+        """H."""
+        return self.units
+
+    def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> SLSTMParams:
+        """Draw Glorot input kernels, orthogonal blocks and the forget bias."""
+        check_size("SLSTM", "input_size", input_size)
+        input_key, *block_keys = jax.random.split(key, 1 + self.heads)
+        blocks = [orthogonal(k, self.units // self.heads, gates=4, dtype=dtype) for k in block_keys]
+        return SLSTMParams(
+            glorot_uniform(input_key, (input_size, self.units), gates=4, dtype=dtype),
+            jnp.stack(blocks),
+            jnp.zeros(4 * self.units, dtype).at[self.units : 2 * self.units].set(self.forget_bias),
+        )
+
+    def input_size(self, params: SLSTMParams) -> int:
+        """D."""
+        return params.input_kernel.shape[0]
+
+    def initial_state(
+        self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
+    ) -> SLSTMState:
+        """``c = n = m = h = 0``."""
+        zeros = jnp.zeros((*batch_shape, self.units), dtype)
+        return SLSTMState(zeros, zeros, zeros, zeros)
+
+    def project(self, params: SLSTMParams, xs: Array, noise: Noise = None) -> tuple[Array, ...]:
+        """``x @ W + b`` of i, f, z and o, each ``[..., H]``."""
+        return split_gates(affine(xs, params.input_kernel, params.bias), 4)
+
+    def step(
+        self, params: SLSTMParams, state: SLSTMState, z: tuple[Array, ...]
+    ) -> tuple[SLSTMState, Array]:
+        """The equations above, given the four projections."""
+        h = _split_heads(state.h, self.heads)[..., None, :]
+        recurrent = split_gates(affine(h, params.recurrent_kernel)[..., 0, :], 4)
+        i, f, g, o = (z_x + z_h.reshape(z_x.shape) for z_x, z_h in zip(z, recurrent, strict=True))
+        log_f = _log_forget(f, self.exponential_forget) + state.m
+        m = jnp.maximum(jnp.where(state.n == 0, -jnp.inf, log_f), i)
+        # a share of at most 1, but for one of nothing, which must stay finite
+        f, i = jnp.exp(jnp.minimum(log_f - m, 40)), jnp.exp(i - m)
+        c = f * state.c + i * jnp.tanh(g)
+        n = f * state.n + i
+        h = jax.nn.sigmoid(o) * c / n
+        return SLSTMState(c, n, m, h), h
+
+
+class MLSTMParams(NamedTuple):
+    """Parameters of `MLSTM`, of N heads."""
+
+    input_kernel: Array  # [D, 4H], of q, k, v and o
+    bias: Array  # [4H]
+    gate_kernel: Array  # [D, 2N], of i and f
+    gate_bias: Array  # [2N], the forget bias included
+
+
+class MLSTMState(NamedTuple):
+    """The state of an `MLSTM`; ``c`` and ``n`` are scaled by ``exp(-m)``."""
+
+    c: Array  # [B, N, H/N, H/N], the memory, values by keys
+    n: Array  # [B, N, H/N], its normaliser
+    m: Array  # [B, N], the stabiliser
+
+
+@dataclasses.dataclass(frozen=True)
+class MLSTM(Cell):
+    """The LSTM with exponential gates and a matrix memory of keys and values::
+
+        q  = x @ W_q + b_q                                                 (22)
+        k  = x @ W_k / sqrt(H / N) + b_k                                   (23)
+        v  = x @ W_v + b_v                                                 (24)
+        i  = exp(i~),  i~ = x @ w_i + b_i                                  (25)
+        f  = sigmoid(f~) or exp(f~),  f~ = x @ w_f + b_f                   (26)
+        o  = sigmoid(x @ W_o + b_o)                                        (27)
+        m' = max(log f + m, i~)                                            (15)
+        C' = exp(log f + m - m') * C + exp(i~ - m') * outer(v, k)          (19)
+        n' = exp(log f + m - m') * n + exp(i~ - m') * k                    (20)
+        y  = o * (C' @ q) / max(|n' @ q|, exp(-m'))                        (21)
+
+    in each of N heads, whose outputs ``y`` lie side by side. ``C`` and ``n`` are kept scaled by
+    ``exp(-m)``, and so is the paper's 1 in (21). Gates, keys and values need the input alone.
+
+    Args:
+      units: H, the width of the output.
+      heads: N, each with keys and values of H / N features.
+      forget_bias: the initial ``b_f``.
+      exponential_forget: whether the forget gate is ``exp(f~)``.
+
+    Raises:
+      ValueError: ``units`` or ``heads`` is not a whole number of at least 1, or ``heads`` does not
+        divide ``units``.
+
+    Reference: Beck et al., "xLSTM: extended long short-term memory", 2024, section 2.3.
+
+    >>> from seqjax import MLSTM, unroll
+    >>> cell = MLSTM(units=4, heads=2)
+    >>> params = cell.init(jax.random.key(0), input_size=3)
+    >>> state, ys = unroll(cell, params, jnp.ones((2, 7, 3), jnp.float32))
+    >>> state.c.shape, ys.shape
+    ((2, 2, 2, 2), (2, 7, 4))
+    """
+
+    units: int
+    heads: int = 1
+    forget_bias: float = 1.0
+    exponential_forget: bool = False
+
+    def __post_init__(self) -> None:
+        _check_heads("MLSTM", self.units, self.heads)
+
+    @property
+    def output_size(self) -> int:
+        """H."""
+        return self.units
+
+    def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> MLSTMParams:
+        """Draw Glorot kernels and the forget bias."""
+        check_size("MLSTM", "input_size", input_size)
+        input_key, gate_key = jax.random.split(key)
+        return MLSTMParams(
+            glorot_uniform(input_key, (input_size, self.units), gates=4, dtype=dtype),
+            jnp.zeros(4 * self.units, dtype),
+            glorot_uniform(gate_key, (input_size, self.heads), gates=2, dtype=dtype),
+            jnp.zeros(2 * self.heads, dtype).at[self.heads :].set(self.forget_bias),
+        )
+
+    def input_size(self, params: MLSTMParams) -> int:
+        """D."""
+        return params.input_kernel.shape[0]
+
+    def initial_state(
+        self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
+    ) -> MLSTMState:
+        """``C = n = m = 0``."""
+        width = self.units // self.heads
+        return MLSTMState(
+            jnp.zeros((*batch_shape, self.heads, width, width), dtype),
+            jnp.zeros((*batch_shape, self.heads, width), dtype),
+            jnp.zeros((*batch_shape, self.heads), dtype),
+        )
+
+    def project(self, params: MLSTMParams, xs: Array, noise: Noise = None) -> tuple[Array, ...]:
+        """``i~``, ``log f`` ``[..., N]``, and ``q``, ``k``, ``v``, ``o`` ``[..., N, H/N]``."""
+        scale = math.sqrt(self.units // self.heads)
+        k_bias = slice(self.units, 2 * self.units)
+        bias = params.bias.at[k_bias].multiply(scale)  # the paper scales k before its bias
+        gates = split_gates(affine(xs, params.input_kernel, bias), 4)
+        q, k, v, o = (_split_heads(gate, self.heads) for gate in gates)
+        i, f = split_gates(affine(xs, params.gate_kernel, params.gate_bias), 2)
+        log_f = _log_forget(f, self.exponential_forget)
+        return i, log_f, q, k / scale, v, jax.nn.sigmoid(o)
+
+    def step(
+        self, params: MLSTMParams, state: MLSTMState, z: tuple[Array, ...]
+    ) -> tuple[MLSTMState, Array]:
+        """The memory's equations, given all that needs no state."""
+        i, log_f, q, k, v, o = z
+        m = jnp.maximum(log_f + state.m, i)
+        f, i = jnp.exp(log_f + state.m - m)[..., None], jnp.exp(i - m)[..., None]
+        n = f * state.n + i * k
+        c = f[..., None] * state.c + (i * v)[..., :, None] * k[..., None, :]
+        # clipped so that the square, which a quotient's gradient takes, is finite in float32
+        one = jnp.exp(jnp.clip(-m, -40, 40))
+        size = jnp.maximum(jnp.abs((n * q).sum(-1)), one)[..., None]
+        y = o * (c * q[..., None, :]).sum(-1) / size
+        return MLSTMState(c, n, m), y.reshape(*y.shape[:-2], self.units)
+
+
+def _check_heads(owner: str, units: int, heads: int) -> None:
+    check_size(owner, "units", units)
+    check_size(owner, "heads", heads)
+    if units % heads:
+        raise ValueError(
+            f"{owner}: heads must divide units, got units={units} and heads={heads}; "
+            f"give units={-(-units // heads) * heads}"
+        )
+
+
+def _split_heads(x: Array, heads: int) -> Array:
+    """``[..., H] -> [..., N, H/N]``."""
+    return x.reshape(*x.shape[:-1], heads, -1)
+
+
+def _log_forget(f: Array, exponential: bool) -> Array:
+    return f if exponential else jax.nn.log_sigmoid(f)

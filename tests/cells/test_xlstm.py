@@ -1,0 +1,121 @@
+"""The xLSTM cells against plain NumPy without a stabiliser, and far outside of its range."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from seqjax import MLSTM, SLSTM, unroll
+from tests.cells.plain import check
+from tests.oracle import sigmoid
+
+
+def slstm(cell):
+    def step(p, state, x):
+        blocks = np.split(state.h, cell.heads)
+        # per gate: the blocks' parts side by side
+        parts = [np.split(h @ r, 4) for h, r in zip(blocks, p.recurrent_kernel, strict=True)]
+        recurrent = np.concatenate([np.concatenate(gate) for gate in zip(*parts, strict=True)])
+        i, f, z, o = np.split(x @ p.input_kernel + recurrent + p.bias, 4)
+        log_f = f if cell.exponential_forget else np.log(sigmoid(f))
+        # equations 8 to 14, unstabilised, from the unscaled state
+        c = np.exp(log_f) * state.c * np.exp(state.m) + np.exp(i) * np.tanh(z)
+        n = np.exp(log_f) * state.n * np.exp(state.m) + np.exp(i)
+        h = sigmoid(o) * c / n
+        m = np.where((log_f + state.m).real > i.real, log_f + state.m, i)
+        return [c * np.exp(-m), n * np.exp(-m), m, h], h
+
+    return step
+
+
+def mlstm(cell):
+    def step(p, state, x):
+        d = cell.units // cell.heads
+        w = np.split(p.input_kernel, 4, axis=1)
+        b = np.split(p.bias, 4)
+        q, k, v = x @ w[0] + b[0], x @ w[1] / np.sqrt(d) + b[1], x @ w[2] + b[2]
+        o = sigmoid(x @ w[3] + b[3])
+        i, f = np.split(x @ p.gate_kernel + p.gate_bias, 2)
+        log_f = f if cell.exponential_forget else np.log(sigmoid(f))
+        cs, ns, ms, ys = [], [], [], []
+        for head in range(cell.heads):
+            at = slice(head * d, (head + 1) * d)
+            scale = np.exp(state.m[head])
+            forget, write = np.exp(log_f[head]), np.exp(i[head])
+            c = forget * scale * state.c[head] + write * np.outer(v[at], k[at])
+            n = forget * scale * state.n[head] + write * k[at]
+            size = n @ q[at]
+            size = size if size.real > 0 else -size
+            ys.append(o[at] * (c @ q[at]) / (size if size.real > 1 else 1))
+            kept = log_f[head] + state.m[head]
+            m = kept if kept.real > i[head].real else i[head]
+            cs.append(c * np.exp(-m))
+            ns.append(n * np.exp(-m))
+            ms.append(m)
+        return [np.stack(cs), np.stack(ns), np.stack(ms)], np.concatenate(ys)
+
+    return step
+
+
+OPTIONS = [{}, {"heads": 2}, {"exponential_forget": True}]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_the_scalar_memory_equals_a_plain_loop(options):
+    cell = SLSTM(4, **options)
+    check(cell, slstm(cell), state=lambda s: s._replace(n=np.abs(s.n) + 0.5))
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_the_matrix_memory_equals_a_plain_loop(options):
+    cell = MLSTM(4, **options)
+    check(cell, mlstm(cell))
+
+
+def test_from_the_zero_state_a_scalar_memory_starts_with_its_first_input():
+    cell = SLSTM(4)
+    check(cell, slstm(cell), state=lambda s: jax.tree.map(np.zeros_like, s))
+
+
+@pytest.mark.parametrize("cls", [SLSTM, MLSTM])
+@pytest.mark.parametrize("i", [-300.0, 0.0, 300.0])
+@pytest.mark.parametrize("f", [-300.0, 0.0, 300.0])
+@pytest.mark.parametrize("x", [0.0, 1.0])
+def test_extreme_gates_give_the_float64_numbers_and_finite_gradients(cls, i, f, x):
+    cell = cls(2)
+    params = cell.init(jax.random.key(0), 2, jnp.float64)
+    if cls is SLSTM:
+        params = params._replace(bias=jnp.array([i, i, f, f, 0.3, 0.4, 0.0, 0.0]))
+    else:
+        params = params._replace(gate_bias=jnp.array([i, f]))
+    xs = jnp.full((1, 6, 2), x)
+
+    def run(params, xs):
+        return unroll(cell, params, xs)[1].sum()
+
+    low = jax.tree.map(lambda a: a.astype(jnp.float32), params)
+    value, grads = jax.value_and_grad(run)(low, xs.astype(jnp.float32))
+    np.testing.assert_allclose(value, run(params, xs), rtol=1e-4, atol=1e-6)
+    assert all(jnp.isfinite(grad).all() for grad in grads)
+
+
+def test_the_first_output_does_not_depend_on_how_small_its_input_gate_is():
+    cell = SLSTM(2)
+    params = cell.init(jax.random.key(0), 2)
+    xs = jnp.ones((1, 1, 2), jnp.float32)
+    outputs = [
+        unroll(cell, params._replace(bias=params.bias.at[:2].set(i)), xs)[1] for i in (0.0, -500.0)
+    ]
+    np.testing.assert_allclose(*outputs, rtol=1e-6)
+    assert outputs[0].all()
+
+
+@pytest.mark.parametrize("cls", [SLSTM, MLSTM])
+def test_bad_options_say_how_to_mend_them(cls):
+    name = cls.__name__
+    with pytest.raises(ValueError, match=f"{name}: units must be a whole number"):
+        cls(0)
+    with pytest.raises(ValueError, match=f"{name}: heads must be a whole number"):
+        cls(4, heads=0)
+    with pytest.raises(ValueError, match=r"heads must divide units.*heads=3; give units=6"):
+        cls(4, heads=3)
