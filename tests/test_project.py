@@ -28,14 +28,20 @@ def test_clean(command):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_library_imports_no_other_framework_no_plotting_and_no_terminal():
-    heavy = ["matplotlib", "rich", "tensorflow", "tensorflow_datasets", "torch", "tyro"]
-    code = (
-        "import sys, pkgutil, importlib, seqjax\n"
-        "for module in pkgutil.walk_packages(seqjax.__path__, 'seqjax.'):\n"
-        "    importlib.import_module(module.name)\n"
-        f"print([name for name in {heavy} if name in sys.modules])"
-    )
+@pytest.mark.parametrize(
+    ("imports", "heavy"),
+    [
+        ("import seqjax", ["flax", "matplotlib", "rich", "tensorflow", "torch", "tyro"]),
+        (
+            "import pkgutil, importlib, seqjax\n"
+            "for module in pkgutil.walk_packages(seqjax.__path__, 'seqjax.'):\n"
+            "    importlib.import_module(module.name)",
+            ["matplotlib", "tensorflow", "tensorflow_datasets", "torch", "tyro"],
+        ),
+    ],
+)
+def test_the_library_imports_no_other_framework_no_plotting_and_no_terminal(imports, heavy):
+    code = f"{imports}\nimport sys; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
