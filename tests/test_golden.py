@@ -94,7 +94,11 @@ def compare(name):
                 close(grads[key.removeprefix(prefix)], value)
 
 
-@pytest.mark.parametrize("name", CASES)
+# the loop unrolled in Python takes long to compile, and `tests/test_unroll.py` has it too
+NAMES = [pytest.param(name, marks=[pytest.mark.slow] * ("static" in name)) for name in CASES]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_cell_equals_the_original(name):
     if name not in NOT_EXPRESSED:
         compare(name)

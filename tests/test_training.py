@@ -41,10 +41,10 @@ def test_many_steps_in_one_program_equal_single_ones_written_out():
     final, losses = jax.jit(functools.partial(train_steps, loss_fn, OPTIMIZER))(state, data)
 
     params, opt_state, carry = state.params, state.opt_state, state.carry
+    gradient = jax.jit(jax.value_and_grad(loss_fn, has_aux=True))
     for k in range(3):
-        batch = jax.tree.map(lambda a: a[k], data)  # noqa: B023
-        (loss, carry), grads = jax.value_and_grad(loss_fn, has_aux=True)(params, carry, batch)
-        updates, opt_state = OPTIMIZER.update(grads, opt_state, params)
+        (loss, carry), grads = gradient(params, carry, jax.tree.map(lambda a: a[k], data))  # noqa: B023
+        updates, opt_state = jax.jit(OPTIMIZER.update)(grads, opt_state, params)
         params = optax.apply_updates(params, updates)
         close(losses[k], loss)
     close((final.params, final.opt_state, final.carry), (params, opt_state, carry))
@@ -54,7 +54,7 @@ def test_many_steps_in_one_program_equal_single_ones_written_out():
 def test_vmap_over_seeds_equals_one_seed_at_a_time():
     keys = jax.random.split(jax.random.key(2), 3)
     data = [batches(key) for key in keys]
-    step = functools.partial(train_steps, loss_fn, OPTIMIZER)
+    step = jax.jit(functools.partial(train_steps, loss_fn, OPTIMIZER))
     together = jax.vmap(step)(jax.vmap(start)(keys), jax.tree.map(lambda *a: jnp.stack(a), *data))
     for n, key in enumerate(keys):
         alone = step(start(key), data[n])

@@ -55,7 +55,7 @@ def close(tree, expected, tolerance=1e-12):
     )
 
 
-@pytest.mark.parametrize("depth", [1, 3])
+@pytest.mark.parametrize("depth", [1, pytest.param(3, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("masked", MASKS)
 @pytest.mark.parametrize("name", CELLS)

@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.affine import affine, split_gates
+from seqjax.cells.hidden import HiddenCell
 from seqjax.checks import check_size
 from seqjax.initializers import glorot_uniform, orthogonal
-from seqjax.types import Activation, Array, Cell, HiddenState, Noise
+from seqjax.types import Activation, Array, HiddenState, Noise
 
 
 class CFNParams(NamedTuple):
@@ -21,7 +22,7 @@ class CFNParams(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class CFN(Cell):
+class CFN(HiddenCell):
     """The chaos-free network; gate order theta, eta, n (forget, input, candidate)::
 
         theta = sigmoid(x @ W_theta + h @ U_theta + b_theta)
@@ -48,16 +49,7 @@ class CFN(Cell):
     ((2, 4), (2, 7, 4))
     """
 
-    units: int
     activation: Activation = jnp.tanh
-
-    def __post_init__(self) -> None:
-        check_size("CFN", "units", self.units)
-
-    @property
-    def output_size(self) -> int:
-        """H."""
-        return self.units
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> CFNParams:
         """Draw Glorot input kernels, orthogonal recurrent ones, and biases of 1: remember first."""
@@ -68,16 +60,6 @@ class CFN(Cell):
             orthogonal(recurrent_key, self.units, gates=2, dtype=dtype),
             jnp.ones(2 * self.units, dtype),
         )
-
-    def input_size(self, params: CFNParams) -> int:
-        """D."""
-        return params.input_kernel.shape[0]
-
-    def initial_state(
-        self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
-    ) -> HiddenState:
-        """``h = 0``."""
-        return HiddenState(jnp.zeros((*batch_shape, self.units), dtype))
 
     def project(self, params: CFNParams, xs: Array, noise: Noise = None) -> tuple[Array, ...]:
         """``x @ W + b`` of theta and eta, and ``activation(x @ W_n)``, each ``[..., H]``."""

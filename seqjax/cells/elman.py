@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.affine import affine
+from seqjax.cells.hidden import HiddenCell
 from seqjax.checks import check_size
 from seqjax.initializers import glorot_uniform, orthogonal
-from seqjax.types import Activation, Array, Cell, HiddenState, Noise
+from seqjax.types import Activation, Array, HiddenState, Noise
 
 
 class BasicRNNParams(NamedTuple):
@@ -21,7 +22,7 @@ class BasicRNNParams(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class BasicRNN(Cell):
+class BasicRNN(HiddenCell):
     """The Elman network, TensorFlow's ``BasicRNNCell``::
 
         h' = activation(x @ W_x + h @ W_h + b)
@@ -45,16 +46,7 @@ class BasicRNN(Cell):
     ((2, 4), (2, 7, 4))
     """
 
-    units: int
     activation: Activation = jnp.tanh
-
-    def __post_init__(self) -> None:
-        check_size("BasicRNN", "units", self.units)
-
-    @property
-    def output_size(self) -> int:
-        """H."""
-        return self.units
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> BasicRNNParams:
         """Draw a Glorot input kernel, an orthogonal recurrent kernel and a zero bias."""
@@ -65,16 +57,6 @@ class BasicRNN(Cell):
             orthogonal(recurrent_key, self.units, dtype=dtype),
             jnp.zeros(self.units, dtype),
         )
-
-    def input_size(self, params: BasicRNNParams) -> int:
-        """D."""
-        return params.input_kernel.shape[0]
-
-    def initial_state(
-        self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
-    ) -> HiddenState:
-        """``h = 0``."""
-        return HiddenState(jnp.zeros((*batch_shape, self.units), dtype))
 
     def project(self, params: BasicRNNParams, xs: Array, noise: Noise = None) -> Array:
         """``x @ W_x + b``, ``[..., H]``."""

@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.affine import affine, split_gates
+from seqjax.cells.hidden import HiddenCell
 from seqjax.checks import check_size
 from seqjax.initializers import glorot_uniform, orthogonal
-from seqjax.types import Activation, Array, Cell, HiddenState, Noise
+from seqjax.types import Activation, Array, HiddenState, Noise
 
 
 class GRUParams(NamedTuple):
@@ -23,7 +24,7 @@ class GRUParams(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class GRU(Cell):
+class GRU(HiddenCell):
     """The gated recurrent unit; gate order r, u, n (reset, update, candidate)::
 
         r  = sigmoid(x @ W_r + h @ U_r + b_r)
@@ -54,17 +55,8 @@ class GRU(Cell):
     ((2, 4), (2, 7, 4))
     """
 
-    units: int
     reset_after: bool = False
     activation: Activation = jnp.tanh
-
-    def __post_init__(self) -> None:
-        check_size("GRU", "units", self.units)
-
-    @property
-    def output_size(self) -> int:
-        """H."""
-        return self.units
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> GRUParams:
         """Draw Glorot input kernels, orthogonal recurrent kernels and zero biases."""
@@ -77,16 +69,6 @@ class GRU(Cell):
             jnp.zeros(3 * self.units, dtype),
             jnp.zeros(self.units, dtype) if self.reset_after else None,
         )
-
-    def input_size(self, params: GRUParams) -> int:
-        """D."""
-        return params.input_kernel.shape[0]
-
-    def initial_state(
-        self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
-    ) -> HiddenState:
-        """``h = 0``."""
-        return HiddenState(jnp.zeros((*batch_shape, self.units), dtype))
 
     def project(self, params: GRUParams, xs: Array, noise: Noise = None) -> tuple[Array, ...]:
         """``x @ W + b`` of r, u and n, each ``[..., H]``."""

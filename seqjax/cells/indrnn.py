@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.affine import affine, broadcast_like, split_gates
+from seqjax.cells.hidden import HiddenCell
 from seqjax.checks import check_size
 from seqjax.initializers import glorot_uniform
-from seqjax.types import Activation, Array, Cell, HiddenState, Noise
+from seqjax.types import Activation, Array, HiddenState, Noise
 
 
 class IndRNNParams(NamedTuple):
@@ -21,7 +22,7 @@ class IndRNNParams(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class IndRNN(Cell):
+class IndRNN(HiddenCell):
     """The independently recurrent network, TensorFlow's contributed ``IndRNNCell``::
 
         h' = activation(x @ W + u * h + b)
@@ -46,16 +47,7 @@ class IndRNN(Cell):
     ((2, 4), (2, 7, 4))
     """
 
-    units: int
     activation: Activation = jnp.tanh
-
-    def __post_init__(self) -> None:
-        check_size("IndRNN", "units", self.units)
-
-    @property
-    def output_size(self) -> int:
-        """H."""
-        return self.units
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> IndRNNParams:
         """Draw a Glorot input kernel, a recurrent one uniform in [-1, 1], and a zero bias."""
@@ -66,16 +58,6 @@ class IndRNN(Cell):
             _uniform(recurrent_key, self.units, dtype),
             jnp.zeros(self.units, dtype),
         )
-
-    def input_size(self, params: IndRNNParams) -> int:
-        """D."""
-        return params.input_kernel.shape[0]
-
-    def initial_state(
-        self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
-    ) -> HiddenState:
-        """``h = 0``."""
-        return HiddenState(jnp.zeros((*batch_shape, self.units), dtype))
 
     def project(self, params: IndRNNParams, xs: Array, noise: Noise = None) -> Array:
         """``x @ W + b``, ``[..., H]``."""
@@ -96,7 +78,7 @@ class IndyGRUParams(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class IndyGRU(Cell):
+class IndyGRU(HiddenCell):
     """The GRU of independent units; gate order r, u, n (reset, update, candidate)::
 
         r  = sigmoid(x @ W_r + u_r * h + b_r)
@@ -126,16 +108,7 @@ class IndyGRU(Cell):
     ((2, 4), (2, 7, 4))
     """
 
-    units: int
     activation: Activation = jnp.tanh
-
-    def __post_init__(self) -> None:
-        check_size("IndyGRU", "units", self.units)
-
-    @property
-    def output_size(self) -> int:
-        """H."""
-        return self.units
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> IndyGRUParams:
         """Draw Glorot input kernels, recurrent ones uniform in [-1, 1]; r and u start open."""
@@ -146,16 +119,6 @@ class IndyGRU(Cell):
             _uniform(recurrent_key, 3 * self.units, dtype),
             jnp.zeros(3 * self.units, dtype).at[: 2 * self.units].set(1),
         )
-
-    def input_size(self, params: IndyGRUParams) -> int:
-        """D."""
-        return params.input_kernel.shape[0]
-
-    def initial_state(
-        self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
-    ) -> HiddenState:
-        """``h = 0``."""
-        return HiddenState(jnp.zeros((*batch_shape, self.units), dtype))
 
     def project(self, params: IndyGRUParams, xs: Array, noise: Noise = None) -> tuple[Array, ...]:
         """``x @ W + b`` of r, u and n, each ``[..., H]``."""

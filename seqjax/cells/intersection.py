@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.affine import affine, split_gates
+from seqjax.cells.hidden import HiddenCell
 from seqjax.cells.wrapper import check_features
-from seqjax.checks import check_input_size, check_size
+from seqjax.checks import check_input_size
 from seqjax.initializers import glorot_uniform, orthogonal
-from seqjax.types import Activation, Array, Cell, HiddenState, Noise
+from seqjax.types import Activation, Array, HiddenState, Noise
 
 
 class IntersectionRNNParams(NamedTuple):
@@ -22,7 +23,7 @@ class IntersectionRNNParams(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class IntersectionRNN(Cell):
+class IntersectionRNN(HiddenCell):
     """The intersection network, or +RNN; gate order gh, n, gy, y::
 
         gh = sigmoid(x @ W_gh + h @ U_gh + b_gh)
@@ -55,17 +56,8 @@ class IntersectionRNN(Cell):
     ((2, 4), (2, 7, 4))
     """
 
-    units: int
     forget_bias: float = 1.0
     activation: Activation = jax.nn.relu
-
-    def __post_init__(self) -> None:
-        check_size("IntersectionRNN", "units", self.units)
-
-    @property
-    def output_size(self) -> int:
-        """H."""
-        return self.units
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> IntersectionRNNParams:
         """Draw Glorot input kernels, orthogonal recurrent kernels and the forget biases."""
@@ -81,12 +73,6 @@ class IntersectionRNN(Cell):
     def input_size(self, params: IntersectionRNNParams) -> int:
         """H."""
         return self.units
-
-    def initial_state(
-        self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
-    ) -> HiddenState:
-        """``h = 0``."""
-        return HiddenState(jnp.zeros((*batch_shape, self.units), dtype))
 
     def project(
         self, params: IntersectionRNNParams, xs: Array, noise: Noise = None

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.affine import affine, broadcast_like, split_gates
+from seqjax.cells.hidden import HiddenCell
 from seqjax.cells.wrapper import check_features
 from seqjax.checks import check_input_size, check_size
 from seqjax.initializers import glorot_uniform
@@ -148,7 +149,7 @@ class RGLRUParams(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class RGLRU(LinearCell):
+class RGLRU(HiddenCell, LinearCell):
     """The real-gated linear recurrent unit; gate order r, i (recurrence, input)::
 
         r  = sigmoid(x @ W_r + b_r)                        (1)
@@ -178,16 +179,6 @@ class RGLRU(LinearCell):
     ((2, 4), (2, 7, 4))
     """
 
-    units: int
-
-    def __post_init__(self) -> None:
-        check_size("RGLRU", "units", self.units)
-
-    @property
-    def output_size(self) -> int:
-        """H."""
-        return self.units
-
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> RGLRUParams:
         """Draw Glorot kernels, zero biases, and slow decays."""
         check_input_size("RGLRU", input_size, self.units)
@@ -203,12 +194,6 @@ class RGLRU(LinearCell):
     def input_size(self, params: RGLRUParams) -> int:
         """H."""
         return self.units
-
-    def initial_state(
-        self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
-    ) -> HiddenState:
-        """``h = 0``."""
-        return HiddenState(jnp.zeros((*batch_shape, self.units), dtype))
 
     def project(self, params: RGLRUParams, xs: Array, noise: Noise = None) -> tuple[Array, Array]:
         """``a`` and ``sqrt(1 - a^2) * (i * x)``, each ``[..., H]``."""

@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.affine import affine, split_gates
+from seqjax.cells.hidden import HiddenCell
 from seqjax.checks import check_size
 from seqjax.initializers import glorot_uniform, orthogonal
-from seqjax.types import Activation, Array, Cell, HiddenState, Noise
+from seqjax.types import Activation, Array, HiddenState, Noise
 
 
 class MGUParams(NamedTuple):
@@ -22,7 +23,7 @@ class MGUParams(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class MGU(Cell):
+class MGU(HiddenCell):
     """The minimal gated unit; gate order f, n (forget, candidate)::
 
         f  = sigmoid(x @ W_f + h @ U_f + b_f)
@@ -48,16 +49,7 @@ class MGU(Cell):
     ((2, 4), (2, 7, 4))
     """
 
-    units: int
     activation: Activation = jnp.tanh
-
-    def __post_init__(self) -> None:
-        check_size("MGU", "units", self.units)
-
-    @property
-    def output_size(self) -> int:
-        """H."""
-        return self.units
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> MGUParams:
         """Draw Glorot input kernels, orthogonal recurrent kernels and zero biases."""
@@ -69,16 +61,6 @@ class MGU(Cell):
             orthogonal(candidate_key, self.units, dtype=dtype),
             jnp.zeros(2 * self.units, dtype),
         )
-
-    def input_size(self, params: MGUParams) -> int:
-        """D."""
-        return params.input_kernel.shape[0]
-
-    def initial_state(
-        self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
-    ) -> HiddenState:
-        """``h = 0``."""
-        return HiddenState(jnp.zeros((*batch_shape, self.units), dtype))
 
     def project(self, params: MGUParams, xs: Array, noise: Noise = None) -> tuple[Array, ...]:
         """``x @ W + b`` of f and n, each ``[..., H]``."""

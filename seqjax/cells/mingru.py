@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.affine import affine, split_gates
+from seqjax.cells.hidden import HiddenCell
 from seqjax.checks import check_size
 from seqjax.initializers import glorot_uniform
 from seqjax.types import Activation, Array, HiddenState, LinearCell, Noise
@@ -20,7 +21,7 @@ class MinParams(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class MinGRU(LinearCell):
+class MinGRU(HiddenCell, LinearCell):
     """The minimal GRU; gate order z, n (update, candidate)::
 
         z  = sigmoid(x @ W_z + b_z)
@@ -48,16 +49,7 @@ class MinGRU(LinearCell):
     ((2, 4), (2, 7, 4))
     """
 
-    units: int
     activation: Activation = jax.nn.identity
-
-    def __post_init__(self) -> None:
-        check_size("MinGRU", "units", self.units)
-
-    @property
-    def output_size(self) -> int:
-        """H."""
-        return self.units
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> MinParams:
         """Draw Glorot kernels and zero biases."""
@@ -66,16 +58,6 @@ class MinGRU(LinearCell):
             glorot_uniform(key, (input_size, self.units), gates=2, dtype=dtype),
             jnp.zeros(2 * self.units, dtype),
         )
-
-    def input_size(self, params: MinParams) -> int:
-        """D."""
-        return params.input_kernel.shape[0]
-
-    def initial_state(
-        self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
-    ) -> HiddenState:
-        """``h = 0``."""
-        return HiddenState(jnp.zeros((*batch_shape, self.units), dtype))
 
     def project(self, params: MinParams, xs: Array, noise: Noise = None) -> tuple[Array, Array]:
         """``1 - z`` and ``z * n``, each ``[..., H]``."""
@@ -94,7 +76,7 @@ class MinGRU(LinearCell):
 
 
 @dataclasses.dataclass(frozen=True)
-class MinLSTM(LinearCell):
+class MinLSTM(HiddenCell, LinearCell):
     """The minimal LSTM; gate order i, f, n (input, forget, candidate)::
 
         i  = sigmoid(x @ W_i + b_i)
@@ -124,17 +106,8 @@ class MinLSTM(LinearCell):
     ((2, 4), (2, 7, 4))
     """
 
-    units: int
     forget_bias: float = 1.0
     activation: Activation = jax.nn.identity
-
-    def __post_init__(self) -> None:
-        check_size("MinLSTM", "units", self.units)
-
-    @property
-    def output_size(self) -> int:
-        """H."""
-        return self.units
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> MinParams:
         """Draw Glorot kernels and the forget bias."""
@@ -143,16 +116,6 @@ class MinLSTM(LinearCell):
             glorot_uniform(key, (input_size, self.units), gates=3, dtype=dtype),
             jnp.zeros(3 * self.units, dtype).at[self.units : 2 * self.units].set(self.forget_bias),
         )
-
-    def input_size(self, params: MinParams) -> int:
-        """D."""
-        return params.input_kernel.shape[0]
-
-    def initial_state(
-        self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
-    ) -> HiddenState:
-        """``h = 0``."""
-        return HiddenState(jnp.zeros((*batch_shape, self.units), dtype))
 
     def project(self, params: MinParams, xs: Array, noise: Noise = None) -> tuple[Array, Array]:
         """``f / (f + i)`` and ``i / (f + i) * n``, each ``[..., H]``."""

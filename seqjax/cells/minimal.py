@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.affine import affine
+from seqjax.cells.hidden import HiddenCell
 from seqjax.checks import check_size
 from seqjax.initializers import glorot_uniform, orthogonal
-from seqjax.types import Activation, Array, Cell, HiddenState, Noise
+from seqjax.types import Activation, Array, HiddenState, Noise
 
 
 class MinimalRNNParams(NamedTuple):
@@ -22,7 +23,7 @@ class MinimalRNNParams(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class MinimalRNN(Cell):
+class MinimalRNN(HiddenCell):
     """The minimal recurrent network::
 
         n  = activation(x @ W)
@@ -50,16 +51,7 @@ class MinimalRNN(Cell):
     ((2, 4), (2, 7, 4))
     """
 
-    units: int
     activation: Activation = jnp.tanh
-
-    def __post_init__(self) -> None:
-        check_size("MinimalRNN", "units", self.units)
-
-    @property
-    def output_size(self) -> int:
-        """H."""
-        return self.units
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> MinimalRNNParams:
         """Draw Glorot kernels, an orthogonal recurrent one, and a bias of 1: remember at first."""
@@ -71,16 +63,6 @@ class MinimalRNN(Cell):
             orthogonal(recurrent_key, self.units, dtype=dtype),
             jnp.ones(self.units, dtype),
         )
-
-    def input_size(self, params: MinimalRNNParams) -> int:
-        """D."""
-        return params.input_kernel.shape[0]
-
-    def initial_state(
-        self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
-    ) -> HiddenState:
-        """``h = 0``."""
-        return HiddenState(jnp.zeros((*batch_shape, self.units), dtype))
 
     def project(
         self, params: MinimalRNNParams, xs: Array, noise: Noise = None

@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.affine import affine, split_gates
+from seqjax.cells.hidden import HiddenCell
 from seqjax.checks import check_size
 from seqjax.initializers import glorot_uniform, orthogonal
-from seqjax.types import Activation, Array, Cell, HiddenState, Noise
+from seqjax.types import Activation, Array, HiddenState, Noise
 
 
 class UGRNNParams(NamedTuple):
@@ -21,7 +22,7 @@ class UGRNNParams(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class UGRNN(Cell):
+class UGRNN(HiddenCell):
     """The update gate recurrent network; gate order u, n (update, candidate)::
 
         u  = sigmoid(x @ W_u + h @ U_u + b_u)
@@ -50,17 +51,8 @@ class UGRNN(Cell):
     ((2, 4), (2, 7, 4))
     """
 
-    units: int
     forget_bias: float = 1.0
     activation: Activation = jnp.tanh
-
-    def __post_init__(self) -> None:
-        check_size("UGRNN", "units", self.units)
-
-    @property
-    def output_size(self) -> int:
-        """H."""
-        return self.units
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> UGRNNParams:
         """Draw Glorot input kernels, orthogonal recurrent kernels and the forget bias."""
@@ -71,16 +63,6 @@ class UGRNN(Cell):
             orthogonal(recurrent_key, self.units, gates=2, dtype=dtype),
             jnp.zeros(2 * self.units, dtype).at[: self.units].set(self.forget_bias),
         )
-
-    def input_size(self, params: UGRNNParams) -> int:
-        """D."""
-        return params.input_kernel.shape[0]
-
-    def initial_state(
-        self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
-    ) -> HiddenState:
-        """``h = 0``."""
-        return HiddenState(jnp.zeros((*batch_shape, self.units), dtype))
 
     def project(self, params: UGRNNParams, xs: Array, noise: Noise = None) -> tuple[Array, ...]:
         """``x @ W + b`` of u and n, each ``[..., H]``."""

@@ -85,7 +85,9 @@ OPTIONS = {
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-@pytest.mark.parametrize("cls", [LSTM, CoupledInputForgetGateLSTM])
+@pytest.mark.parametrize(
+    "cls", [LSTM, pytest.param(CoupledInputForgetGateLSTM, marks=pytest.mark.slow)]
+)
 def test_every_option_equals_a_plain_numpy_loop_in_value_and_gradient(cls, options):
     cell = cls(3, **options)
     args = make(cell)

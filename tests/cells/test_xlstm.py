@@ -80,7 +80,7 @@ def test_from_the_zero_state_a_scalar_memory_starts_with_its_first_input():
 @pytest.mark.parametrize("cls", [SLSTM, MLSTM])
 @pytest.mark.parametrize("i", [-300.0, 0.0, 300.0])
 @pytest.mark.parametrize("f", [-300.0, 0.0, 300.0])
-@pytest.mark.parametrize("x", [0.0, 1.0])
+@pytest.mark.parametrize("x", [0.0, pytest.param(1.0, marks=pytest.mark.slow)])
 def test_extreme_gates_give_the_float64_numbers_and_finite_gradients(cls, i, f, x):
     cell = cls(2)
     params = cell.init(jax.random.key(0), 2, jnp.float64)

@@ -66,8 +66,10 @@ def test_a_run_writes_every_file_and_prints_the_table(main, tmp_path, capsys):
     assert "errors flow back over lag 3" in printed
 
 
-@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
-@pytest.mark.parametrize("optimizer", ["adagrad", "adam", "rmsprop", "sgd"])
+@pytest.mark.parametrize(
+    ("cell", "optimizer"),
+    [("rnn", "adagrad"), ("gru", "adam"), ("lstm", "rmsprop"), ("rnn", "sgd")],
+)
 def test_every_cell_and_optimizer_trains(cell, optimizer):
     config = Config(
         cell=cell, optimizer=optimizer, learning_rate=0.01, seeds=1, sequence_length=20_000
@@ -110,7 +112,7 @@ def test_seeds_do_not_depend_on_how_many_run_beside_them():
         (["--learning-rate", "-1"], "--learning-rate must be more than 0"),
         (["--learning-rate", "inf"], "--learning-rate must be more than 0, got inf"),
         (["--seed", "99999999999999999999"], "--seed must lie in [0, 2**31)"),
-        (["--sequence-length", "100"], "leaves 0 steps a row, fewer than --num-steps"),
+        (["--sequence-length", "100"], "in whole rows of --batch-size 200 must be more"),
         (["--sequence-length", "2000", "--batch-size", "1000", "--num-steps", "3"], "leaves 2"),
         (["--dependencies", "3", "0.5", "8", "0.25"], "P(Y = 1) must lie in [0, 1], but is 1.25"),
         (["--dependencies", "3"], "--dependencies"),
@@ -165,7 +167,7 @@ def test_the_report_counts_the_seeds_and_says_why_some_missed():
     level.losses[:, -1000:] = [[0.5195], [0.60]]
     text = experiment.explain(level, TASK)
     assert "errors flow back over lag 3, which alone allows 0.5192; 1 of 2 seeds" in text
-    assert "1 missed it: 0 still falling when training ended, 1 level" in text
+    assert "1 missed it: 1 level, where" in text
     falling = experiment.explain(curve_of([0.53]), TASK)
     assert "1 missed it: 1 still falling" in falling
     diverged = curve_of([0.5192])
