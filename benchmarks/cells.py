@@ -1,6 +1,6 @@
 """Parameters, time and memory of a training step of every cell, beside the LSTM's.
 
-    python -m benchmarks.cells            measure, about 4 minutes on 2 cores
+    python -m benchmarks.cells            measure, about 80 s on 2 cores
     python -m benchmarks.cells --table    print docs/cells.md
 
 A step is the forward and backward pass over `STEPS` steps of a batch of `BATCH`, with `FEATURES`
@@ -137,7 +137,8 @@ def table() -> str:
         "options of `LSTM` make it TensorFlow's `BasicLSTMCell`, `LSTMCell`, `LayerNormLSTMCell`,",
         "`LayerNormBasicLSTMCell` and `LSTMBlockCell`. What each option does stands in the docstring.",
         "",
-        "Printed by `python -m benchmarks.cells --table`; without `--table` it measures.",
+        "Printed by `python -m benchmarks.cells --table`; without `--table` it measures, as in",
+        "[cells.txt](../benchmarks/results/cells.txt).",
         "",
         "| cell | source | options | held to | parameters |",
         "|---|---|---|---|---:|",
