@@ -3,6 +3,8 @@
 import operator
 from typing import Any
 
+import numpy as np
+
 
 def check_size(owner: str, name: str, value: Any) -> None:
     """Raise ``ValueError`` unless ``value`` is a whole number of at least 1.
@@ -30,7 +32,7 @@ def check_clip(owner: str, name: str, value: Any) -> None:
     """
     if value is None:
         return
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+    if not _is_number(value) or not value > 0:
         raise ValueError(
             f"{owner}: {name} must be a number above 0, or None for no clip, got {value!r}"
         )
@@ -65,12 +67,17 @@ def check_fixed_size(owner: str, name: str, value: Any, fixed: Any) -> None:
 def check_rate(owner: str, name: str, value: Any) -> None:
     """Raise ``ValueError`` unless ``value`` is a probability below 1.
 
+    >>> check_rate("Dropout", "input_rate", np.float32(0.5))
     >>> check_rate("Dropout", "input_rate", 1)
     Traceback (most recent call last):
     ...
     ValueError: Dropout: input_rate must be a probability in [0, 1), got 1
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float | np.floating)
+        or not 0 <= value < 1
+    ):
         raise ValueError(f"{owner}: {name} must be a probability in [0, 1), got {value!r}")
 
 
@@ -87,3 +94,7 @@ def check_input_size(owner: str, input_size: Any, size: int) -> None:
             f"{owner}: inputs must have units = {size} features, got {input_size!r}; "
             "put it into an InputProjection"
         )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.floating) and not isinstance(value, bool)
