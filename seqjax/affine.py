@@ -24,13 +24,15 @@ def accumulation_dtype(dtype: Any) -> Any:
 def affine(xs: Array, kernel: Array, bias: Array | None = None) -> Array:
     """``xs @ kernel + bias``, where an integer ``xs`` names rows of ``kernel``.
 
+    A kernel of one axis is a diagonal, or several side by side: ``xs * kernel``.
+
     The product runs in the kernel's precision: a bfloat16 kernel casts ``xs`` to bfloat16 and sums
     up in float32, so casting the parameters is all that mixed precision takes.
 
     Args:
       xs: floating ``[..., D]``, or integer tokens ``[...]`` in ``[0, D)``, which are looked up and
         never made one-hot. A token outside of that gives a row of NaN.
-      kernel: ``[D, N]``.
+      kernel: ``[D, N]``, or the diagonals ``[N]``, with N a multiple of D, for a floating ``xs``.
       bias: ``[N]``, or None.
 
     Returns:
@@ -42,10 +44,15 @@ def affine(xs: Array, kernel: Array, bias: Array | None = None) -> Array:
      [0. 1.]]
     >>> print(affine(jnp.eye(3, dtype=jnp.float32)[2], kernel))
     [4. 5.]
+    >>> print(affine(jnp.ones(2, jnp.float32), kernel[1:].reshape(-1)))
+    [2. 3. 4. 5.]
     """
     dtype = accumulation_dtype(kernel.dtype)
     if jnp.issubdtype(xs.dtype, jnp.integer):
         ys = _rows(kernel, xs).astype(dtype)
+    elif kernel.ndim == 1:
+        ys = jnp.concatenate([xs] * (kernel.shape[0] // xs.shape[-1]), axis=-1)
+        ys = ys * broadcast_like(kernel, ys)
     elif kernel.dtype == dtype:
         ys = xs @ kernel
     else:

@@ -64,5 +64,25 @@ def orthogonal(
     return _side_by_side([draw(k, shape, jnp.float32) for k in keys], dtype)
 
 
+def diagonal(key: Array, units: int, gates: int = 1, dtype: Any = jnp.float32) -> Array:
+    """The diagonals of ``gates`` recurrent kernels, uniform in [-1, 1], so that no unit explodes.
+
+    Args:
+      key: a key from `jax.random.key`.
+      units: of one gate.
+      gates: how many.
+      dtype: of the result.
+
+    Returns:
+      ``[gates * units]``.
+
+    Reference: Li et al., "Independently recurrent neural network (IndRNN)", 2018, section 4.1.
+
+    >>> diagonal(jax.random.key(0), 3, gates=2).shape
+    (6,)
+    """
+    return jax.random.uniform(key, (gates * units,), jnp.float32, -1, 1).astype(dtype)
+
+
 def _side_by_side(kernels: list[Array], dtype: Any) -> Array:
     return jnp.concatenate(kernels, axis=-1).astype(dtype)

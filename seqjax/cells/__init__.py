@@ -2,7 +2,7 @@
 
 from seqjax.cells.attention import AttentionCell, AttentionCellParams, AttentionCellState
 from seqjax.cells.cfn import CFN, CFNParams
-from seqjax.cells.conv_lstm import ConvLSTM, ConvLSTMParams
+from seqjax.cells.conv_lstm import ConvLSTM
 from seqjax.cells.dropout import Dropout, DropoutNoise
 from seqjax.cells.elman import BasicRNN, BasicRNNParams
 from seqjax.cells.grid_lstm import (
@@ -16,8 +16,7 @@ from seqjax.cells.grid_lstm import (
 from seqjax.cells.grid_rnn import GridDenseParams, GridRNN, GridRNNParams
 from seqjax.cells.group_lstm import GLSTM
 from seqjax.cells.gru import GRU, GRUParams
-from seqjax.cells.indrnn import IndRNN, IndRNNParams, IndyGRU, IndyGRUParams
-from seqjax.cells.indy_lstm import IndyLSTM
+from seqjax.cells.independent import IndRNN, IndyGRU, IndyLSTM
 from seqjax.cells.intersection import IntersectionRNN, IntersectionRNNParams
 from seqjax.cells.lru import LRU, RGLRU, LRUParams, RGLRUParams
 from seqjax.cells.lstm import (
@@ -66,7 +65,6 @@ __all__ = [
     "BidirectionalGridLSTMState",
     "CFNParams",
     "ConvLSTM",
-    "ConvLSTMParams",
     "CoupledInputForgetGateLSTM",
     "Dropout",
     "DropoutNoise",
@@ -79,9 +77,7 @@ __all__ = [
     "Highway",
     "HighwayParams",
     "IndRNN",
-    "IndRNNParams",
     "IndyGRU",
-    "IndyGRUParams",
     "IndyLSTM",
     "InputProjection",
     "IntersectionRNN",

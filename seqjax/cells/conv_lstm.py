@@ -8,19 +8,18 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from seqjax.affine import accumulation_dtype, broadcast_like, split_gates
-from seqjax.cells.lstm import LSTMState
+from seqjax.affine import accumulation_dtype
+from seqjax.cells.lstm import LSTM, LSTMParams, LSTMProjected, LSTMState
 from seqjax.checks import check_fixed_size, check_size
 from seqjax.initializers import glorot_uniform
 from seqjax.types import Array, Cell, Noise
 
 
-class ConvLSTMParams(NamedTuple):
-    """Parameters of `ConvLSTM`; gates in the order i, f, g, o."""
+class ConvLSTMProjected(NamedTuple):
+    """What a `ConvLSTM` needs of its inputs at each step."""
 
-    input_kernel: Array  # [*window, C, 4F]
-    recurrent_kernel: Array  # [*window, F, 4F]
-    bias: Array  # [4F], the forget bias included
+    lstm: LSTMProjected
+    skipped: Array | None  # [B, *space, C], the inputs, only with a skip connection
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +36,8 @@ class ConvLSTM(Cell):
     where ``*`` is a convolution that pads with zeros to keep the shape. The output is ``h'``.
     Inputs are ``[B, T, *space, C]``, states ``[B, *space, F]``. TensorFlow's ``Conv1DLSTMCell``,
     ``Conv2DLSTMCell`` and ``Conv3DLSTMCell``, but for the forget bias, which is here a part of the
-    initial ``b_f``.
+    initial ``b_f``. The parameters are `LSTMParams`, with kernels ``[*window, C, 4F]`` for the
+    inputs and ``[*window, F, 4F]`` for the state.
 
     Args:
       input_shape: ``(*space, C)`` of one input.
@@ -81,8 +81,8 @@ class ConvLSTM(Cell):
             )
 
     @property
-    def _state_shape(self) -> tuple[int, ...]:
-        return (*self.input_shape[:-1], self.filters)
+    def _lstm(self) -> "_ConvolvedLSTM":
+        return _ConvolvedLSTM(self.filters, self.forget_bias, window=tuple(self.window))
 
     @property
     def output_size(self) -> tuple[int, ...]:
@@ -90,24 +90,12 @@ class ConvLSTM(Cell):
         skipped = self.input_shape[-1] if self.skip_connection else 0
         return (*self.input_shape[:-1], self.filters + skipped)
 
-    def init(
-        self, key: Array, input_size: tuple[int, ...], dtype: Any = jnp.float32
-    ) -> ConvLSTMParams:
+    def init(self, key: Array, input_size: tuple[int, ...], dtype: Any = jnp.float32) -> LSTMParams:
         """Draw Glorot kernels and the forget bias."""
         check_fixed_size("ConvLSTM", "input_size", input_size, self.input_shape)
-        input_key, recurrent_key = jax.random.split(key)
+        return self._lstm.init(key, self.input_shape[-1], dtype)
 
-        def kernel(key: Array, channels: int) -> Array:
-            return glorot_uniform(key, (*self.window, channels, self.filters), 4, dtype)
-
-        F = self.filters
-        return ConvLSTMParams(
-            kernel(input_key, self.input_shape[-1]),
-            kernel(recurrent_key, F),
-            jnp.zeros(4 * F, dtype).at[F : 2 * F].set(self.forget_bias),
-        )
-
-    def input_size(self, params: ConvLSTMParams) -> tuple[int, ...]:
+    def input_size(self, params: LSTMParams) -> tuple[int, ...]:
         """``(*space, C)``."""
         return tuple(self.input_shape)
 
@@ -115,31 +103,43 @@ class ConvLSTM(Cell):
         self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
     ) -> LSTMState:
         """``c = h = 0``, ``[B, *space, F]``."""
-        zeros = jnp.zeros((*batch_shape, *self._state_shape), dtype)
-        return LSTMState(zeros, zeros)
+        return self._lstm.initial_state((*batch_shape, *self.input_shape[:-1]), dtype)
 
-    def project(
-        self, params: ConvLSTMParams, xs: Array, noise: Noise = None
-    ) -> tuple[tuple[Array, ...], Array | None]:
+    def project(self, params: LSTMParams, xs: Array, noise: Noise = None) -> ConvLSTMProjected:
         """``x * W + b`` of i, f, g and o, each ``[..., *space, F]``, and x if it is skipped to."""
-        z = _convolve(xs, params.input_kernel)
-        z = z + broadcast_like(params.bias, z)
-        return split_gates(z, 4), xs if self.skip_connection else None
+        z = self._lstm.project(params, xs)
+        return ConvLSTMProjected(z, xs if self.skip_connection else None)
 
     def step(
         self,
-        params: ConvLSTMParams,
+        params: LSTMParams,
         state: LSTMState,
-        z: tuple[tuple[Array, ...], Array | None],
+        z: ConvLSTMProjected,
     ) -> tuple[LSTMState, Array]:
         """The equations above, given the four projections."""
-        gates, x = z
-        recurrent = split_gates(_convolve(state.h, params.recurrent_kernel), 4)
-        i, f, g, o = (z_x + z_h for z_x, z_h in zip(gates, recurrent, strict=True))
-        c = jax.nn.sigmoid(f) * state.c + jax.nn.sigmoid(i) * jnp.tanh(g)
-        h = jax.nn.sigmoid(o) * jnp.tanh(c)
-        y = h if x is None else jnp.concatenate([h, x.astype(h.dtype)], -1)
-        return LSTMState(c, h), y
+        state, h = self._lstm.step(params, state, z.lstm)
+        if z.skipped is not None:
+            h = jnp.concatenate([h, z.skipped.astype(h.dtype)], -1)
+        return state, h
+
+
+@dataclasses.dataclass(frozen=True)
+class _ConvolvedLSTM(LSTM):
+    """The LSTM whose products are convolutions; its units are the channels of a place."""
+
+    window: tuple[int, ...] = ()
+
+    def _input_kernel(self, key: Array, input_size: int, dtype: Any) -> Array:
+        return glorot_uniform(key, (*self.window, input_size, self.units), 4, dtype)
+
+    def _recurrent_kernel(self, key: Array, dtype: Any) -> Array:
+        return self._input_kernel(key, self.units, dtype)
+
+    def _of_input(self, params: LSTMParams, xs: Array) -> Array:
+        return _convolve(xs, params.input_kernel)
+
+    def _of_state(self, params: LSTMParams, h: Array) -> Array:
+        return _convolve(h, params.recurrent_kernel)
 
 
 def _convolve(xs: Array, kernel: Array) -> Array:

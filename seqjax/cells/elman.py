@@ -50,11 +50,11 @@ class BasicRNN(HiddenCell):
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> BasicRNNParams:
         """Draw a Glorot input kernel, an orthogonal recurrent kernel and a zero bias."""
-        check_size("BasicRNN", "input_size", input_size)
+        check_size(type(self).__name__, "input_size", input_size)
         input_key, recurrent_key = jax.random.split(key)
         return BasicRNNParams(
             glorot_uniform(input_key, (input_size, self.units), dtype=dtype),
-            orthogonal(recurrent_key, self.units, dtype=dtype),
+            self._recurrent_kernel(recurrent_key, dtype),
             jnp.zeros(self.units, dtype),
         )
 
@@ -68,3 +68,8 @@ class BasicRNN(HiddenCell):
         """``h' = activation(z + h @ W_h)``."""
         h = self.activation(z + affine(state.h, params.recurrent_kernel))
         return HiddenState(h), h
+
+    # What a variant may differ in:
+
+    def _recurrent_kernel(self, key: Array, dtype: Any) -> Array:
+        return orthogonal(key, self.units, dtype=dtype)

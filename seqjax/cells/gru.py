@@ -59,14 +59,17 @@ class GRU(HiddenCell):
     activation: Activation = jnp.tanh
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> GRUParams:
-        """Draw Glorot input kernels, orthogonal recurrent kernels and zero biases."""
-        check_size("GRU", "input_size", input_size)
+        """Draw Glorot input kernels and orthogonal recurrent ones; the biases of r and u are 1.
+
+        So a unit starts out keeping its state, as TensorFlow's does; the other biases are 0.
+        """
+        check_size(type(self).__name__, "input_size", input_size)
         input_key, gate_key, candidate_key = jax.random.split(key, 3)
         return GRUParams(
             glorot_uniform(input_key, (input_size, self.units), gates=3, dtype=dtype),
-            orthogonal(gate_key, self.units, gates=2, dtype=dtype),
-            orthogonal(candidate_key, self.units, dtype=dtype),
-            jnp.zeros(3 * self.units, dtype),
+            self._recurrent_kernel(gate_key, 2, dtype),
+            self._recurrent_kernel(candidate_key, 1, dtype),
+            jnp.zeros(3 * self.units, dtype).at[: 2 * self.units].set(1),
             jnp.zeros(self.units, dtype) if self.reset_after else None,
         )
 
@@ -89,3 +92,8 @@ class GRU(HiddenCell):
         n = self.activation(z_n + h_n)
         h = u * state.h + (1 - u) * n
         return HiddenState(h), h
+
+    # What a variant may differ in:
+
+    def _recurrent_kernel(self, key: Array, gates: int, dtype: Any) -> Array:
+        return orthogonal(key, self.units, gates, dtype)

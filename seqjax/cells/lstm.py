@@ -15,9 +15,9 @@ from seqjax.types import Activation, Array, Cell, Noise
 
 
 class Peepholes(NamedTuple):
-    """What the gates of an LSTM see its memory through, unit by unit; None for a gate without."""
+    """The kernels through which the gates of an LSTM see its memory; None for a gate without."""
 
-    i: Array | None = None  # [H]
+    i: Array | None = None  # [H], a diagonal: unit by unit
     f: Array | None = None  # [H]
     o: Array | None = None  # [H]
 
@@ -288,7 +288,7 @@ class CoupledInputForgetGateLSTM(LSTM):
 
 
 def _peep(gate: Array, peephole: Array | None, c: Array) -> Array:
-    return gate if peephole is None else gate + broadcast_like(peephole, c) * c
+    return gate if peephole is None else gate + affine(c, peephole)
 
 
 def _clip(a: Array, bound: float, straight_through: bool = False) -> Array:

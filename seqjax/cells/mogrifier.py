@@ -1,6 +1,7 @@
 """Input and state that gate each other before the step."""
 
 import dataclasses
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -17,7 +18,8 @@ class MogrifierParams(NamedTuple):
     """Parameters of `Mogrifier`."""
 
     cell: Params  # of the cell inside
-    kernels: tuple[Array, ...]  # one a round: [H, D], [D, H], [H, D], ...
+    # each round's kernel, [H, D], [D, H], [H, D], ..., or its two factors [.., rank], [rank, ..]
+    kernels: tuple[tuple[Array, ...], ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,17 +29,18 @@ class Mogrifier(Wrapper):
         x = 2 * sigmoid(h @ Q) * x        rounds 1, 3, 5, ...
         h = 2 * sigmoid(x @ R) * h        rounds 2, 4, 6, ...
 
-    each round with a kernel of its own; then the cell inside takes its step. As ``x`` depends on
-    ``h``, the cell inside projects one step at a time. With an `LSTM` inside it is the paper's
-    Mogrifier LSTM.
+    each round with a kernel of its own, which may be the product of two of a low rank; then the
+    cell inside takes its step. As ``x`` depends on ``h``, the cell inside projects one step at a
+    time. With an `LSTM` inside it is the paper's Mogrifier LSTM.
 
     Args:
       cell: the cell inside, with a state that has an ``h``.
       rounds: how often to gate.
+      rank: of the kernels; None for full ones.
 
     Raises:
       ValueError: ``cell`` is not a cell or its state has no ``h``, or ``rounds`` is not a whole
-        number of at least 1.
+        number of at least 1, or ``rank`` is neither that nor None.
 
     Reference: Melis, Kocisky and Blunsom, "Mogrifier LSTM", 2020.
 
@@ -50,6 +53,7 @@ class Mogrifier(Wrapper):
     """
 
     rounds: int = 5
+    rank: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -59,6 +63,8 @@ class Mogrifier(Wrapper):
                 "give a cell such as LSTM or GRU"
             )
         check_size("Mogrifier", "rounds", self.rounds)
+        if self.rank is not None:
+            check_size("Mogrifier", "rank", self.rank)
 
     def inner(self, params: MogrifierParams) -> Params:
         """Those of the cell inside."""
@@ -68,11 +74,15 @@ class Mogrifier(Wrapper):
         """Draw those of the cell and Glorot kernels."""
         cell_key, *keys = jax.random.split(key, 1 + self.rounds)
         params = self.cell.init(cell_key, input_size, dtype)
-        shape = (self._state_shape().h.shape[-1], input_size)
-        kernels = (
-            glorot_uniform(k, shape[::-1] if n % 2 else shape, dtype=dtype)
-            for n, k in enumerate(keys)
-        )
+        sizes = [self._state_shape().h.shape[-1], input_size]
+        kernels = []
+        for n, round_key in enumerate(keys):
+            rows, columns = sizes[::-1] if n % 2 else sizes
+            shapes = [(rows, columns)]
+            if self.rank is not None:
+                shapes = [(rows, self.rank), (self.rank, columns)]
+            factors = zip(jax.random.split(round_key, len(shapes)), shapes, strict=True)
+            kernels.append(tuple(glorot_uniform(k, shape, dtype=dtype) for k, shape in factors))
         return MogrifierParams(params, tuple(kernels))
 
     def project(
@@ -88,11 +98,11 @@ class Mogrifier(Wrapper):
         """Gate in turns, then step the cell inside."""
         x, noise = z
         h, x = state.h, x.astype(state.h.dtype)
-        for n, kernel in enumerate(params.kernels):
+        for n, factors in enumerate(params.kernels):
             if n % 2:
-                h = 2 * jax.nn.sigmoid(affine(x, kernel)) * h
+                h = 2 * jax.nn.sigmoid(functools.reduce(affine, factors, x)) * h
             else:
-                x = 2 * jax.nn.sigmoid(affine(h, kernel)) * x
+                x = 2 * jax.nn.sigmoid(functools.reduce(affine, factors, h)) * x
         z = self.cell.project(params.cell, x, noise)
         return self.cell.step(params.cell, state._replace(h=h), z)
 

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from seqjax.affine import affine, broadcast_like, split_gates
-from seqjax.cells.lstm import LSTMState
+from seqjax.affine import broadcast_like
+from seqjax.cells.lstm import LSTM, LSTMParams, LSTMProjected, LSTMState, Peepholes
 from seqjax.checks import check_size
-from seqjax.initializers import glorot_uniform, orthogonal
+from seqjax.initializers import glorot_uniform
 from seqjax.types import Array, Cell, Noise, PyTree
 
 
@@ -22,21 +22,18 @@ class TimedInputs(NamedTuple):
 
 
 class PhasedLSTMParams(NamedTuple):
-    """Parameters of `PhasedLSTM`; gates in the order i, f, g, o."""
+    """Parameters of `PhasedLSTM`."""
 
-    input_kernel: Array  # [D, 4H]
-    recurrent_kernel: Array  # [H, 4H]
-    bias: Array  # [4H]
+    lstm: LSTMParams  # the peepholes are whole kernels [H, H]
     period: Array  # [H]
     phase: Array  # [H], when the first period starts
     ratio_on: Array  # [H], the part of a period in which the unit is open
-    peephole_kernel: Array | None = None  # [H, 3H], from c to i, f and o
 
 
 class PhasedProjection(NamedTuple):
     """What a step of `PhasedLSTM` needs of its inputs."""
 
-    gates: tuple[Array, ...]  # 4 of [B, H]
+    lstm: LSTMProjected
     openness: Array  # [B, H]
 
 
@@ -106,6 +103,10 @@ class PhasedLSTM(Cell):
             )
 
     @property
+    def _lstm(self) -> LSTM:
+        return LSTM(self.units, forget_bias=0.0)
+
+    @property
     def output_size(self) -> int:
         """H."""
         return self.units
@@ -113,32 +114,27 @@ class PhasedLSTM(Cell):
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> PhasedLSTMParams:
         """Draw Glorot and orthogonal kernels, zero biases, and periods with phases within them."""
         check_size("PhasedLSTM", "input_size", input_size)
-        keys = jax.random.split(key, 5)
+        lstm_key, period_key, phase_key, *peephole_keys = jax.random.split(key, 6)
+        lstm = self._lstm.init(lstm_key, input_size, dtype)
+        if self.peepholes:
+            shape = (self.units, self.units)
+            kernels = (glorot_uniform(k, shape, dtype=dtype) for k in peephole_keys)
+            lstm = lstm._replace(peepholes=Peepholes(*kernels))
         low, high = map(math.log, self.period_range)
-        period = jnp.exp(jax.random.uniform(keys[2], (self.units,), jnp.float32, low, high))
-        phase = jax.random.uniform(keys[3], (self.units,), jnp.float32) * period
-        return PhasedLSTMParams(
-            glorot_uniform(keys[0], (input_size, self.units), gates=4, dtype=dtype),
-            orthogonal(keys[1], self.units, gates=4, dtype=dtype),
-            jnp.zeros(4 * self.units, dtype),
-            period.astype(dtype),
-            phase.astype(dtype),
-            jnp.full(self.units, self.ratio_on, dtype),
-            glorot_uniform(keys[4], (self.units, self.units), gates=3, dtype=dtype)
-            if self.peepholes
-            else None,
-        )
+        period = jnp.exp(jax.random.uniform(period_key, (self.units,), jnp.float32, low, high))
+        phase = jax.random.uniform(phase_key, (self.units,), jnp.float32) * period
+        ratio_on = jnp.full(self.units, self.ratio_on, dtype)
+        return PhasedLSTMParams(lstm, period.astype(dtype), phase.astype(dtype), ratio_on)
 
     def input_size(self, params: PhasedLSTMParams) -> int:
         """D."""
-        return params.input_kernel.shape[0]
+        return self._lstm.input_size(params.lstm)
 
     def initial_state(
         self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
     ) -> LSTMState:
         """``c = h = 0``."""
-        zeros = jnp.zeros((*batch_shape, self.units), dtype)
-        return LSTMState(zeros, zeros)
+        return self._lstm.initial_state(batch_shape, dtype)
 
     def leading_shape(self, params: PhasedLSTMParams, xs: PyTree) -> tuple[int, ...]:
         """The time and batch axes, after a check of features and times."""
@@ -159,8 +155,8 @@ class PhasedLSTM(Cell):
         self, params: PhasedLSTMParams, xs: TimedInputs, noise: Noise = None
     ) -> PhasedProjection:
         """``x @ W + b`` of i, f, g and o, and k, each ``[..., H]``."""
-        gates = split_gates(affine(xs.features, params.input_kernel, params.bias), 4)
-        return PhasedProjection(gates, self._openness(params, xs.times).astype(gates[0].dtype))
+        z = self._lstm.project(params.lstm, xs.features)
+        return PhasedProjection(z, self._openness(params, xs.times).astype(z.gates[0].dtype))
 
     def _openness(self, params: PhasedLSTMParams, times: Array) -> Array:
         times = jnp.broadcast_to(times[..., None], (*times.shape, self.units))
@@ -179,16 +175,6 @@ class PhasedLSTM(Cell):
         self, params: PhasedLSTMParams, state: LSTMState, z: PhasedProjection
     ) -> tuple[LSTMState, Array]:
         """The equations above, given the projections and k."""
-        recurrent = split_gates(affine(state.h, params.recurrent_kernel), 4)
-        i, f, g, o = (z_x + z_h for z_x, z_h in zip(z.gates, recurrent, strict=True))
-        if params.peephole_kernel is not None:
-            of_old, of_new = jnp.split(params.peephole_kernel, [2 * self.units], axis=1)
-            see_i, see_f = split_gates(affine(state.c, of_old), 2)
-            i, f = i + see_i, f + see_f
-        c = jax.nn.sigmoid(f) * state.c + jax.nn.sigmoid(i) * jnp.tanh(g)
-        if params.peephole_kernel is not None:
-            o = o + affine(c, of_new)
-        h = jax.nn.sigmoid(o) * jnp.tanh(c)
-        new, k = LSTMState(c, h), z.openness
+        (new, _), k = self._lstm.step(params.lstm, state, z.lstm), z.openness
         state = jax.tree.map(lambda n, s: k * n + (1 - k) * s, new, state)
         return state, state.h

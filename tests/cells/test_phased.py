@@ -30,9 +30,10 @@ def test_phased_lstm_equals_a_numpy_loop(peepholes):
     c, h = state
     branches, outputs = set(), []
     params = jax.tree.map(np.asarray, params)
-    holes = np.split(params.peephole_kernel if peepholes else np.zeros((H, 3 * H)), 3, 1)
+    lstm = params.lstm
+    holes = lstm.peepholes if peepholes else np.zeros((3, H, H))
     for time, x in zip(*map(np.asarray, xs), strict=True):
-        z = x @ params.input_kernel + h @ params.recurrent_kernel + params.bias
+        z = x @ lstm.input_kernel + h @ lstm.recurrent_kernel + lstm.bias
         i, f, g, o = np.split(z, 4)
         new_c = sigmoid(f + c @ holes[1]) * c + sigmoid(i + c @ holes[0]) * np.tanh(g)
         new_h = sigmoid(o + new_c @ holes[2]) * np.tanh(new_c)

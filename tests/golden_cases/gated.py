@@ -7,8 +7,8 @@ from seqjax import (
     NAS,
     SRU,
     UGRNN,
+    BasicRNNParams,
     IndRNN,
-    IndRNNParams,
     IntersectionRNN,
     IntersectionRNNParams,
     MinimalRNN,
@@ -46,7 +46,7 @@ def sru_params(get):
 
 def indrnn_params(get):
     """The recurrent kernel is a row."""
-    return IndRNNParams(get("kernel_w"), get("kernel_u")[0], get("bias"))
+    return BasicRNNParams(get("kernel_w"), get("kernel_u")[0], get("bias"))
 
 
 def minimal_params(get, units=4):

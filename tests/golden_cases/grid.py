@@ -12,7 +12,6 @@ from seqjax import (
     BidirectionalGridLSTM,
     BidirectionalGridLSTMParams,
     ConvLSTM,
-    ConvLSTMParams,
     GridLSTM,
     GridLSTMParams,
     GridRNN,
@@ -198,16 +197,14 @@ def phased(cell):
         D = inputs["in.x.1"].shape[-1]
         names = ("mask_gates", "new_input", "output_gate")
         kernels = [get(f"{name}__kernel") for name in names]
-        holes = [kernels[0][D + H :], kernels[2][D + H :]]
-        params = PhasedLSTMParams(
+        holes = (*jnp.split(kernels[0][D + H :], 2, 1), kernels[2][D + H :])
+        lstm = LSTMParams(
             jnp.concatenate([k[:D] for k in kernels], 1),
             jnp.concatenate([k[D : D + H] for k in kernels], 1),
             jnp.concatenate([get(f"{name}__bias") for name in names]),
-            get("period"),
-            get("phase"),
-            get("ratio_on"),
-            jnp.concatenate(holes, 1) if cell.peepholes else None,
+            Peepholes(*holes) if cell.peepholes else Peepholes(),
         )
+        params = PhasedLSTMParams(lstm, get("period"), get("phase"), get("ratio_on"))
         timed = TimedInputs(inputs["in.x.0"][..., 0], inputs["in.x.1"])
         return run_unroll(cell, params, {**inputs, "in.x": timed})
 
@@ -220,7 +217,7 @@ def convolutional(cell):
     def run(inputs):
         get, channels = variables(inputs), cell.input_shape[-1]
         kernel = reorder(get("kernel"))
-        params = ConvLSTMParams(
+        params = LSTMParams(
             kernel[..., :channels, :],
             kernel[..., channels:, :],
             forget_open(reorder(get("biases")), "ifgo", cell.forget_bias),
