@@ -38,6 +38,21 @@ def check_clip(owner: str, name: str, value: Any) -> None:
         )
 
 
+def check_activation(owner: str, value: Any) -> None:
+    """Raise ``ValueError`` unless ``value`` can be called.
+
+    >>> check_activation("LSTM", "tanh")
+    Traceback (most recent call last):
+    ...
+    ValueError: LSTM: activation must be a function of an array, such as jax.numpy.tanh, got 'tanh'
+    """
+    if not callable(value):
+        raise ValueError(
+            f"{owner}: activation must be a function of an array, such as jax.numpy.tanh, "
+            f"got {value!r}"
+        )
+
+
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
     """Raise ``ValueError`` unless ``value`` is one of ``choices``.
 

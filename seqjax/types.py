@@ -30,6 +30,8 @@ State = PyTree  # of arrays [B, ...], what a step hands to the next one
 Noise = PyTree | None  # of arrays [T, B, ...], broadcast over T where it is locked over time
 Projected = PyTree  # of arrays [T, B, ...], what a cell needs of the inputs at each step
 Size = Any  # int, or tuple[int, ...] for features on several axes
+# A named function: each evaluation of a lambda makes another function, so that the cells around it
+# differ and every call of `unroll` compiles anew.
 Activation = Callable[[Array], Array]
 
 # Runs `cell.step` over the leading axis of `zs`: (cell, params, state, zs) -> (state, ys).

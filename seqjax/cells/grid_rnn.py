@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from seqjax.affine import affine
 from seqjax.cells.wrapper import check_one_axis
-from seqjax.checks import check_size
+from seqjax.checks import check_activation, check_size
 from seqjax.initializers import glorot_uniform
 from seqjax.types import Activation, Array, Cell, HiddenState, Noise, Params, State
 
@@ -94,6 +94,7 @@ class GridRNN(Cell):
                 f"GRU's does; that of {self.cell!r} does not"
             )
         check_size("GridRNN", "dims", self.dims)
+        check_activation("GridRNN", self.activation)
         for name in ("inputs", "outputs", "priority", "non_recurrent"):
             object.__setattr__(self, name, tuple(sorted(set(getattr(self, name)))))
             for d in getattr(self, name):

@@ -5,7 +5,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from seqjax.checks import check_size
+from seqjax.checks import check_activation, check_size
 from seqjax.types import Cell, HiddenState, Params
 
 
@@ -17,13 +17,15 @@ class HiddenCell(Cell):
       units: H, the width of the state and of the output.
 
     Raises:
-      ValueError: ``units`` is not a whole number of at least 1.
+      ValueError: ``units`` is not a whole number of at least 1, or an activation no function.
     """
 
     units: int
 
     def __post_init__(self) -> None:
         check_size(type(self).__name__, "units", self.units)
+        if hasattr(self, "activation"):
+            check_activation(type(self).__name__, self.activation)
 
     @property
     def output_size(self) -> int:

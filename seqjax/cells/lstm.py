@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.affine import affine, broadcast_like, split_gates
-from seqjax.checks import check_clip, check_rate, check_size
+from seqjax.checks import check_activation, check_clip, check_rate, check_size
 from seqjax.initializers import glorot_uniform, orthogonal
 from seqjax.normalization import LayerNorm, layer_norm
 from seqjax.types import Activation, Array, Cell, Noise
@@ -133,6 +133,7 @@ class LSTM(Cell):
         check_size(name, "units", self.units)
         check_clip(name, "cell_clip", self.cell_clip)
         check_clip(name, "projection_clip", self.projection_clip)
+        check_activation(name, self.activation)
         check_rate(name, "recurrent_dropout", self.recurrent_dropout)
         if self.projection_size is not None:
             check_size(name, "projection_size", self.projection_size)

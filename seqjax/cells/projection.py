@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from seqjax.affine import affine
 from seqjax.cells.wrapper import Wrapper
-from seqjax.checks import check_size
+from seqjax.checks import check_activation, check_size
 from seqjax.initializers import glorot_uniform
 from seqjax.types import Activation, Array, Loop, Noise, Params, Projected, PyTree, State
 
@@ -31,6 +31,8 @@ class _Projection(Wrapper):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_size(type(self).__name__, "size", self.size)
+        if self.activation is not None:
+            check_activation(type(self).__name__, self.activation)
 
     def inner(self, params: ProjectionParams) -> Params:
         """The parameters of the cell inside."""

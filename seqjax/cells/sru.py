@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.affine import affine, split_gates
-from seqjax.checks import check_size
+from seqjax.checks import check_activation, check_size
 from seqjax.initializers import glorot_uniform
 from seqjax.types import Activation, Array, LinearCell, Noise
 
@@ -60,6 +60,7 @@ class SRU(LinearCell):
 
     def __post_init__(self) -> None:
         check_size("SRU", "units", self.units)
+        check_activation("SRU", self.activation)
 
     @property
     def output_size(self) -> int:

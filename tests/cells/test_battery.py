@@ -246,6 +246,14 @@ def test_parameters_survive_a_file_of_plain_arrays(name):
     assert dataclasses.replace(cell) == cell
 
 
+def test_an_activation_that_is_no_function_is_refused():
+    cells = [ex.cell for ex in EXAMPLES.values() if hasattr(ex.cell, "activation")]
+    assert len(cells) > 10
+    for cell in cells:
+        with pytest.raises(ValueError, match=f"{type(cell).__name__}: activation must be a func"):
+            dataclasses.replace(cell, activation="tanh")
+
+
 @pytest.mark.parametrize("cls", sorted({type(ex.cell) for ex in EXAMPLES.values()}, key=str))
 def test_the_docstring_has_equations_a_source_and_an_example(cls):
     doc = inspect.getdoc(cls)
