@@ -60,6 +60,32 @@ def affine(xs: Array, kernel: Array, bias: Array | None = None) -> Array:
     return ys if bias is None else ys + broadcast_like(bias, ys)
 
 
+def grouped(xs: Array, kernel: Array, groups: int, gates: int) -> Array:
+    """``xs @ kernel`` with a block-diagonal kernel: a product of its own for each group.
+
+    Args:
+      xs: floating ``[..., D]``, features of the first group first.
+      kernel: ``[D / groups, gates * H]``, the blocks of each gate side by side.
+      groups: how many.
+      gates: how many.
+
+    Returns:
+      ``[..., gates * H]``.
+
+    >>> print(grouped(jnp.array([1.0, 10.0]), jnp.array([[1.0, 2, 3, 4]]), groups=2, gates=2))
+    [ 1. 20.  3. 40.]
+    """
+
+    def one(xs: Array, columns: Array) -> Array:  # [..., D / groups], [D / groups, gates, n]
+        ys = affine(xs, columns.reshape(columns.shape[0], -1))
+        return ys.reshape(*ys.shape[:-1], gates, -1)
+
+    xs = xs.reshape(*xs.shape[:-1], groups, -1)
+    kernel = kernel.reshape(kernel.shape[0], gates, groups, -1)
+    ys = jax.vmap(one, in_axes=(-2, -2), out_axes=-2)(xs, kernel)  # [..., gates, groups, n]
+    return ys.reshape(*ys.shape[:-3], -1)
+
+
 def broadcast_like(param: Array, xs: Array) -> Array:
     """Lay a parameter ``[N]`` out over ``xs`` ``[..., N]``, in the dtype of ``xs``.
 

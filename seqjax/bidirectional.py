@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from seqjax.types import Array, Cell, PyTree
+from seqjax.types import Array, Cell, PyTree, Size
 from seqjax.unroll import Method, unroll
 
 
@@ -124,7 +124,7 @@ def init_bidirectional_stack(
                 forward.init(keys[0], input_size, dtype), backward.init(keys[1], input_size, dtype)
             )
         )
-        input_size = forward.output_size + backward.output_size
+        input_size = _joined_size(forward.output_size, backward.output_size)
     return tuple(params)
 
 
@@ -195,6 +195,12 @@ def bidirectional_stack_unroll(
         final.append(state)
         xs = jnp.concatenate(ys, axis=-1)
     return tuple(final), xs
+
+
+def _joined_size(forward: Size, backward: Size) -> Size:
+    if isinstance(forward, tuple):
+        return (*forward[:-1], forward[-1] + backward[-1])
+    return forward + backward
 
 
 def _split(key: Array | None, count: int) -> Sequence[Array | None]:

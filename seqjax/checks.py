@@ -1,6 +1,8 @@
 """Argument checks whose errors say what was given, what was expected and how to mend it."""
 
+import math
 import operator
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -51,6 +53,48 @@ def check_activation(owner: str, value: Any) -> None:
             f"{owner}: activation must be a function of an array, such as jax.numpy.tanh, "
             f"got {value!r}"
         )
+
+
+def check_number(owner: str, name: str, value: Any) -> None:
+    """Raise ``ValueError`` unless ``value`` is a finite number.
+
+    >>> check_number("LSTM", "forget_bias", float("nan"))
+    Traceback (most recent call last):
+    ...
+    ValueError: LSTM: forget_bias must be a finite number, got nan
+    """
+    if not _is_number(value) or not math.isfinite(value):
+        raise ValueError(f"{owner}: {name} must be a finite number, got {value!r}")
+
+
+def check_range(owner: str, name: str, value: Any, low: float, high: float) -> None:
+    """Raise ``ValueError`` unless ``value`` is a number in ``[low, high]``.
+
+    >>> check_range("PhasedLSTM", "leak", 2, 0, 1)
+    Traceback (most recent call last):
+    ...
+    ValueError: PhasedLSTM: leak must lie in [0, 1], got 2
+    """
+    if not _is_number(value) or not low <= value <= high:
+        raise ValueError(f"{owner}: {name} must lie in [{low}, {high}], got {value!r}")
+
+
+def check_pair(owner: str, name: str, value: Any) -> tuple[Any, Any]:
+    """Return the two numbers of ``value``, or raise ``ValueError``.
+
+    >>> check_pair("GridLSTM", "blocks", 4)
+    Traceback (most recent call last):
+    ...
+    ValueError: GridLSTM: blocks must be made of pairs of numbers, got 4
+    """
+    if (
+        not isinstance(value, Sequence | np.ndarray)
+        or len(value) != 2
+        or not all(map(_is_number, value))
+    ):
+        raise ValueError(f"{owner}: {name} must be made of pairs of numbers, got {value!r}")
+    first, second = value
+    return first, second
 
 
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:

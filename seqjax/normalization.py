@@ -5,6 +5,7 @@ import dataclasses
 import jax
 
 from seqjax.affine import broadcast_like
+from seqjax.checks import check_number
 from seqjax.types import Array
 
 
@@ -16,6 +17,9 @@ class LayerNorm:
       gain: the initial gain of every unit.
       shift: the initial shift of every unit.
 
+    Raises:
+      ValueError: one of them is not a finite number.
+
     >>> from seqjax import LSTM, LayerNorm
     >>> params = LSTM(4, layer_norm=LayerNorm(gain=0.1)).init(jax.random.key(0), input_size=3)
     >>> print(params.norm.memory_gain)
@@ -24,6 +28,10 @@ class LayerNorm:
 
     gain: float = 1.0
     shift: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_number("LayerNorm", "gain", self.gain)
+        check_number("LayerNorm", "shift", self.shift)
 
 
 def layer_norm(xs: Array, gain: Array, shift: Array, epsilon: float = 1e-12) -> Array:

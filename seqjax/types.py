@@ -39,7 +39,7 @@ Loop = Callable[["Cell", Params, State, Projected], tuple[State, PyTree]]
 
 
 class HiddenState(NamedTuple):
-    """The state of a cell that remembers its output and nothing else."""
+    """The state of a cell that remembers one array, mostly its output."""
 
     h: Array  # [B, H]
 
@@ -127,7 +127,8 @@ class Cell(abc.ABC):
                     f"give {wanted}, or draw parameters for this size with init"
                 )
         else:
-            raise ValueError(f"{name}: xs must hold floats or integer tokens, got {given}")
+            kinds = "floats or integer tokens" if len(features) == 1 else "floats"
+            raise ValueError(f"{name}: xs must hold {kinds}, got {given}")
         if not shape:
             raise ValueError(f"{name}: expected {wanted} with a time axis, got {given}")
         return shape

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.affine import accumulation_dtype
+from seqjax.cells import TimedInputs
 from seqjax.checks import check_choice
 from seqjax.masking import check_tokens, resolve_mask, select, zero_outside
 from seqjax.types import Array, Cell, LinearCell, Params, Projected, PyTree, State
@@ -71,6 +72,8 @@ def unroll(
     check_choice("method", method, get_args(Method))
     if not isinstance(cell, Cell):
         raise ValueError(f"cell must be a seqjax cell, got {cell!r}")
+    if not _is_hashable(cell):
+        raise ValueError(f"the options of a cell must be hashable, as tuples are, got {cell}")
     params, initial_state = jax.tree.map(jnp.asarray, (params, initial_state))
     _check_params(cell, params)
     leading_shape = cell.leading_shape(params, xs)
@@ -217,9 +220,19 @@ def _flip(tree: PyTree) -> PyTree:
 
 
 def _state_dtype(params: Params, xs: PyTree) -> jnp.dtype:
-    dtypes = [leaf.dtype for leaf in jax.tree.leaves((params, xs))]
+    # when something was seen is often known to more digits than what was seen
+    features = xs.features if isinstance(xs, TimedInputs) else xs
+    dtypes = [leaf.dtype for leaf in jax.tree.leaves((params, features))]
     floating = [accumulation_dtype(d) for d in dtypes if jnp.issubdtype(d, jnp.floating)]
     return functools.reduce(jnp.promote_types, floating)
+
+
+def _is_hashable(cell: Cell) -> bool:
+    try:
+        hash(cell)
+    except TypeError:
+        return False
+    return True
 
 
 def _check_params(cell: Cell, params: Params) -> None:

@@ -2,7 +2,7 @@
 
 from seqjax.cells.attention import AttentionCell, AttentionCellParams, AttentionCellState
 from seqjax.cells.cfn import CFN, CFNParams
-from seqjax.cells.conv_lstm import ConvLSTM
+from seqjax.cells.conv_lstm import ConvLSTM, ConvLSTMParams
 from seqjax.cells.dropout import Dropout, DropoutNoise
 from seqjax.cells.elman import BasicRNN, BasicRNNParams
 from seqjax.cells.grid_lstm import (
@@ -65,6 +65,7 @@ __all__ = [
     "BidirectionalGridLSTMState",
     "CFNParams",
     "ConvLSTM",
+    "ConvLSTMParams",
     "CoupledInputForgetGateLSTM",
     "Dropout",
     "DropoutNoise",

@@ -83,6 +83,12 @@ class AttentionCell(Cell):
 
     def __post_init__(self) -> None:
         check_one_axis("AttentionCell", self.cell)
+        for leaf in jax.tree.leaves(jax.eval_shape(self.cell.initial_state)):
+            if not jnp.issubdtype(leaf.dtype, jnp.floating):
+                raise ValueError(
+                    f"AttentionCell: compares real states, got {self.cell!r}, whose state is "
+                    f"{leaf.dtype}"
+                )
         check_size("AttentionCell", "length", self.length)
         for name in ("size", "vector_size", "inner_input_size"):
             if getattr(self, name) is not None:

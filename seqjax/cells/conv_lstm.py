@@ -10,9 +10,17 @@ import jax.numpy as jnp
 
 from seqjax.affine import accumulation_dtype
 from seqjax.cells.lstm import LSTM, LSTMParams, LSTMProjected, LSTMState
-from seqjax.checks import check_fixed_size, check_size
+from seqjax.checks import check_fixed_size, check_number, check_size
 from seqjax.initializers import glorot_uniform
 from seqjax.types import Array, Cell, Noise
+
+
+class ConvLSTMParams(NamedTuple):
+    """Parameters of `ConvLSTM`; gates in the order i, f, g, o."""
+
+    input_kernel: Array  # [*window, C, 4F]
+    recurrent_kernel: Array  # [*window, F, 4F]
+    bias: Array | None  # [4F], the forget bias included; only with use_bias
 
 
 class ConvLSTMProjected(NamedTuple):
@@ -36,8 +44,7 @@ class ConvLSTM(Cell):
     where ``*`` is a convolution that pads with zeros to keep the shape. The output is ``h'``.
     Inputs are ``[B, T, *space, C]``, states ``[B, *space, F]``. TensorFlow's ``Conv1DLSTMCell``,
     ``Conv2DLSTMCell`` and ``Conv3DLSTMCell``, but for the forget bias, which is here a part of the
-    initial ``b_f``. The parameters are `LSTMParams`, with kernels ``[*window, C, 4F]`` for the
-    inputs and ``[*window, F, 4F]`` for the state.
+    initial ``b_f``.
 
     Args:
       input_shape: ``(*space, C)`` of one input.
@@ -45,6 +52,8 @@ class ConvLSTM(Cell):
       window: the shape of the kernels, one number for each axis of space.
       skip_connection: whether the output is ``concat(h', x)``, with F + C channels. TensorFlow
         makes that the state too, and so fails at the second step.
+      use_bias: whether biases are learnt; without, ``b_f`` stays what ``forget_bias`` says, and
+        the others 0.
       forget_bias: the initial ``b_f``.
 
     Raises:
@@ -66,11 +75,17 @@ class ConvLSTM(Cell):
     filters: int
     window: Sequence[int]
     skip_connection: bool = False
+    use_bias: bool = True
     forget_bias: float = 1.0
 
     def __post_init__(self) -> None:
         check_size("ConvLSTM", "filters", self.filters)
+        check_number("ConvLSTM", "forget_bias", self.forget_bias)
         for name in ("input_shape", "window"):
+            if not isinstance(getattr(self, name), Sequence):
+                raise ValueError(
+                    f"ConvLSTM: {name} must be a tuple of sizes, got {getattr(self, name)!r}"
+                )
             object.__setattr__(self, name, tuple(getattr(self, name)))
             for axis, size in enumerate(getattr(self, name)):
                 check_size("ConvLSTM", f"{name}[{axis}]", size)
@@ -90,12 +105,16 @@ class ConvLSTM(Cell):
         skipped = self.input_shape[-1] if self.skip_connection else 0
         return (*self.input_shape[:-1], self.filters + skipped)
 
-    def init(self, key: Array, input_size: tuple[int, ...], dtype: Any = jnp.float32) -> LSTMParams:
+    def init(
+        self, key: Array, input_size: tuple[int, ...], dtype: Any = jnp.float32
+    ) -> ConvLSTMParams:
         """Draw Glorot kernels and the forget bias."""
         check_fixed_size("ConvLSTM", "input_size", input_size, self.input_shape)
-        return self._lstm.init(key, self.input_shape[-1], dtype)
+        params = self._lstm.init(key, self.input_shape[-1], dtype)
+        bias = params.bias if self.use_bias else None
+        return ConvLSTMParams(params.input_kernel, params.recurrent_kernel, bias)
 
-    def input_size(self, params: LSTMParams) -> tuple[int, ...]:
+    def input_size(self, params: ConvLSTMParams) -> tuple[int, ...]:
         """``(*space, C)``."""
         return tuple(self.input_shape)
 
@@ -105,22 +124,28 @@ class ConvLSTM(Cell):
         """``c = h = 0``, ``[B, *space, F]``."""
         return self._lstm.initial_state((*batch_shape, *self.input_shape[:-1]), dtype)
 
-    def project(self, params: LSTMParams, xs: Array, noise: Noise = None) -> ConvLSTMProjected:
+    def project(self, params: ConvLSTMParams, xs: Array, noise: Noise = None) -> ConvLSTMProjected:
         """``x * W + b`` of i, f, g and o, each ``[..., *space, F]``, and x if it is skipped to."""
-        z = self._lstm.project(params, xs)
+        z = self._lstm.project(self._lstm_params(params), xs)
         return ConvLSTMProjected(z, xs if self.skip_connection else None)
 
     def step(
         self,
-        params: LSTMParams,
+        params: ConvLSTMParams,
         state: LSTMState,
         z: ConvLSTMProjected,
     ) -> tuple[LSTMState, Array]:
         """The equations above, given the four projections."""
-        state, h = self._lstm.step(params, state, z.lstm)
+        state, h = self._lstm.step(self._lstm_params(params), state, z.lstm)
         if z.skipped is not None:
             h = jnp.concatenate([h, z.skipped.astype(h.dtype)], -1)
         return state, h
+
+    def _lstm_params(self, params: ConvLSTMParams) -> LSTMParams:
+        bias = params.bias
+        if bias is None:
+            bias = self._lstm.initial_bias(params.input_kernel.dtype)
+        return LSTMParams(params.input_kernel, params.recurrent_kernel, bias)
 
 
 @dataclasses.dataclass(frozen=True)

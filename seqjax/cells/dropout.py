@@ -1,10 +1,12 @@
 """Dropout around a cell."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from seqjax.cells.wrapper import Wrapper, check_features
 from seqjax.checks import check_rate
@@ -36,7 +38,8 @@ class Dropout(Wrapper):
       cell: the cell inside.
       input_rate: the probability to drop a feature of the input.
       state_rate: that to drop a unit of the state. One number spares a memory ``c`` beside an
-        ``h``, as TensorFlow does; or give one for each array, ``LSTMState(c=0.1, h=0.2)``.
+        ``h``, as TensorFlow does; or give one for each array, ``LSTMState(c=0.1, h=0.2)``. The
+        ``c``, ``n`` and ``m`` of an xLSTM cannot be dropped.
       output_rate: that to drop a unit of the output.
       locked: draw one mask for all steps of a sequence (variational dropout) and not one for each
         step. Every row of the batch has masks of its own; TensorFlow's variational dropout uses one
@@ -74,13 +77,10 @@ class Dropout(Wrapper):
         if rates is self.state_rate:
             return rates
 
-        def has_memory(state: State) -> bool:
-            return {"c", "h"} <= {*getattr(state, "_fields", ())}
-
         def spare(state: State) -> State:
-            return state._replace(c=0.0) if has_memory(state) else state
+            return state._replace(c=0.0) if _has_fields("c", "h")(state) else state
 
-        return jax.tree.map(spare, rates, is_leaf=has_memory)
+        return jax.tree.map(spare, rates, is_leaf=_has_fields("c", "h"))
 
     def draw_noise(
         self, key: Array, leading_shape: tuple[int, ...], input_size: int
@@ -170,10 +170,26 @@ def draw_kept_state(
 
 
 def rates_by_array(owner: str, name: str, rate: float | State, cell: Cell) -> State:
-    """Check ``rate``, one number or a state of numbers, and return a rate for each array."""
+    """Check ``rate``, one number or a state of numbers, and return a rate for each array.
+
+    A memory ``c``, its normaliser ``n`` and their stabiliser ``m`` are one quantity in three arrays
+    of which none can change alone: one number spares them, and rates for them are refused.
+    """
     state = jax.eval_shape(cell.initial_state)
-    if isinstance(rate, int | float):
-        rate = jax.tree.map(lambda _: rate, state)
+    stabilised = _has_fields("c", "n", "m")
+
+    def spare(state: State) -> State:
+        return state._replace(c=0.0, n=0.0, m=0.0) if stabilised(state) else state
+
+    if isinstance(rate, int | float | np.number):
+        check_rate(owner, name, rate)
+        rates = jax.tree.map(spare, jax.tree.map(lambda _: rate, state), is_leaf=stabilised)
+        if rate and not any(jax.tree.leaves(rates)):
+            raise ValueError(
+                f"{owner}: no array of the state of {cell} can change alone, got {name}={rate}; "
+                "drop inputs or outputs"
+            )
+        return rates
     wanted: PyTree = jax.tree.structure(state)
     if jax.tree.structure(rate) != wanted:
         raise ValueError(
@@ -181,4 +197,14 @@ def rates_by_array(owner: str, name: str, rate: float | State, cell: Cell) -> St
         )
     for r in jax.tree.leaves(rate):
         check_rate(owner, name, r)
+    for part in jax.tree.leaves(rate, is_leaf=stabilised):
+        if stabilised(part) and any((part.c, part.n, part.m)):
+            raise ValueError(
+                f"{owner}: c, n and m are one quantity in three arrays, of which none can change "
+                f"alone, got {name}={part}; give 0 for them"
+            )
     return rate
+
+
+def _has_fields(*names: str) -> Callable[[PyTree], bool]:
+    return lambda state: {*names} <= {*getattr(state, "_fields", ())}

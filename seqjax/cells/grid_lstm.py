@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.affine import affine, split_gates
+from seqjax.cells.group_lstm import GLSTM
 from seqjax.cells.lstm import LSTM, LSTMParams, LSTMProjected, LSTMState
-from seqjax.cells.wrapper import Wrapper
-from seqjax.checks import check_clip, check_fixed_size, check_size
+from seqjax.cells.wrapper import Wrapper, check_features
+from seqjax.checks import check_clip, check_fixed_size, check_number, check_pair, check_size
 from seqjax.initializers import glorot_uniform, orthogonal
 from seqjax.types import Array, Cell, Noise
 
@@ -54,8 +55,10 @@ class TimeFreqLSTM(Cell):
     stride: int
 
     def __post_init__(self) -> None:
-        if not isinstance(self.cell, LSTM):
-            raise ValueError(f"TimeFreqLSTM: cell must be an LSTM, got {self.cell!r}")
+        if not isinstance(self.cell, LSTM) or isinstance(self.cell, GLSTM):
+            raise ValueError(
+                f"TimeFreqLSTM: cell must be an LSTM with whole kernels, got {self.cell!r}"
+            )
         check_size("TimeFreqLSTM", "frequencies", self.frequencies)
         _check_windows("TimeFreqLSTM", self.frequencies, self.window, self.stride)
 
@@ -89,6 +92,7 @@ class TimeFreqLSTM(Cell):
 
     def project(self, params: LSTMParams, xs: Array, noise: Noise = None) -> LSTMProjected:
         """The LSTM's own of the windows, each array ``[..., Q, H]``."""
+        check_features("TimeFreqLSTM", xs)
         rows = params._replace(input_kernel=params.input_kernel[: self.window])
         return self.cell.project(rows, _windows(xs, self._starts, self.window), noise)
 
@@ -148,7 +152,7 @@ class GridLSTM(Cell):
       coupled: ``f = 1 - i``, without weights of its own.
       shared: whether both LSTMs have the same weights.
       cell_clip: memories are cut to ``[-cell_clip, cell_clip]``; None for no limit.
-      forget_bias: the initial ``b_f``.
+      forget_bias: the initial ``b_f``; without effect where ``coupled``.
 
     Raises:
       ValueError: a size is not a whole number of at least 1, a block lies outside of the
@@ -180,21 +184,27 @@ class GridLSTM(Cell):
     def __post_init__(self) -> None:
         check_size("GridLSTM", "units", self.units)
         check_size("GridLSTM", "frequencies", self.frequencies)
-        blocks = tuple((start, stop) for start, stop in self.blocks) or ((0, self.frequencies),)
+        blocks = tuple(check_pair("GridLSTM", "blocks", block) for block in self.blocks)
         object.__setattr__(self, "blocks", blocks)
         for start, stop in blocks:
+            check_size("GridLSTM", "the stop of a block", stop)
             if not 0 <= start < stop <= self.frequencies:
                 raise ValueError(
                     f"GridLSTM: blocks must be ranges (start, stop) within the {self.frequencies} "
                     f"frequencies, got {(start, stop)}"
                 )
-        narrowest = min(stop - start for start, stop in blocks)
+        narrowest = min(stop - start for start, stop in self._blocks)
         _check_windows("GridLSTM", narrowest, self.window, self.stride)
         check_clip("GridLSTM", "cell_clip", self.cell_clip)
+        check_number("GridLSTM", "forget_bias", self.forget_bias)
+
+    @property
+    def _blocks(self) -> Sequence[tuple[int, int]]:
+        return self.blocks or ((0, self.frequencies),)
 
     @property
     def _starts(self) -> list[range]:
-        return [_window_starts(*block, self.window, self.stride) for block in self.blocks]
+        return [_window_starts(*block, self.window, self.stride) for block in self._blocks]
 
     @property
     def _gates(self) -> int:
@@ -227,7 +237,7 @@ class GridLSTM(Cell):
                 else None,
             )
 
-        return tuple(one(block_key) for block_key in jax.random.split(key, len(self.blocks)))
+        return tuple(one(block_key) for block_key in jax.random.split(key, len(self._blocks)))
 
     def input_size(self, params: tuple[GridLSTMParams, ...]) -> int:
         """``frequencies``."""
@@ -250,6 +260,7 @@ class GridLSTM(Cell):
         self, params: tuple[GridLSTMParams, ...], xs: Array, noise: Noise = None
     ) -> tuple[Array, ...]:
         """``w @ W + b`` of each block, ``[..., windows, G*L*H]``."""
+        check_features("GridLSTM", xs)
         return self.project_windows(params, self.windows(xs))
 
     def project_windows(
@@ -346,7 +357,7 @@ class BidirectionalGridLSTM(Wrapper):
     def __post_init__(self) -> None:
         if not isinstance(self.cell, GridLSTM):
             raise ValueError(f"BidirectionalGridLSTM: cell must be a GridLSTM, got {self.cell!r}")
-        if not isinstance(self.backward_offset, int):
+        if isinstance(self.backward_offset, bool) or not hasattr(self.backward_offset, "__index__"):
             raise ValueError(
                 "BidirectionalGridLSTM: backward_offset must be a whole number, "
                 f"got {self.backward_offset!r}"
@@ -379,6 +390,7 @@ class BidirectionalGridLSTM(Wrapper):
         self, params: BidirectionalGridLSTMParams, xs: Array, noise: Noise = None
     ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
         """The grid LSTM's own of the windows, and of the shifted windows in reverse."""
+        check_features("BidirectionalGridLSTM", xs)
         shift = [(0, 0, 0)] * (xs.ndim - 1) + [(-self.backward_offset, self.backward_offset, 0)]
         shifted = jax.lax.pad(xs, jnp.zeros((), xs.dtype), shift)  # a negative edge is cut off
         reverse = tuple(jnp.flip(w, -2) for w in self.cell.windows(shifted))

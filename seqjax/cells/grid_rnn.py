@@ -1,14 +1,14 @@
 """The grid of cells, one along each dimension, which read each other's outputs."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from seqjax.affine import affine
-from seqjax.cells.wrapper import check_one_axis
+from seqjax.cells.wrapper import check_features, check_one_axis, outputs_h
 from seqjax.checks import check_activation, check_size
 from seqjax.initializers import glorot_uniform
 from seqjax.types import Activation, Array, Cell, HiddenState, Noise, Params, State
@@ -24,7 +24,8 @@ class GridDenseParams(NamedTuple):
 class GridRNNParams(NamedTuple):
     """Parameters of `GridRNN`; of tied dimensions, one entry stands for all of a kind."""
 
-    inputs: tuple[State, ...]  # for each input dimension kernels [D / inputs, H], as its state
+    # for each input dimension kernels [D / inputs, H], in the structure of its state
+    input_kernels: tuple[State, ...]
     cells: tuple[Params, ...]  # for each dimension with a cell
     dense: tuple[GridDenseParams, ...]  # for each one without
 
@@ -87,15 +88,18 @@ class GridRNN(Cell):
 
     def __post_init__(self) -> None:
         check_one_axis("GridRNN", self.cell)
-        h = getattr(jax.eval_shape(self.cell.initial_state), "h", None)
-        if h is None or h.shape != (self.cell.output_size,):
+        check_size("GridRNN", "dims", self.dims)
+        if not outputs_h(self.cell, self._cell_input_size):
             raise ValueError(
                 f"GridRNN: the state of the cell must hold its output as h, as an LSTM's or a "
                 f"GRU's does; that of {self.cell!r} does not"
             )
-        check_size("GridRNN", "dims", self.dims)
         check_activation("GridRNN", self.activation)
         for name in ("inputs", "outputs", "priority", "non_recurrent"):
+            if not isinstance(getattr(self, name), Iterable):
+                raise ValueError(
+                    f"GridRNN: {name} must be a tuple of dimensions, got {getattr(self, name)!r}"
+                )
             object.__setattr__(self, name, tuple(sorted(set(getattr(self, name)))))
             for d in getattr(self, name):
                 if d not in range(self.dims):
@@ -166,7 +170,7 @@ class GridRNN(Cell):
 
     def input_size(self, params: GridRNNParams) -> int:
         """D."""
-        return len(self.inputs) * params.inputs[0].h.shape[0]
+        return len(self.inputs) * params.input_kernels[0].h.shape[0]
 
     def initial_state(
         self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
@@ -185,10 +189,12 @@ class GridRNN(Cell):
         self, params: GridRNNParams, xs: Array, noise: Noise = None
     ) -> tuple[tuple[State, ...], tuple[Noise, ...]]:
         """The states of the input dimensions, and the noise of the cells."""
-        parts = jnp.split(xs, len(self.inputs), axis=-1)
+        if len(self.inputs) > 1:
+            check_features("GridRNN with several inputs", xs)
+        parts = jnp.split(xs, len(self.inputs), axis=-1) if len(self.inputs) > 1 else [xs]
         states = (
             jax.tree.map(lambda kernel: affine(x, kernel), kernels)  # noqa: B023, used at once
-            for x, kernels in zip(parts, params.inputs, strict=True)
+            for x, kernels in zip(parts, params.input_kernels, strict=True)
         )
         return tuple(states), noise or (None,) * len(self._recurrent)
 

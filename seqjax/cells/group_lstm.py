@@ -3,10 +3,9 @@
 import dataclasses
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
-from seqjax.affine import affine
+from seqjax.affine import grouped
 from seqjax.cells.lstm import LSTM, LSTMParams
 from seqjax.checks import check_size
 from seqjax.initializers import glorot_uniform, orthogonal
@@ -90,22 +89,10 @@ class GLSTM(LSTM):
         return orthogonal(key, self.units // self.groups, 4 * self.groups, dtype, rows)
 
     def _of_input(self, params: LSTMParams, xs: Array) -> Array:
-        return self._product(xs, params.input_kernel)
+        return grouped(xs, params.input_kernel, self.groups, gates=4)
 
     def _of_state(self, params: LSTMParams, h: Array) -> Array:
-        return self._product(h, params.recurrent_kernel)
+        return grouped(h, params.recurrent_kernel, self.groups, gates=4)
 
     def _candidate(self, g: Array) -> Array:
         return jnp.tanh(g)
-
-    def _product(self, xs: Array, kernel: Array) -> Array:
-        """Multiply each group's features ``[..., N / groups]`` with its own columns."""
-
-        def one(xs: Array, columns: Array) -> Array:  # [..., N / groups], [N / groups, 4, n]
-            ys = affine(xs, columns.reshape(columns.shape[0], -1))
-            return ys.reshape(*ys.shape[:-1], 4, -1)
-
-        xs = xs.reshape(*xs.shape[:-1], self.groups, -1)
-        kernel = kernel.reshape(kernel.shape[0], 4, self.groups, -1)
-        ys = jax.vmap(one, in_axes=(-2, -2), out_axes=-2)(xs, kernel)  # [..., 4, groups, n]
-        return ys.reshape(*ys.shape[:-3], -1)

@@ -1,23 +1,24 @@
-"""What the cells have in common whose output is all that they remember."""
+"""What the cells have in common that remember one array."""
 
 import dataclasses
 from typing import Any
 
 import jax.numpy as jnp
 
-from seqjax.checks import check_activation, check_size
+from seqjax.checks import check_activation, check_number, check_size
 from seqjax.types import Cell, HiddenState, Params
 
 
 @dataclasses.dataclass(frozen=True)
 class HiddenCell(Cell):
-    """A cell whose state is its output, `HiddenState`, and whose inputs meet an ``input_kernel``.
+    """A cell whose state is one `HiddenState` and whose inputs meet an ``input_kernel``.
 
     Args:
-      units: H, the width of the state and of the output.
+      units: H, the width of the state and of the output, which mostly are the same.
 
     Raises:
-      ValueError: ``units`` is not a whole number of at least 1, or an activation no function.
+      ValueError: ``units`` is not a whole number of at least 1, an
+        activation is no function, or a bias not a finite number.
     """
 
     units: int
@@ -26,6 +27,8 @@ class HiddenCell(Cell):
         check_size(type(self).__name__, "units", self.units)
         if hasattr(self, "activation"):
             check_activation(type(self).__name__, self.activation)
+        if hasattr(self, "forget_bias"):
+            check_number(type(self).__name__, "forget_bias", self.forget_bias)
 
     @property
     def output_size(self) -> int:

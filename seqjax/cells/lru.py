@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from seqjax.affine import affine, broadcast_like, split_gates
 from seqjax.cells.hidden import HiddenCell
 from seqjax.cells.wrapper import check_features
-from seqjax.checks import check_input_size, check_size
+from seqjax.checks import check_input_size, check_number, check_size
 from seqjax.initializers import glorot_uniform
 from seqjax.types import Array, HiddenState, LinearCell, Noise
 
@@ -71,6 +71,8 @@ class LRU(LinearCell):
     def __post_init__(self) -> None:
         check_size("LRU", "units", self.units)
         check_size("LRU", "size", self.size)
+        for name in ("r_min", "r_max", "max_phase"):
+            check_number("LRU", name, getattr(self, name))
         if not 0 <= self.r_min < self.r_max <= 1:
             raise ValueError(
                 f"LRU: the radii must obey 0 <= r_min < r_max <= 1, got r_min={self.r_min} and "

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.affine import affine, broadcast_like, split_gates
-from seqjax.checks import check_activation, check_clip, check_rate, check_size
+from seqjax.checks import check_activation, check_clip, check_number, check_rate, check_size
 from seqjax.initializers import glorot_uniform, orthogonal
 from seqjax.normalization import LayerNorm, layer_norm
 from seqjax.types import Activation, Array, Cell, Noise
@@ -25,7 +25,7 @@ class Peepholes(NamedTuple):
 class LSTMNormParams(NamedTuple):
     """Parameters of the layer norms of an LSTM; the bias is the shift of its gates."""
 
-    gate_gain: Array  # [4H]
+    gate_gain: Array  # [4H], in the order of the kernels
     memory_gain: Array  # [H]
     memory_shift: Array  # [H]
 
@@ -33,7 +33,8 @@ class LSTMNormParams(NamedTuple):
 class LSTMParams(NamedTuple):
     """Parameters of `LSTM`; gates in the order i, f, g, o.
 
-    R is the width of the output: that of the projection, or else H.
+    Those of `CoupledInputForgetGateLSTM` have 3H columns, in the order f, g, o. R is the width of
+    the output: that of the projection, or else H.
     """
 
     input_kernel: Array  # [D, 4H]
@@ -134,6 +135,7 @@ class LSTM(Cell):
         check_clip(name, "cell_clip", self.cell_clip)
         check_clip(name, "projection_clip", self.projection_clip)
         check_activation(name, self.activation)
+        check_number(name, "forget_bias", self.forget_bias)
         check_rate(name, "recurrent_dropout", self.recurrent_dropout)
         if self.projection_size is not None:
             check_size(name, "projection_size", self.projection_size)
@@ -161,11 +163,11 @@ class LSTM(Cell):
         """Draw Glorot and orthogonal kernels; peepholes and all biases but the forget's are 0."""
         check_size(type(self).__name__, "input_size", input_size)
         input_key, recurrent_key, projection_key = jax.random.split(key, 3)
-        H, G, forget = self.units, len(self._gates), self._gates.index("f")
+        H, G = self.units, len(self._gates)
         params = LSTMParams(
             self._input_kernel(input_key, input_size, dtype),
             self._recurrent_kernel(recurrent_key, dtype),
-            jnp.zeros(G * H, dtype).at[forget * H : (forget + 1) * H].set(self.forget_bias),
+            self.initial_bias(dtype),
         )
         if self.peepholes:
             zeros = {gate: jnp.zeros(H, dtype) for gate in self._gates if gate != "g"}
@@ -180,6 +182,11 @@ class LSTM(Cell):
             )
             params = params._replace(bias=params.bias + shift, norm=norm)
         return params
+
+    def initial_bias(self, dtype: Any = jnp.float32) -> Array:
+        """``[4H]``, ``forget_bias`` for f and 0 for the other gates."""
+        f, H = self._gates.index("f"), self.units
+        return jnp.zeros(len(self._gates) * H, dtype).at[f * H : (f + 1) * H].set(self.forget_bias)
 
     def input_size(self, params: LSTMParams) -> int:
         """D."""

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.affine import affine
-from seqjax.cells.wrapper import Wrapper, check_features
+from seqjax.cells.wrapper import Wrapper, check_features, check_one_axis
 from seqjax.checks import check_size
 from seqjax.initializers import glorot_uniform
 from seqjax.types import Array, Noise, Params, PyTree, State
@@ -57,9 +57,11 @@ class Mogrifier(Wrapper):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not hasattr(self._state_shape(), "h"):
+        check_one_axis("Mogrifier", self.cell)
+        h = getattr(self._state_shape(), "h", None)
+        if h is None or not jnp.issubdtype(h.dtype, jnp.floating):
             raise ValueError(
-                f"Mogrifier: gates the h of a state, which that of {self.cell} lacks; "
+                f"Mogrifier: gates a real h of a state, which that of {self.cell} lacks; "
                 "give a cell such as LSTM or GRU"
             )
         check_size("Mogrifier", "rounds", self.rounds)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from seqjax.affine import broadcast_like
 from seqjax.cells.lstm import LSTM, LSTMParams, LSTMProjected, LSTMState, Peepholes
-from seqjax.checks import check_size
+from seqjax.checks import check_pair, check_range, check_size
 from seqjax.initializers import glorot_uniform
 from seqjax.types import Array, Cell, Noise, PyTree
 
@@ -66,8 +66,8 @@ class PhasedLSTM(Cell):
       period_range: initial periods are drawn from it, uniformly in their logarithm.
 
     Raises:
-      ValueError: ``units`` is not a whole number of at least 1, ``leak`` or ``ratio_on`` is outside
-        of [0, 1], or ``period_range`` is not two positive numbers, the lower one first.
+      ValueError: ``units`` is not a whole number of at least 1, ``leak`` is outside of [0, 1] or
+        ``ratio_on`` of (0, 1], or ``period_range`` is not two positive numbers, the lower first.
 
     Reference: Neil, Pfeiffer and Liu, "Phased LSTM: accelerating recurrent network training for
     long or event-based sequences", 2016.
@@ -90,17 +90,17 @@ class PhasedLSTM(Cell):
 
     def __post_init__(self) -> None:
         check_size("PhasedLSTM", "units", self.units)
-        for name in ("leak", "ratio_on"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(
-                    f"PhasedLSTM: {name} must lie in [0, 1], got {getattr(self, name)}"
-                )
-        low, high = self.period_range
+        check_range("PhasedLSTM", "leak", self.leak, 0, 1)
+        check_range("PhasedLSTM", "ratio_on", self.ratio_on, 0, 1)
+        if not self.ratio_on:
+            raise ValueError("PhasedLSTM: with ratio_on=0 no unit ever opens; give a positive one")
+        low, high = check_pair("PhasedLSTM", "period_range", self.period_range)
         if not 0 < low <= high:
             raise ValueError(
                 "PhasedLSTM: period_range must be two positive numbers, the lower one first, got "
                 f"{self.period_range}"
             )
+        object.__setattr__(self, "period_range", (low, high))
 
     @property
     def _lstm(self) -> LSTM:
@@ -155,6 +155,11 @@ class PhasedLSTM(Cell):
         self, params: PhasedLSTMParams, xs: TimedInputs, noise: Noise = None
     ) -> PhasedProjection:
         """``x @ W + b`` of i, f, g and o, and k, each ``[..., H]``."""
+        if not isinstance(xs, TimedInputs):
+            raise ValueError(
+                "PhasedLSTM: needs the times of its inputs, TimedInputs(times, features), which no "
+                f"cell hands on to another, got a {type(xs).__name__}; make it the lowest cell"
+            )
         z = self._lstm.project(params.lstm, xs.features)
         return PhasedProjection(z, self._openness(params, xs.times).astype(z.gates[0].dtype))
 
@@ -166,7 +171,9 @@ class PhasedLSTM(Cell):
         if not self.trainable_ratio_on:
             ratio_on = jax.lax.stop_gradient(ratio_on)
         shifted = times - phase
-        r = (shifted + jax.lax.stop_gradient(jnp.mod(shifted, period) - shifted)) / period
+        # the value of mod, exact also where times are large, with the gradient of the identity
+        in_period = jax.lax.stop_gradient(jnp.mod(shifted, period))
+        r = (in_period + (shifted - jax.lax.stop_gradient(shifted))) / period
         opening = 2 * r / ratio_on
         half_closed = jnp.where(r < ratio_on, 2 - opening, self.leak * r)
         return jnp.where(r < ratio_on / 2, opening, half_closed)

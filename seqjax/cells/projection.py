@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.affine import affine
-from seqjax.cells.wrapper import Wrapper
+from seqjax.cells.wrapper import Wrapper, check_one_axis
 from seqjax.checks import check_activation, check_size
 from seqjax.initializers import glorot_uniform
 from seqjax.types import Activation, Array, Loop, Noise, Params, Projected, PyTree, State
@@ -128,6 +128,10 @@ class OutputProjection(_Projection):
     >>> state.h.shape, logits.shape
     ((2, 4), (2, 7, 2))
     """
+
+    def __post_init__(self) -> None:
+        check_one_axis("OutputProjection", self.cell)
+        super().__post_init__()
 
     @property
     def output_size(self) -> int:

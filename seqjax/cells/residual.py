@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.affine import affine, split_gates
-from seqjax.cells.wrapper import Wrapper, check_features
+from seqjax.cells.wrapper import Wrapper, check_features, check_one_axis
+from seqjax.checks import check_number
 from seqjax.initializers import glorot_uniform
 from seqjax.types import Array, Loop, Noise, Params, Projected, State
 
@@ -42,6 +43,14 @@ class Residual(Wrapper):
     """
 
     combine: Callable[[Array, Array], Array] = operator.add
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not callable(self.combine):
+            raise ValueError(
+                "Residual: combine must be a function of input and output, such as operator.add, "
+                f"got {self.combine!r}"
+            )
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> Params:
         """Of the cell inside."""
@@ -110,6 +119,10 @@ class Highway(Wrapper):
 
     coupled: bool = True
     carry_bias: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_one_axis("Highway", self.cell)
+        check_number("Highway", "carry_bias", self.carry_bias)
 
     def inner(self, params: HighwayParams) -> Params:
         """The parameters of the cell inside."""

@@ -25,7 +25,8 @@ class WeightNorm(Wrapper):
         kernel = gain * v / sqrt(max(sum(v ** 2), 1e-12))
 
     for each column ``v`` of each kernel: of each parameter of the cell inside whose name ends in
-    ``kernel``. ``WeightNorm(LSTM(...))`` is TensorFlow's ``WeightNormLSTMCell``. The kernels are
+    ``kernel`` or ``kernels``. Diagonal kernels, whose columns have no direction, stay as they are.
+    ``WeightNorm(LSTM(...))`` is TensorFlow's ``WeightNormLSTMCell``. The kernels are
     made once for a whole sequence. They start out as the cell inside draws them.
 
     Args:
@@ -50,8 +51,9 @@ class WeightNorm(Wrapper):
         cell = self.cell.init(key, input_size, dtype)
 
         def gain(path: tuple[Any, ...], param: Array) -> Array | None:
-            is_kernel = jax.tree_util.keystr(path[-1:], simple=True).endswith("kernel")
-            return _length(param).astype(dtype) if is_kernel else None
+            names = [jax.tree_util.keystr((part,), simple=True) for part in path]
+            is_kernel = any(name.endswith(("kernel", "kernels")) for name in names)
+            return _length(param).astype(dtype) if is_kernel and param.ndim > 1 else None
 
         return WeightNormParams(cell, jax.tree.map_with_path(gain, cell))
 

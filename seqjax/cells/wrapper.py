@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from seqjax.types import Array, Cell, Noise, Params, Projected, PyTree, State
@@ -74,6 +75,20 @@ def check_features(owner: str, xs: PyTree) -> None:
             f"{owner}: works on one array of input features, got {given}; embed tokens first, "
             "for instance by a Stack with an InputProjection below"
         )
+
+
+def outputs_h(cell: Cell, input_size: int) -> bool:
+    """Whether the output of ``cell`` is the ``h`` of its new state, the very same array."""
+    found = []
+
+    def step() -> None:
+        params, state = cell.init(jax.random.key(0), input_size), cell.initial_state((1,))
+        z = cell.project(params, jnp.zeros((1, input_size), jnp.float32))
+        state, y = cell.step(params, state, z)
+        found.append(y is getattr(state, "h", None))
+
+    jax.eval_shape(step)
+    return found[0]
 
 
 def check_one_axis(owner: str, cell: Any) -> None:

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from seqjax.affine import affine, split_gates
-from seqjax.checks import check_size
+from seqjax.affine import affine, grouped, split_gates
+from seqjax.checks import check_number, check_size
 from seqjax.initializers import glorot_uniform, orthogonal
 from seqjax.types import Array, Cell, Noise
 
@@ -17,7 +17,7 @@ class SLSTMParams(NamedTuple):
     """Parameters of `SLSTM`; gates in the order i, f, z, o, and N heads."""
 
     input_kernel: Array  # [D, 4H]
-    recurrent_kernel: Array  # [N, H/N, 4H/N], the blocks of a block diagonal
+    recurrent_kernel: Array  # [H/N, 4H], the blocks of a block diagonal side by side in each gate
     bias: Array  # [4H], the forget bias included
 
 
@@ -53,8 +53,8 @@ class SLSTM(Cell):
       exponential_forget: whether the forget gate is ``exp(f~)``.
 
     Raises:
-      ValueError: ``units`` or ``heads`` is not a whole number of at least 1, or ``heads`` does not
-        divide ``units``.
+      ValueError: ``units`` or ``heads`` is not a whole number of at least 1, ``heads`` does not
+        divide ``units``, or ``forget_bias`` is not a finite number.
 
     Reference: Beck et al., "xLSTM: extended long short-term memory", 2024, section 2.2.
 
@@ -63,7 +63,7 @@ class SLSTM(Cell):
     >>> params = cell.init(jax.random.key(0), input_size=3)
     >>> state, ys = unroll(cell, params, jnp.ones((2, 7, 3), jnp.float32))
     >>> params.recurrent_kernel.shape, state.c.shape, ys.shape
-    ((2, 2, 8), (2, 4), (2, 7, 4))
+    ((2, 16), (2, 4), (2, 7, 4))
     """
 
     units: int
@@ -72,7 +72,7 @@ class SLSTM(Cell):
     exponential_forget: bool = False
 
     def __post_init__(self) -> None:
-        _check_heads("SLSTM", self.units, self.heads)
+        _check_options("SLSTM", self.units, self.heads, self.forget_bias)
 
     @property
     def output_size(self) -> int:
@@ -82,11 +82,10 @@ class SLSTM(Cell):
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> SLSTMParams:
         """Draw Glorot input kernels, orthogonal blocks and the forget bias."""
         check_size("SLSTM", "input_size", input_size)
-        input_key, *block_keys = jax.random.split(key, 1 + self.heads)
-        blocks = [orthogonal(k, self.units // self.heads, gates=4, dtype=dtype) for k in block_keys]
+        input_key, recurrent_key = jax.random.split(key)
         return SLSTMParams(
             glorot_uniform(input_key, (input_size, self.units), gates=4, dtype=dtype),
-            jnp.stack(blocks),
+            orthogonal(recurrent_key, self.units // self.heads, 4 * self.heads, dtype),
             jnp.zeros(4 * self.units, dtype).at[self.units : 2 * self.units].set(self.forget_bias),
         )
 
@@ -109,9 +108,8 @@ class SLSTM(Cell):
         self, params: SLSTMParams, state: SLSTMState, z: tuple[Array, ...]
     ) -> tuple[SLSTMState, Array]:
         """The equations above, given the four projections."""
-        h = _split_heads(state.h, self.heads)[..., None, :]
-        recurrent = split_gates(affine(h, params.recurrent_kernel)[..., 0, :], 4)
-        i, f, g, o = (z_x + z_h.reshape(z_x.shape) for z_x, z_h in zip(z, recurrent, strict=True))
+        recurrent = split_gates(grouped(state.h, params.recurrent_kernel, self.heads, gates=4), 4)
+        i, f, g, o = (z_x + z_h for z_x, z_h in zip(z, recurrent, strict=True))
         log_f = _log_forget(f, self.exponential_forget) + state.m
         m = jnp.maximum(jnp.where(state.n == 0, -jnp.inf, log_f), i)
         # a share of at most 1, but for one of nothing, which must stay finite
@@ -164,8 +162,8 @@ class MLSTM(Cell):
       exponential_forget: whether the forget gate is ``exp(f~)``.
 
     Raises:
-      ValueError: ``units`` or ``heads`` is not a whole number of at least 1, or ``heads`` does not
-        divide ``units``.
+      ValueError: ``units`` or ``heads`` is not a whole number of at least 1, ``heads`` does not
+        divide ``units``, or ``forget_bias`` is not a finite number.
 
     Reference: Beck et al., "xLSTM: extended long short-term memory", 2024, section 2.3.
 
@@ -183,7 +181,7 @@ class MLSTM(Cell):
     exponential_forget: bool = False
 
     def __post_init__(self) -> None:
-        _check_heads("MLSTM", self.units, self.heads)
+        _check_options("MLSTM", self.units, self.heads, self.forget_bias)
 
     @property
     def output_size(self) -> int:
@@ -243,8 +241,9 @@ class MLSTM(Cell):
         return MLSTMState(c, n, m), y.reshape(*y.shape[:-2], self.units)
 
 
-def _check_heads(owner: str, units: int, heads: int) -> None:
+def _check_options(owner: str, units: int, heads: int, forget_bias: float) -> None:
     check_size(owner, "units", units)
+    check_number(owner, "forget_bias", forget_bias)
     check_size(owner, "heads", heads)
     if units % heads:
         raise ValueError(

@@ -26,13 +26,15 @@ class Zoneout(Wrapper):
         s'   = update * n + (1 - update) * s,   update ~ Bernoulli(1 - rate) for each unit and step
         s'   = (1 - rate) * n + rate * s        without a key: the expectation, as for evaluation
 
-    An output that is a part of the new state, as the ``h`` of `LSTM` and `GRU` is, is that part of
-    ``s'``; any other output is as the cell computes it. Parameters and state are those of the cell.
+    An output that is an array of the new state, as the ``h`` of `LSTM` and `GRU` is, is that array
+    of ``s'``; any other output, such as the joined windows of `TimeFreqLSTM` or the sum of a
+    `Residual`, is as the cell computes it. Parameters and state are those of the cell.
 
     Args:
       cell: the cell inside.
       rate: the probability to keep the old value; one number, or one for each array of the state,
-        such as the paper's ``LSTMState(c=0.5, h=0.05)``.
+        such as the paper's ``LSTMState(c=0.5, h=0.05)``. The ``c``, ``n`` and ``m`` of an xLSTM are
+        always updated.
 
     Raises:
       ValueError: ``cell`` is not a cell, a rate is outside ``[0, 1)``, or the rates do not have the

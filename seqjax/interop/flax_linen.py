@@ -6,7 +6,12 @@ import jax.numpy as jnp
 
 from seqjax.affine import split_gates
 from seqjax.cells import BasicRNNParams, GRUParams, LSTMParams
-from seqjax.interop.layout import refuse_options
+from seqjax.interop.layout import (
+    check_basic_rnn,
+    check_gru,
+    check_lstm,
+    refuse_options,
+)
 from seqjax.types import Array
 
 Tree = Mapping[str, Mapping[str, Array]]  # layer -> "kernel" or "bias" -> array
@@ -19,6 +24,7 @@ def from_simple(tree: Tree) -> BasicRNNParams:
 
 def to_simple(params: BasicRNNParams) -> dict[str, dict[str, Array]]:
     """Give the parameters of a ``SimpleCell``."""
+    check_basic_rnn("SimpleCell", params)
     return {
         "i": {"kernel": params.input_kernel, "bias": params.bias},
         "h": {"kernel": params.recurrent_kernel},
@@ -48,6 +54,7 @@ def to_lstm(params: LSTMParams) -> dict[str, dict[str, Array]]:
     Raises:
       ValueError: the parameters hold peepholes, a projection or layer norm.
     """
+    check_lstm("LSTMCell", params)
     refuse_options("LSTMCell", params, "peepholes", "projection_kernel", "norm")
     w, u, b = (
         split_gates(a, 4) for a in (params.input_kernel, params.recurrent_kernel, params.bias)
@@ -77,6 +84,7 @@ def to_gru(params: GRUParams) -> dict[str, dict[str, Array]]:
     Raises:
       ValueError: the parameters are not of a GRU with ``reset_after``.
     """
+    check_gru("GRUCell", params)
     if params.candidate_bias is None:
         raise ValueError("Flax's GRUCell resets after the product: use GRU(reset_after=True)")
     w, b = split_gates(params.input_kernel, 3), split_gates(params.bias, 3)

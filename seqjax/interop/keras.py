@@ -7,7 +7,14 @@ weights of a ``Bidirectional`` layer are those of the forward layer, then those 
 import jax.numpy as jnp
 
 from seqjax.cells import BasicRNNParams, GRUParams, LSTMParams
-from seqjax.interop.layout import check_shapes, permute_gates, refuse_options
+from seqjax.interop.layout import (
+    check_basic_rnn,
+    check_gru,
+    check_lstm,
+    check_shapes,
+    permute_gates,
+    refuse_options,
+)
 from seqjax.types import Array
 
 _ZRH = (1, 0, 2)  # z, r, h to r, u, n and back
@@ -31,6 +38,7 @@ def from_simple_rnn(
 
 def to_simple_rnn(params: BasicRNNParams) -> tuple[Array, Array, Array]:
     """Give the weights of a ``SimpleRNN``."""
+    check_basic_rnn("SimpleRNN", params)
     return params.input_kernel, params.recurrent_kernel, params.bias
 
 
@@ -54,6 +62,7 @@ def to_lstm(params: LSTMParams) -> tuple[Array, Array, Array]:
     Raises:
       ValueError: the parameters hold peepholes, a projection or layer norm.
     """
+    check_lstm("LSTM", params)
     refuse_options("LSTM", params, "peepholes", "projection_kernel", "norm")
     return params.input_kernel, params.recurrent_kernel, params.bias
 
@@ -99,6 +108,7 @@ def from_gru(
 
 def to_gru(params: GRUParams) -> tuple[Array, Array, Array]:
     """Give the weights of a ``GRU``, with ``reset_after`` where the parameters have it."""
+    check_gru("GRU", params)
     recurrent = jnp.concatenate([params.gate_kernel, params.candidate_kernel], axis=1)
     w, u, b = (permute_gates(a, _ZRH) for a in (params.input_kernel, recurrent, params.bias))
     if params.candidate_bias is None:

@@ -7,6 +7,7 @@ import flax.linen
 import jax
 import jax.numpy as jnp
 
+from seqjax.affine import accumulation_dtype
 from seqjax.checks import check_size
 from seqjax.types import Array, Cell, Noise, Params, PyTree, State
 
@@ -48,7 +49,7 @@ class ToLinen(flax.linen.RNNCellBase):
     @flax.linen.nowrap
     def initialize_carry(self, rng: Array, input_shape: tuple[int, ...]) -> State:
         """The zero state."""
-        return self.cell.initial_state(input_shape[:-1], self.param_dtype)
+        return self.cell.initial_state(input_shape[:-1], accumulation_dtype(self.param_dtype))
 
     @property
     def num_feature_axes(self) -> int:

@@ -12,7 +12,13 @@ import jax.numpy as jnp
 
 from seqjax.bidirectional import Directions
 from seqjax.cells import BasicRNNParams, GRUParams, LSTMParams
-from seqjax.interop.layout import check_shapes, refuse_options
+from seqjax.interop.layout import (
+    check_basic_rnn,
+    check_gru,
+    check_lstm,
+    check_shapes,
+    refuse_options,
+)
 from seqjax.types import Array, Params
 
 
@@ -39,7 +45,12 @@ def from_rnn(state_dict: Mapping[str, Array]) -> tuple[Params, ...]:
 
 def to_rnn(layers: Sequence[Params]) -> dict[str, Array]:
     """Give the ``state_dict`` of an ``nn.RNN``."""
-    return _write_layers(layers, lambda p: _unfold(p.input_kernel, p.recurrent_kernel, p.bias))
+
+    def convert(params: BasicRNNParams) -> _Weights:
+        check_basic_rnn("nn.RNN", params)
+        return _unfold(*params)
+
+    return _write_layers(layers, convert)
 
 
 def from_lstm(state_dict: Mapping[str, Array]) -> tuple[Params, ...]:
@@ -68,6 +79,7 @@ def to_lstm(layers: Sequence[Params]) -> dict[str, Array]:
     """
 
     def convert(params: LSTMParams) -> _Weights:
+        check_lstm("nn.LSTM", params)
         refuse_options("nn.LSTM", params, "peepholes", "norm")
         projection = params.projection_kernel
         weights = _unfold(params.input_kernel, params.recurrent_kernel, params.bias)
@@ -109,6 +121,7 @@ def to_gru(layers: Sequence[Params]) -> dict[str, Array]:
     """
 
     def convert(params: GRUParams) -> _Weights:
+        check_gru("nn.GRU", params)
         if params.candidate_bias is None:
             raise ValueError("PyTorch's GRU resets after the product: use GRU(reset_after=True)")
         u = jnp.concatenate([params.gate_kernel, params.candidate_kernel], axis=1)
@@ -162,6 +175,11 @@ def _read_layers(
 
 
 def _write_layers(layers: Sequence[Params], convert: Callable[[Any], _Weights]) -> dict[str, Array]:
+    if not isinstance(layers, list | tuple) or hasattr(layers, "_fields"):
+        raise ValueError(
+            "layers must be a list of the parameters of each layer, the lowest first, got a "
+            f"{type(layers).__name__}"
+        )
     state_dict: dict[str, Array] = {}
     for n, layer in enumerate(layers):
         directions = layer if isinstance(layer, Directions) else (layer,)

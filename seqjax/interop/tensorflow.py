@@ -8,7 +8,14 @@ from collections.abc import Mapping
 import jax.numpy as jnp
 
 from seqjax.cells import BasicRNNParams, GRUParams, LSTMParams, Peepholes
-from seqjax.interop.layout import check_shapes, permute_gates, refuse_options
+from seqjax.interop.layout import (
+    check_basic_rnn,
+    check_gru,
+    check_lstm,
+    check_shapes,
+    permute_gates,
+    refuse_options,
+)
 from seqjax.types import Array
 
 Variables = Mapping[str, Array]
@@ -31,6 +38,7 @@ def from_basic_rnn(variables: Variables) -> BasicRNNParams:
 
 def to_basic_rnn(params: BasicRNNParams) -> dict[str, Array]:
     """Give the variables of a ``BasicRNNCell``."""
+    check_basic_rnn("BasicRNNCell", params)
     return {
         "kernel": jnp.concatenate([params.input_kernel, params.recurrent_kernel]),
         "bias": params.bias,
@@ -55,10 +63,18 @@ def from_lstm(variables: Variables, *, forget_bias: float = 1.0) -> LSTMParams:
     kernel, bias, *options = _take("LSTMCell", variables, "kernel", "bias", *peepholes, *projection)
     units = kernel.shape[1] // 4
     check_shapes(
-        "LSTMCell", {"kernel": (kernel, (kernel.shape[0], 4 * units)), "bias": (bias, (4 * units,))}
+        "LSTMCell",
+        {
+            "kernel": (kernel, (kernel.shape[0], 4 * units)),
+            "bias": (bias, (4 * units,)),
+            **{name: (hole, (units,)) for name, hole in zip(peepholes, options, strict=False)},
+        },
     )
     projection_kernel = options.pop() if projection else None
-    width = units if projection_kernel is None else projection_kernel.shape[1]
+    width = units
+    if projection_kernel is not None:
+        width = projection_kernel.shape[1]
+        check_shapes("LSTMCell", {"projection/kernel": (projection_kernel, (units, width))})
     w, u = _split_rows("LSTMCell", permute_gates(kernel, _IJFO), width)
     return LSTMParams(
         w,
@@ -75,6 +91,7 @@ def to_lstm(params: LSTMParams, *, forget_bias: float = 1.0) -> dict[str, Array]
     Raises:
       ValueError: the parameters hold layer norm.
     """
+    check_lstm("LSTMCell", params)
     refuse_options("LSTMCell", params, "norm")
     units = params.bias.shape[0] // 4
     kernel = jnp.concatenate([params.input_kernel, params.recurrent_kernel])
@@ -129,6 +146,7 @@ def to_gru(params: GRUParams) -> dict[str, Array]:
     Raises:
       ValueError: the parameters are of a GRU with ``reset_after``.
     """
+    check_gru("GRUCell", params)
     if params.candidate_bias is not None:
         raise ValueError("TensorFlow's GRUCell resets before the product: use GRU(units)")
     split = params.gate_kernel.shape[1]

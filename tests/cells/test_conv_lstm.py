@@ -26,17 +26,22 @@ def convolve(x, kernel):
 
 
 @pytest.mark.parametrize(
-    ("space", "window", "skip"),
-    [((5,), (4,), True), ((3, 4), (3, 2), False), ((2, 3, 2), (1, 3, 2), True)],
+    ("space", "window", "skip", "use_bias"),
+    [
+        ((5,), (4,), True, False),
+        ((3, 4), (3, 2), False, True),
+        ((2, 3, 2), (1, 3, 2), True, True),
+    ],
 )
-def test_conv_lstm_equals_a_numpy_loop(space, window, skip):
+def test_conv_lstm_equals_a_numpy_loop(space, window, skip, use_bias):
     shape = (*space, 2)
-    cell = ConvLSTM(shape, filters=3, window=window, skip_connection=skip)
+    cell = ConvLSTM(shape, 3, window, skip_connection=skip, use_bias=use_bias, forget_bias=0.7)
     params = randomise(cell.init(jax.random.key(0), shape, jnp.float64), 1)
     state = randomise(cell.initial_state((), jnp.float64), 2)
     xs = np.random.default_rng(3).normal(0, 1, (T, *shape))
     final, ys = unroll(cell, params, jnp.asarray(xs), initial_state=state)
-    w, u, b = map(np.asarray, params[:3])
+    w, u = map(np.asarray, params[:2])
+    b = np.asarray(params.bias) if use_bias else np.repeat([0, 0.7, 0, 0], 3)
     c, h = state
     for x, y in zip(xs, ys, strict=True):
         i, f, g, o = np.split(convolve(x, w) + convolve(h, u) + b, 4, -1)

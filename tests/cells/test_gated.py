@@ -185,7 +185,10 @@ def test_sizes_must_be_whole_numbers(cls):
         (lambda: Mogrifier(LSTM(4), rounds=0), "Mogrifier: rounds must be a whole number"),
         (lambda: Mogrifier(LSTM(4), rank=0), "Mogrifier: rank must be a whole number"),
         (lambda: Mogrifier(3), "Mogrifier: cell must be a cell, got 3"),
-        (lambda: Mogrifier(SRU(4)), "Mogrifier: gates the h of a state.*give a cell such as LSTM"),
+        (
+            lambda: Mogrifier(SRU(4)),
+            "Mogrifier: gates a real h .* give a cell such as LSTM",
+        ),
         (
             lambda: IntersectionRNN(4).init(jax.random.key(0), 3),
             "units = 4 features, got 3; put it into an InputProjection",

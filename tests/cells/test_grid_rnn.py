@@ -20,7 +20,7 @@ def numpy_step(cell, params, state, x):
     for d, s in zip(recurrent, state, strict=True):
         h[d] = s
     parts = np.split(x, len(cell.inputs))
-    for d, part, kernels in zip(cell.inputs, parts, params.inputs, strict=True):
+    for d, part, kernels in zip(cell.inputs, parts, params.input_kernels, strict=True):
         h[d] = part @ kernels.h
     for group in (True, False):
         new = list(h)

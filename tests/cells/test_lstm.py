@@ -1,5 +1,6 @@
 """The LSTM and its variants: every option against plain NumPy, and each other where they meet."""
 
+import dataclasses
 import functools
 
 import jax
@@ -10,10 +11,14 @@ import pytest
 from seqjax import (
     GLSTM,
     LSTM,
+    SLSTM,
     CoupledInputForgetGateLSTM,
+    GridLSTM,
+    IndRNN,
     IndyLSTM,
     LayerNorm,
     LSTMState,
+    Mogrifier,
     WeightNorm,
     unroll,
 )
@@ -250,3 +255,17 @@ BAD = [
 def test_what_does_not_fit_is_refused_with_what_was_given_and_expected(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_weight_norm_measures_each_column_of_each_block_and_no_diagonal():
+    gains = WeightNorm(SLSTM(4, heads=2)).init(jax.random.key(0), 3).gains
+    assert gains.recurrent_kernel.shape == (16,)
+    assert WeightNorm(IndRNN(4)).init(jax.random.key(0), 3).gains.recurrent_kernel is None
+    gains = WeightNorm(Mogrifier(LSTM(4), rounds=1)).init(jax.random.key(0), 3).gains
+    assert gains.kernels[0][0].shape == (3,)
+
+
+def test_other_frequencies_move_the_default_block_of_a_grid():
+    cell = dataclasses.replace(GridLSTM(4, 8, 2, 2), frequencies=12)
+    assert cell == GridLSTM(4, 12, 2, 2)
+    assert cell.output_size == 2 * 4 * 6

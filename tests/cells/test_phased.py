@@ -95,3 +95,25 @@ def test_bad_inputs_are_value_errors(wrap, spoil, message):
 def test_bad_arguments_are_value_errors(options, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         PhasedLSTM(**{"units": 2, **options})
+
+
+def test_late_times_are_as_exact_as_float32_can_be():
+    cell, params, xs = make()
+    params = jax.tree.map(lambda a: a.astype(jnp.float32), params)
+    period = np.asarray(params.period, np.float64)
+    times = 1e6 + np.arange(T, dtype=np.float32)  # whole numbers, which float32 holds exactly
+    params = params._replace(
+        phase=jnp.zeros_like(params.phase), ratio_on=jnp.ones_like(period, "f4")
+    )
+    r = np.mod(times[:, None], period) / period
+    k = np.where(r < 0.5, 2 * r, 2 - 2 * r)
+    z = cell.project(params, TimedInputs(jnp.asarray(times), xs.features.astype(jnp.float32)))
+    close(z.openness, k, 1e-5)
+
+
+def test_times_have_a_precision_of_their_own():
+    cell, params, xs = make()
+    params, features = jax.tree.map(lambda a: a.astype(jnp.float32), (params, xs.features))
+    state, ys = unroll(cell, params, TimedInputs(xs.times, features))
+    assert xs.times.dtype == jnp.float64
+    assert ys.dtype == state.c.dtype == jnp.float32

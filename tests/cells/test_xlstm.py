@@ -5,17 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqjax import MLSTM, SLSTM, unroll
+from seqjax import MLSTM, SLSTM, Dropout, Zoneout, unroll
 from tests.cells.plain import check
 from tests.oracle import sigmoid
 
 
 def slstm(cell):
     def step(p, state, x):
-        blocks = np.split(state.h, cell.heads)
-        # per gate: the blocks' parts side by side
-        parts = [np.split(h @ r, 4) for h, r in zip(blocks, p.recurrent_kernel, strict=True)]
-        recurrent = np.concatenate([np.concatenate(gate) for gate in zip(*parts, strict=True)])
+        h = np.split(state.h, cell.heads)
+        columns = np.split(p.recurrent_kernel, 4 * cell.heads, axis=1)  # each head's, gate by gate
+        recurrent = np.concatenate([h[n % cell.heads] @ c for n, c in enumerate(columns)])
         i, f, z, o = np.split(x @ p.input_kernel + recurrent + p.bias, 4)
         log_f = f if cell.exponential_forget else np.log(sigmoid(f))
         # equations 8 to 14, unstabilised, from the unscaled state
@@ -119,3 +118,12 @@ def test_bad_options_say_how_to_mend_them(cls):
         cls(4, heads=0)
     with pytest.raises(ValueError, match=r"heads must divide units.*heads=3; give units=6"):
         cls(4, heads=3)
+
+
+@pytest.mark.parametrize("wrap", [lambda c: Dropout(c, state_rate=0.2), lambda c: Zoneout(c, 0.5)])
+def test_noise_on_the_state_spares_what_belongs_together(wrap):
+    """An output is a gate times a mean of values in [-1, 1], whose weights share one scale."""
+    cell = wrap(SLSTM(8))
+    xs = 3 * jax.random.normal(jax.random.key(0), (4, 50, 8), jnp.float32)
+    _, ys = unroll(cell, cell.init(jax.random.key(1), 8), xs, key=jax.random.key(2))
+    assert jnp.abs(ys).max() <= 1

@@ -12,6 +12,7 @@ from seqjax import (
     BidirectionalGridLSTM,
     BidirectionalGridLSTMParams,
     ConvLSTM,
+    ConvLSTMParams,
     GridLSTM,
     GridLSTMParams,
     GridRNN,
@@ -217,10 +218,12 @@ def convolutional(cell):
     def run(inputs):
         get, channels = variables(inputs), cell.input_shape[-1]
         kernel = reorder(get("kernel"))
-        params = LSTMParams(
+        params = ConvLSTMParams(
             kernel[..., :channels, :],
             kernel[..., channels:, :],
-            forget_open(reorder(get("biases")), "ifgo", cell.forget_bias),
+            forget_open(reorder(get("biases")), "ifgo", cell.forget_bias)
+            if cell.use_bias
+            else None,
         )
         return run_unroll(cell, params, inputs)
 

@@ -7,7 +7,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqjax import GRU, LSTM, BasicRNN, Directions, LayerNorm
+from seqjax import (
+    GLSTM,
+    GRU,
+    LSTM,
+    BasicRNN,
+    CoupledInputForgetGateLSTM,
+    Directions,
+    IndRNN,
+    IndyGRU,
+    IndyLSTM,
+    LayerNorm,
+)
 from seqjax.interop import flax_linen, keras, pytorch, tensorflow
 
 D, H = 3, 2
@@ -154,3 +165,26 @@ def zeros(*shapes):
 def test_what_does_not_fit_is_a_clear_error(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("framework", [tensorflow, keras, flax_linen, pytorch])
+def test_variants_of_a_cell_are_not_given_out_as_the_cell(framework):
+    def give(write, cell):
+        params = draw(cell, input_size=4)
+        return write([params] if framework is pytorch else params)
+
+    for cell in (CoupledInputForgetGateLSTM(4), GLSTM(4, groups=2), IndyLSTM(4)):
+        with pytest.raises(ValueError, match="must have shape"):
+            give(framework.to_lstm, cell)
+    with pytest.raises(ValueError, match="must have shape"):
+        give(framework.to_gru, IndyGRU(4, reset_after=framework is not tensorflow))
+    names = {tensorflow: "to_basic_rnn", keras: "to_simple_rnn", flax_linen: "to_simple"}
+    write = getattr(framework, names.get(framework, "to_rnn"))
+    with pytest.raises(ValueError, match="must have shape"):
+        give(write, IndRNN(4))
+
+
+@pytest.mark.parametrize("layers", [LSTM_, Directions(LSTM_, LSTM_)])
+def test_pytorch_takes_a_list_of_layers(layers):
+    with pytest.raises(ValueError, match="layers must be a list of the parameters of each layer"):
+        pytorch.to_lstm(layers)

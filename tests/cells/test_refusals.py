@@ -1,0 +1,82 @@
+"""Combinations of cells and options that make no sense are refused, and say how to mend them."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from seqjax import (
+    GLSTM,
+    LRU,
+    LSTM,
+    MLSTM,
+    SLSTM,
+    AttentionCell,
+    ConvLSTM,
+    Dropout,
+    GridLSTM,
+    GridRNN,
+    Highway,
+    InputProjection,
+    IntersectionRNN,
+    LayerNorm,
+    Mogrifier,
+    PhasedLSTM,
+    Residual,
+    SLSTMState,
+    Stack,
+    TimeFreqLSTM,
+    Zoneout,
+    unroll,
+)
+
+CONV = ConvLSTM((4, 4, 1), 1, (3, 3))
+TOKENS = jnp.zeros((2, 5), int)
+
+
+def run(cell, input_size, xs):
+    unroll(cell, cell.init(jax.random.key(0), input_size), xs)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Zoneout(MLSTM(8), 0.5), "can change alone, got rate=0.5; drop inputs or outputs"),
+        (
+            lambda: Dropout(SLSTM(4), state_rate=SLSTMState(0.0, 0.1, 0.0, 0.1)),
+            "c, n and m are one quantity in three arrays",
+        ),
+        (lambda: PhasedLSTM(4, ratio_on=0.0), "with ratio_on=0 no unit ever opens"),
+        (lambda: TimeFreqLSTM(GLSTM(4, groups=2), 8, 4, 2), "must be an LSTM with whole kernels"),
+        (lambda: GridRNN(IntersectionRNN(4)), "must hold its output as h"),
+        (lambda: GridRNN(LRU(4, 4)), "must hold its output as h"),
+        (lambda: GridRNN(LSTM(3), inputs=0), "inputs must be a tuple of dimensions, got 0"),
+        (lambda: Mogrifier(LRU(4, 2)), "gates a real h of a state"),
+        (lambda: AttentionCell(LRU(4, 2), 3), "compares real states"),
+        (lambda: GridLSTM(4, 8, 2, 2, blocks=[0, 4]), "must be made of pairs of numbers, got 0"),
+        (lambda: GridLSTM(4, 8, 2, 2, blocks=[(0.0, 4.5)]), "must be a whole number"),
+        (lambda: ConvLSTM((4, 4, 1), 2, 3), "window must be a tuple of sizes, got 3"),
+        (lambda: Highway(CONV), "Highway: the outputs of the cell must have one feature axis"),
+        (lambda: Mogrifier(CONV), "Mogrifier: the outputs of the cell must have one feature axis"),
+        (lambda: LRU(4, 2, r_min="a"), "r_min must be a finite number, got 'a'"),
+        (lambda: LSTM(3, forget_bias=float("nan")), "forget_bias must be a finite number, got nan"),
+        (lambda: LayerNorm(gain="x"), "gain must be a finite number, got 'x'"),
+        (lambda: Residual(LSTM(3), combine=None), "combine must be a function of input and output"),
+        (lambda: run(TimeFreqLSTM(LSTM(4), 8, 4, 2), 8, TOKENS), "embed tokens first"),
+        (lambda: run(GridLSTM(3, 8, 4, 2), 8, TOKENS), "embed tokens first"),
+        (lambda: run(GridRNN(LSTM(3), inputs=(0, 1)), 4, TOKENS), "embed tokens first"),
+        (
+            lambda: run(Stack([LSTM(4), PhasedLSTM(4)]), 3, jnp.ones((2, 5, 3), "f4")),
+            "needs the times of its inputs",
+        ),
+        (
+            lambda: run(InputProjection(PhasedLSTM(4), 3), 3, jnp.ones((2, 5, 3), "f4")),
+            "needs the times of its inputs",
+        ),
+        (lambda: run(CONV, (4, 4, 1), jnp.ones((2, 5, 4, 4, 1), bool)), "xs must hold floats, got"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(make, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        make()
