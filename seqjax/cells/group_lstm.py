@@ -38,6 +38,7 @@ class GLSTM(LSTM):
 
     Reference: Kuchaiev and Ginsburg, "Factorization tricks for LSTM networks", 2017.
 
+    >>> import jax
     >>> from seqjax import GLSTM, unroll
     >>> cell = GLSTM(units=4, groups=2)
     >>> params = cell.init(jax.random.key(0), input_size=6)

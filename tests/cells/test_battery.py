@@ -16,8 +16,11 @@ from seqjax.types import LinearCell
 from tests.cells.registry import EXAMPLES
 
 B, T = 3, 4
-# an example of each class in the quick tests, its options (behind a space) in the slow ones
-NAMES = [pytest.param(name, marks=[pytest.mark.slow] * (" " in name)) for name in EXAMPLES]
+# in the quick tests one cell of each build, all of them with the slow ones
+QUICK = {"LSTM", "GRU", "LRU", "MLSTM", "ConvLSTM", "GridLSTM", "PhasedLSTM", "AttentionCell"} | {
+    "Stack", "Dropout", "Highway", "InputProjection", "Mogrifier", "Zoneout"
+}  # fmt: skip
+NAMES = [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in EXAMPLES]
 LENGTHS = jnp.array([T, 2, 0])
 
 

@@ -59,7 +59,7 @@ def numpy_run(cell, params, state, xs, *, offset=0, reverse=False):
     for x in xs:
         padded = np.pad(x, (0, offset) if offset > 0 else (-offset, 0))
         ys = []
-        for n, (start, stop) in enumerate(cell.blocks):
+        for n, (start, stop) in enumerate(cell._blocks):
             count = (stop - start - cell.window) // cell.stride + 1
             starts = [start + max(offset, 0) + q * cell.stride for q in range(count)]
             windows = [padded[s : s + cell.window] for s in starts]
@@ -116,7 +116,7 @@ def test_the_windows_of_a_time_freq_lstm_drop_different_units():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: TimeFreqLSTM(GRU(2), 9, 3, 2), "cell must be an LSTM, got GRU"),
+        (lambda: TimeFreqLSTM(GRU(2), 9, 3, 2), "cell must be an LSTM with whole kernels, got GRU"),
         (lambda: TimeFreqLSTM(LSTM(2), 9, 10, 2), "window must fit into the 9 frequencies"),
         (lambda: TimeFreqLSTM(LSTM(2), 9, 3, 0), "stride must be a whole number of at least 1"),
         (

@@ -114,7 +114,7 @@ def grid_lstm(*blocks, units=3, **options):
 
 
 def grid_params(cell, get):
-    return tuple(grid_block(cell, get, block) for block in range(len(cell.blocks)))
+    return tuple(grid_block(cell, get, block) for block in range(len(cell._blocks)))
 
 
 def bidirectional(*blocks, units=3, offset=0, **options):
