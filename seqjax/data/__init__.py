@@ -1,0 +1,1 @@
+"""Data that comes from files: text, sequence records and the batches made of them."""

@@ -1,0 +1,411 @@
+"""Text as tokens: corpora, vocabularies, and the streams and windows that are cut from them."""
+
+import codecs
+import dataclasses
+import hashlib
+import http.client
+import os
+import tempfile
+import urllib.request
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Generic, Literal, NamedTuple, TypeVar, get_args
+
+import numpy as np
+
+from seqjax.checks import check_choice, check_size
+
+Errors = Literal["strict", "replace"]
+TextOrTokens = TypeVar("TextOrTokens", str, np.ndarray)
+
+NAMED_CORPORA = ("tiny_shakespeare", "python_docs")
+TINY_SHAKESPEARE_URL = (
+    "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
+)
+TINY_SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
+
+
+class Corpus(NamedTuple):
+    """A text, and what to call it in results."""
+
+    name: str
+    text: str
+    sha256: str  # of the text in UTF-8
+
+
+def read_corpus(
+    name: str | Path, *, folder: Path | None = None, errors: Errors = "strict"
+) -> Corpus:
+    r"""Read a text.
+
+    Args:
+      name: a UTF-8 file; a folder, whose ``*.txt`` files at any depth are sorted and joined by line
+        ends; ``"python_docs"``, the help texts of this Python (about 465,000 characters, not the
+        same in every version); or ``"tiny_shakespeare"``, looked for in the data folders and
+        otherwise downloaded into the first of them.
+      folder: the data folder. Without, it is ``$SEQJAX_DATA``, or ``~/.cache/seqjax`` where that is
+        not set, and then ``./data``.
+      errors: ``"replace"`` reads what is not UTF-8 as U+FFFD.
+
+    Raises:
+      ValueError: there is no such text, it is empty, not UTF-8 (the message names byte and line) or
+        no text at all, or it could not be downloaded.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "b.txt").write_text("on the mat")
+    ...     _ = Path(folder, "a.txt").write_text("the cat")
+    ...     read_corpus(folder).text
+    'the cat\non the mat'
+    """
+    check_choice("errors", errors, get_args(Errors))
+    if name == "tiny_shakespeare":
+        text = _decode(name, _tiny_shakespeare(folder), errors)
+    elif name == "python_docs":
+        from pydoc_data.topics import topics  # half a megabyte that few programs need
+
+        text = "\n".join(topics[topic] for topic in sorted(topics))
+    else:
+        path = Path(name).expanduser()
+        files = sorted(p for p in path.rglob("*.txt") if p.is_file()) if path.is_dir() else [path]
+        if not files:
+            raise ValueError(f"{path}: this folder holds no *.txt files; name a file in it")
+        text = "\n".join(_decode(file, _read_bytes(file), errors) for file in files)
+        name = path.resolve().name
+    if not text:
+        raise ValueError(f"{name} is empty; give a text to learn from")
+    return Corpus(str(name), text, _sha256(text.encode()))
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ValueError(
+            f"{path}: cannot read this corpus: {error.strerror}; give a UTF-8 file, a folder of "
+            f"*.txt files, or one of {', '.join(NAMED_CORPORA)}"
+        ) from None
+
+
+def _decode(name: str | Path, data: bytes, errors: Errors) -> str:
+    if b"\0" in data:
+        raise ValueError(
+            f"{name}: byte {data.index(0)} is NUL, so this is no UTF-8 text; if it is text in "
+            "another encoding, convert it to UTF-8"
+        )
+    try:
+        return data.decode(errors=errors)
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ValueError(
+            f"{name}: byte {error.start}, in line {line}, is 0x{data[error.start]:02x}, which is "
+            f"not UTF-8 there ({error.reason}); convert the text to UTF-8, or read it with "
+            "errors='replace'"
+        ) from None
+
+
+def _tiny_shakespeare(folder: Path | None) -> bytes:
+    default = Path(os.environ.get("SEQJAX_DATA") or "~/.cache/seqjax").expanduser()
+    paths = [f / "tiny_shakespeare.txt" for f in ([folder] if folder else [default, Path("data")])]
+    for path in paths:
+        if path.exists():
+            data = _read_bytes(path)
+            if _sha256(data) != TINY_SHAKESPEARE_SHA256:
+                raise ValueError(
+                    f"{path} is not tiny_shakespeare: its sha256 is {_sha256(data)}, expected "
+                    f"{TINY_SHAKESPEARE_SHA256}; remove it, or read it by its path"
+                )
+            return data
+    try:
+        with urllib.request.urlopen(TINY_SHAKESPEARE_URL, timeout=30) as response:
+            data = response.read()
+        if _sha256(data) != TINY_SHAKESPEARE_SHA256:
+            raise OSError(f"what came has sha256 {_sha256(data)}")
+        _write_whole(paths[0], data)
+    except (OSError, http.client.HTTPException) as error:
+        raise ValueError(
+            f"tiny_shakespeare is not at {' nor at '.join(map(str, paths))}, and downloading it "
+            f"from {TINY_SHAKESPEARE_URL} failed: {error}; put the file at {paths[0]}, give the "
+            "path of any other text, or take python_docs, which needs no network"
+        ) from None
+    return data
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # a name of its own for each process: two may download at once
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        try:
+            file.write(data)
+            file.close()
+            os.replace(file.name, path)
+        except BaseException:
+            os.unlink(file.name)
+            raise
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+@dataclasses.dataclass(frozen=True)
+class Vocabulary:
+    r"""Which token stands for which character, or for which byte.
+
+    Token n is ``characters[n]``; the token after the last one stands for all unknown characters.
+    Without ``characters``, tokens are the 256 bytes of UTF-8, which know every text.
+
+    Args:
+      characters: the known characters, or None for bytes.
+      unknown: whether there is a token for the characters that are not among them.
+
+    Raises:
+      ValueError: a character is there twice, there is no token at all, or bytes have an unknown.
+
+    >>> vocabulary = Vocabulary.of("to be or not to be")
+    >>> vocabulary.characters, vocabulary.size
+    (' benort', 7)
+    >>> vocabulary.encode("tree")
+    array([6, 5, 2, 2], dtype=int32)
+    >>> vocabulary.decode([1, 2, 5, 6])
+    'bert'
+    >>> Vocabulary(None).encode("né")
+    array([110, 195, 169], dtype=int32)
+    """
+
+    characters: str | None
+    unknown: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.characters, str | None) or not isinstance(self.unknown, bool):
+            raise ValueError(
+                f"Vocabulary: characters must be a string or None, and unknown a bool, got {self}"
+            )
+        if self.characters is None:
+            if self.unknown:
+                raise ValueError("Vocabulary: no byte is unknown; leave unknown=True away")
+        elif len(set(self.characters)) < len(self.characters):
+            raise ValueError(f"Vocabulary: characters must all differ, got {self.characters!r}")
+        elif not self.size:
+            raise ValueError("Vocabulary: characters are empty; build them of a text")
+
+    @classmethod
+    def of(cls, text: str, *, min_count: int = 1) -> "Vocabulary":
+        """The characters that ``text`` holds ``min_count`` times or more, in order of code point.
+
+        With a ``min_count`` of 2 or more there is a token for unknown characters, so that a model
+        learns what to make of them from the rare ones.
+
+        >>> Vocabulary.of("to be or not to be!", min_count=2)
+        Vocabulary(characters=' beot', unknown=True)
+        """
+        check_size("Vocabulary.of", "min_count", min_count)
+        codes, counts = np.unique(_code_points(text), return_counts=True)
+        return cls(_characters(codes[counts >= min_count]), unknown=min_count > 1)
+
+    @property
+    def size(self) -> int:
+        """The number of tokens, V."""
+        return 256 if self.characters is None else len(self.characters) + self.unknown
+
+    def encode(self, text: str) -> np.ndarray:
+        """Return the tokens of ``text``, ``int32[N]``; N is its characters, or its bytes.
+
+        Raises:
+          ValueError: it holds characters that the vocabulary lacks, and it has no unknown token.
+
+        >>> Vocabulary("abc").encode("bad")
+        Traceback (most recent call last):
+        ...
+        ValueError: the vocabulary lacks these characters: 'd' at 2; take them out of the text, or \
+build the vocabulary with min_count=2 or more, which has a token for unknown ones
+        """
+        if self.characters is None:
+            return np.frombuffer(text.encode(), np.uint8).astype(np.int32)
+        codes, known = _code_points(text), _code_points(self.characters)
+        table = np.full(known.max(initial=0) + 2, len(known) if self.unknown else -1, np.int32)
+        table[known] = np.arange(len(known))
+        tokens: np.ndarray = table[np.minimum(codes, len(table) - 1)]
+        lacking = np.flatnonzero(tokens < 0)
+        if lacking.size:
+            _, first = np.unique(codes[lacking], return_index=True)
+            first = lacking[np.sort(first)]
+            named = ", ".join(f"{text[position]!r} at {position}" for position in first[:8])
+            more = f" and {len(first) - 8} more" if len(first) > 8 else ""
+            raise ValueError(
+                f"the vocabulary lacks these characters: {named}{more}; take them out of the text, "
+                "or build the vocabulary with min_count=2 or more, which has a token for unknown "
+                "ones"
+            )
+        return tokens
+
+    def decode(self, tokens: Any) -> str:
+        """Return the text of integers ``[N]``: U+FFFD for unknown ones and bytes that are no UTF-8.
+
+        Raises:
+          ValueError: they are not integers ``[N]`` in ``[0, size)``.
+
+        >>> Vocabulary("abc", unknown=True).decode([0, 3, 2])
+        'a�c'
+        """
+        tokens = self._checked(tokens)
+        if self.characters is None:
+            return tokens.astype(np.uint8).tobytes().decode(errors="replace")
+        return _characters(_code_points(self.characters + "\ufffd")[tokens])
+
+    def decode_stream(self, pieces: Iterable[Any]) -> Iterator[str]:
+        """Decode tokens as they come: ``pieces`` of integers ``[n]``, each a piece of the text.
+
+        A character whose bytes are not all there yet waits for the piece that completes it.
+
+        >>> [*Vocabulary(None).decode_stream([[110, 195], [169], [101]])]
+        ['n', 'é', 'e']
+        """
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        for tokens in pieces:
+            if self.characters is None:
+                yield decoder.decode(self._checked(tokens).astype(np.uint8).tobytes())
+            else:
+                yield self.decode(tokens)
+        if rest := decoder.decode(b"", final=True):
+            yield rest
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data, from which `from_json` makes an equal vocabulary."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Any) -> "Vocabulary":
+        """Return the vocabulary that `to_json` wrote, or raise ``ValueError``.
+
+        >>> vocabulary = Vocabulary.of("abc")
+        >>> Vocabulary.from_json(vocabulary.to_json()) == vocabulary
+        True
+        """
+        if not isinstance(content, dict) or content.keys() != {"characters", "unknown"}:
+            raise ValueError(
+                f"a vocabulary is an object of 'characters' and 'unknown', got {content!r:.80}"
+            )
+        return cls(**content)
+
+    def _checked(self, tokens: Any) -> np.ndarray:
+        tokens = _token_row(tokens)
+        outside = (tokens < 0) | (tokens >= self.size)
+        if outside.any():
+            position = outside.argmax()
+            raise ValueError(
+                f"tokens must lie in [0, {self.size}), the tokens of this vocabulary, got "
+                f"{tokens[position]} at {position}"
+            )
+        return tokens
+
+
+def _token_row(tokens: Any) -> np.ndarray:
+    tokens = np.asarray(tokens)
+    if not tokens.size:
+        tokens = tokens.astype(np.int32)  # of an empty list NumPy makes floats
+    if tokens.ndim != 1 or not np.issubdtype(tokens.dtype, np.integer):
+        raise ValueError(f"tokens must be integers [N], got {tokens.dtype} of shape {tokens.shape}")
+    return tokens
+
+
+# lone surrogates, which a command line may hold, are characters that no vocabulary knows
+def _code_points(text: str) -> np.ndarray:
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
+
+
+def _characters(codes: np.ndarray) -> str:
+    return codes.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
+
+
+class Split(NamedTuple, Generic[TextOrTokens]):
+    """The two parts of a text or of its tokens ``[N]``, and what to call the split in results."""
+
+    train: TextOrTokens
+    validation: TextOrTokens
+    name: str
+
+
+def split(text: TextOrTokens, validation: float = 0.1) -> Split[TextOrTokens]:
+    """Split off the end of a text, or of tokens ``[N]``, a share of ``validation`` of it.
+
+    Raises:
+      ValueError: a part would be empty.
+
+    >>> split("0123456789")
+    Split(train='012345678', validation='9', name='first 90% / last 10%')
+    """
+    end = int(len(text) * (1 - validation)) if 0 < validation < 1 else 0
+    if not 0 < end < len(text):
+        raise ValueError(
+            f"split: validation must be a share in (0, 1) that leaves neither part of a text of "
+            f"length {len(text)} empty, got {validation}"
+        )
+    name = f"first {100 * (1 - validation):g}% / last {100 * validation:g}%"
+    return Split(text[:end], text[end:], name)
+
+
+def streams(tokens: np.ndarray, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cut tokens into rows that a model with a carried state reads side by side.
+
+    Each row goes on where the one before it ends. `seqjax.truncation.chunks` cuts them further.
+
+    Args:
+      tokens: integers ``[L]``.
+      rows: B.
+
+    Returns:
+      ``(inputs, targets)``, both ``[B, N]`` with ``N = (L - 1) // B``: a target is the token after
+      its input. Fewer than B tokens at the end are left out.
+
+    Raises:
+      ValueError: the tokens are no integers ``[L]``, or fewer than B + 1.
+
+    >>> streams(np.arange(8), 2)
+    (array([[0, 1, 2],
+           [3, 4, 5]]), array([[1, 2, 3],
+           [4, 5, 6]]))
+    """
+    check_size("streams", "rows", rows)
+    tokens = _token_row(tokens)
+    length = (len(tokens) - 1) // rows
+    if length < 1:
+        raise ValueError(
+            f"{len(tokens)} tokens are too few for {rows} rows, which need {rows + 1} or more; "
+            "give a longer text or fewer rows"
+        )
+    used = rows * length
+    return tokens[:used].reshape(rows, -1), tokens[1 : used + 1].reshape(rows, -1)
+
+
+def windows(tokens: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Cut tokens into windows that a model reads each from its initial state.
+
+    Args:
+      tokens: integers ``[L]``.
+      size: T.
+
+    Returns:
+      ``(inputs, targets, lengths)``: ``[W, T]`` twice and ``int32[W]``, where ``W`` is the least
+      number of windows that hold every token but the first as a target. The last one is padded with
+      zeros past its length.
+
+    Raises:
+      ValueError: the tokens are no integers ``[L]``, or fewer than 2.
+
+    >>> inputs, targets, lengths = windows(np.arange(6), 3)
+    >>> print(inputs, targets, lengths, sep=", ")
+    [[0 1 2]
+     [3 4 0]], [[1 2 3]
+     [4 5 0]], [3 2]
+    """
+    check_size("windows", "size", size)
+    tokens = _token_row(tokens)
+    total = len(tokens) - 1
+    if total < 1:
+        raise ValueError(
+            f"{len(tokens)} tokens make no window; give 2 or more, an input and its target"
+        )
+    starts = np.arange(0, total, size)
+    padding = (0, len(starts) * size - total)
+    inputs, targets = (np.pad(t, padding).reshape(-1, size) for t in (tokens[:-1], tokens[1:]))
+    return inputs, targets, np.minimum(total - starts, size).astype(np.int32)
