@@ -247,7 +247,7 @@ build the vocabulary with min_count=2 or more, which has a token for unknown one
         >>> Vocabulary("abc", unknown=True).decode([0, 3, 2])
         'a�c'
         """
-        tokens = self._checked(tokens)
+        tokens = check_token_row(tokens, self.size)
         if self.characters is None:
             return tokens.astype(np.uint8).tobytes().decode(errors="replace")
         return _characters(_code_points(self.characters + "\ufffd")[tokens])
@@ -263,7 +263,7 @@ build the vocabulary with min_count=2 or more, which has a token for unknown one
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         for tokens in pieces:
             if self.characters is None:
-                yield decoder.decode(self._checked(tokens).astype(np.uint8).tobytes())
+                yield decoder.decode(check_token_row(tokens, self.size).astype(np.uint8).tobytes())
             else:
                 yield self.decode(tokens)
         if rest := decoder.decode(b"", final=True):
@@ -287,24 +287,30 @@ build the vocabulary with min_count=2 or more, which has a token for unknown one
             )
         return cls(**content)
 
-    def _checked(self, tokens: Any) -> np.ndarray:
-        tokens = _token_row(tokens)
-        outside = (tokens < 0) | (tokens >= self.size)
-        if outside.any():
-            position = outside.argmax()
-            raise ValueError(
-                f"tokens must lie in [0, {self.size}), the tokens of this vocabulary, got "
-                f"{tokens[position]} at {position}"
-            )
-        return tokens
 
+def check_token_row(tokens: Any, size: int | None = None) -> np.ndarray:
+    """Return ``tokens`` as an array of integers ``[N]``, in ``[0, size)`` where a size is given.
 
-def _token_row(tokens: Any) -> np.ndarray:
+    Raises:
+      ValueError: they are not.
+
+    >>> check_token_row([0, 2, 1], size=2)
+    Traceback (most recent call last):
+    ...
+    ValueError: tokens must lie in [0, 2), the vocabulary, got 2 at 1
+    """
     tokens = np.asarray(tokens)
     if not tokens.size:
         tokens = tokens.astype(np.int32)  # of an empty list NumPy makes floats
     if tokens.ndim != 1 or not np.issubdtype(tokens.dtype, np.integer):
         raise ValueError(f"tokens must be integers [N], got {tokens.dtype} of shape {tokens.shape}")
+    if size is not None:
+        outside = np.flatnonzero((tokens < 0) | (tokens >= size))
+        if outside.size:
+            raise ValueError(
+                f"tokens must lie in [0, {size}), the vocabulary, got {tokens[outside[0]]} "
+                f"at {outside[0]}"
+            )
     return tokens
 
 
@@ -366,7 +372,7 @@ def streams(tokens: np.ndarray, rows: int) -> tuple[np.ndarray, np.ndarray]:
            [4, 5, 6]]))
     """
     check_size("streams", "rows", rows)
-    tokens = _token_row(tokens)
+    tokens = check_token_row(tokens)
     length = (len(tokens) - 1) // rows
     if length < 1:
         raise ValueError(
@@ -399,7 +405,7 @@ def windows(tokens: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.n
      [4 5 0]], [3 2]
     """
     check_size("windows", "size", size)
-    tokens = _token_row(tokens)
+    tokens = check_token_row(tokens)
     total = len(tokens) - 1
     if total < 1:
         raise ValueError(

@@ -219,7 +219,7 @@ def test_unseen_characters_are_named_where_they_first_stand():
     ("tokens", "message"),
     [
         ([0, -1], "got -1 at 1"),
-        ([1, 0, 256], r"must lie in \[0, \d+\), the tokens of this vocabulary, got 256 at 2"),
+        ([1, 0, 256], r"must lie in \[0, \d+\), the vocabulary, got 256 at 2"),
         ([0.0], "must be integers"),
         (3, r"of shape \(\)"),
         ([[1]], r"of shape \(1, 1\)"),
