@@ -6,9 +6,9 @@ import datetime
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 
 class RunDirectory:
@@ -41,6 +41,13 @@ class RunDirectory:
         if used:
             raise ValueError(f"--out {self.path}: this folder holds files; name a new one")
 
+    @classmethod
+    def reopen(cls, path: Path) -> Self:
+        """The folder of a run that goes on."""
+        run = cls.__new__(cls)
+        run.path = path
+        return run
+
     def write_json(self, name: str, content: Any) -> None:
         """Write ``content``, dataclasses and paths included; what is not finite becomes null."""
         with self.replacing(name) as path:
@@ -50,6 +57,18 @@ class RunDirectory:
         """Add one line to a log of JSON records."""
         with (self.path / name).open("a") as file:
             file.write(json.dumps(_plain(record), allow_nan=False) + "\n")
+
+    def keep_jsonl(self, name: str, keep: Callable[[dict[str, Any]], bool]) -> None:
+        """Keep only some records of a log, and no line that was cut off half-way."""
+        if not (self.path / name).exists():
+            return
+        lines = []
+        for line in (self.path / name).read_text().splitlines():
+            with contextlib.suppress(json.JSONDecodeError):
+                if keep(json.loads(line)):
+                    lines.append(line + "\n")
+        with self.replacing(name) as path:
+            path.write_text("".join(lines))
 
     @contextlib.contextmanager
     def replacing(self, name: str) -> Iterator[Path]:

@@ -18,6 +18,7 @@ from seqjax.cells.group_lstm import GLSTM
 from seqjax.cells.gru import GRU, GRUParams
 from seqjax.cells.independent import IndRNN, IndyGRU, IndyLSTM
 from seqjax.cells.intersection import IntersectionRNN, IntersectionRNNParams
+from seqjax.cells.language_model import LanguageModel, LanguageModelParams, NormParams
 from seqjax.cells.lru import LRU, RGLRU, LRUParams, RGLRUParams
 from seqjax.cells.lstm import (
     LSTM,
@@ -87,6 +88,8 @@ __all__ = [
     "LSTMNormParams",
     "LSTMParams",
     "LSTMState",
+    "LanguageModel",
+    "LanguageModelParams",
     "MGUParams",
     "MLSTMParams",
     "MLSTMState",
@@ -98,6 +101,7 @@ __all__ = [
     "Mogrifier",
     "MogrifierParams",
     "NASParams",
+    "NormParams",
     "OutputProjection",
     "Peepholes",
     "PhasedLSTM",

@@ -1,0 +1,1 @@
+"""A character model: train it, score it, and let it write."""

@@ -1,0 +1,246 @@
+"""What a run of the character model is: its options, presets and the model they make."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Literal
+
+import optax
+
+from seqjax import (
+    CFN,
+    GRU,
+    LRU,
+    LSTM,
+    MGU,
+    MLSTM,
+    NAS,
+    RGLRU,
+    SLSTM,
+    SRU,
+    UGRNN,
+    BasicRNN,
+    Cell,
+    CoupledInputForgetGateLSTM,
+    Dropout,
+    IndRNN,
+    IndyGRU,
+    IndyLSTM,
+    InputProjection,
+    LanguageModel,
+    LayerNorm,
+    MinGRU,
+    MinimalRNN,
+    MinLSTM,
+    Mogrifier,
+    Residual,
+    Stack,
+)
+from seqjax.checks import check_number, check_range, check_rate, check_size
+
+# units -> a layer; each of them takes inputs of any size
+CELLS: dict[str, Callable[[int], Cell]] = {
+    "rnn": BasicRNN,
+    "gru": GRU,
+    "lstm": LSTM,
+    "layer_norm_lstm": lambda units: LSTM(units, layer_norm=LayerNorm()),
+    "peephole_lstm": lambda units: LSTM(units, peepholes=True),
+    "coupled_lstm": CoupledInputForgetGateLSTM,
+    "ugrnn": UGRNN,
+    "nas": NAS,
+    "sru": SRU,
+    "indrnn": IndRNN,
+    "indygru": IndyGRU,
+    "indylstm": IndyLSTM,
+    "minimal": MinimalRNN,
+    "cfn": CFN,
+    "mgu": MGU,
+    "mingru": MinGRU,
+    "minlstm": MinLSTM,
+    "lru": lambda units: LRU(units, units),
+    "rglru": lambda units: InputProjection(RGLRU(units), units),
+    "slstm": SLSTM,
+    "mlstm": MLSTM,
+    "mogrifier_lstm": lambda units: Mogrifier(LSTM(units)),
+}
+CellName = Literal[
+    "rnn", "gru", "lstm", "layer_norm_lstm", "peephole_lstm", "coupled_lstm", "ugrnn", "nas", "sru",
+    "indrnn", "indygru", "indylstm", "minimal", "cfn", "mgu", "mingru", "minlstm", "lru", "rglru",
+    "slstm", "mlstm", "mogrifier_lstm",
+]  # fmt: skip
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Train a character model by truncated backpropagation."""
+
+    corpus: str = "tiny_shakespeare"
+    """tiny_shakespeare, python_docs (built in), or the path of a UTF-8 file or folder of .txt."""
+    errors: Literal["strict", "replace"] = "strict"
+    """What to do with bytes that are no UTF-8."""
+    validation: float = 0.1
+    """The share of the text, its end, that is held out."""
+    bytes: bool = False
+    """Model bytes and not characters."""
+    min_count: int = 1
+    """Characters seen less often in training become one unknown symbol."""
+
+    cell: CellName = "lstm"
+    """The recurrent cell."""
+    units: int = 320
+    """Its width."""
+    layers: int = 1
+    """How many are stacked."""
+    residual: bool = False
+    """Whether each layer but the first adds its input to its output."""
+    embedding_size: int | None = None
+    """Features of the embedding; without, characters pick rows of the first layer's kernel."""
+    tied: bool = False
+    """Whether the readout is the embedding, transposed."""
+    layer_norm: bool = False
+    """Whether there is a layer norm before the readout."""
+    input_dropout: float = 0.0
+    """The rate at which features of the embedding are dropped."""
+    layer_dropout: float = 0.0
+    """The rate at which features between layers are dropped."""
+    output_dropout: float = 0.0
+    """The rate at which features before the readout are dropped."""
+    recurrent_dropout: float = 0.0
+    """The rate at which units of the state are dropped."""
+    locked: bool = False
+    """Whether a mask of dropout stays the same over a chunk (variational dropout)."""
+
+    batch_size: int = 32
+    """Contiguous rows that the text is cut into."""
+    num_steps: int = 64
+    """Characters over which errors flow back, the length of a chunk."""
+    epochs: float = 10.0
+    """Passes over the training text; fractions too."""
+    max_seconds: float | None = None
+    """Seconds of training in place of epochs; the learning rate then follows the clock."""
+    optimizer: Literal["adam", "adamw"] = "adam"
+    """The optimizer; adamw also decays weights."""
+    learning_rate: float = 2e-3
+    """At its highest."""
+    schedule: Literal["constant", "cosine"] = "cosine"
+    """How the learning rate goes on after the warm-up; cosine goes to a hundredth."""
+    warm_up: float = 0.02
+    """The share of the training over which the learning rate rises from 0."""
+    b2: float = 0.99
+    """Adam's memory of squares."""
+    weight_decay: float = 0.0
+    """Of adamw."""
+    clip: float | None = 1.0
+    """The largest norm of a gradient."""
+    average: float = 0.0
+    """The memory of the running average of the parameters that is evaluated, such as 0.999."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of products; the state, sums and parameters are float32 in any case."""
+    seed: int = 0
+    """From which everything random is drawn."""
+
+    evaluations: int = 10
+    """How often to evaluate, sample and save on the way."""
+    window: int = 256
+    """Characters of an independent window in the windowed score."""
+
+    def __post_init__(self) -> None:
+        owner = "char_model"
+        for name in ("min_count", "units", "layers", "batch_size", "num_steps", "window"):
+            check_size(owner, _option(name), getattr(self, name))
+        check_size(owner, "--evaluations", self.evaluations)
+        for name in ("input_dropout", "layer_dropout", "output_dropout", "recurrent_dropout"):
+            check_rate(owner, _option(name), getattr(self, name))
+        for name in ("validation", "warm_up", "b2", "average"):
+            check_range(owner, _option(name), getattr(self, name), 0, 1)
+        for name in ("learning_rate", "epochs", "max_seconds", "clip"):
+            value = getattr(self, name)
+            if value is not None:
+                check_number(owner, _option(name), value)
+                if value <= 0:
+                    raise ValueError(f"{owner}: {_option(name)} must be above 0, got {value}")
+        if not 0 < self.validation < 1:
+            raise ValueError(f"{owner}: --validation must lie in (0, 1), got {self.validation}")
+        if not 0 <= self.seed < 2**31:
+            raise ValueError(f"{owner}: --seed must lie in [0, 2**31), got {self.seed}")
+        if self.input_dropout and self.embedding_size is None:
+            raise ValueError(
+                f"{owner}: --input-dropout drops features of an embedding: give --embedding-size"
+            )
+        build_model(self, vocabulary_size=2)  # tells what does not fit together
+
+    @property
+    def optimizer_chain(self) -> optax.GradientTransformationExtraArgs:
+        """Everything of the optimizer but the learning rate, which each step is given."""
+        parts = [] if self.clip is None else [optax.clip_by_global_norm(self.clip)]
+        parts.append(optax.scale_by_adam(b2=self.b2))
+        if self.optimizer == "adamw":
+            parts.append(optax.add_decayed_weights(self.weight_decay))
+        return optax.chain(*parts)
+
+
+def config_from_json(plain: dict[str, Any]) -> Config:
+    """Read what `dataclasses.asdict` wrote.
+
+    Raises:
+      ValueError: an option is unknown or has no place here.
+    """
+    names = {field.name for field in dataclasses.fields(Config)}
+    if unknown := plain.keys() - names:
+        raise ValueError(f"the config holds unknown options: {', '.join(sorted(unknown))}")
+    return Config(**plain)
+
+
+def build_model(config: Config, vocabulary_size: int) -> LanguageModel:
+    """The model that the options make."""
+    layers: list[Cell] = []
+    for n in range(config.layers):
+        cell = CELLS[config.cell](config.units)
+        state_rate = config.recurrent_dropout
+        input_rate = config.layer_dropout if n else config.input_dropout
+        output_rate = config.output_dropout if n == config.layers - 1 else 0.0
+        if input_rate or state_rate or output_rate:
+            cell = Dropout(cell, input_rate, state_rate, output_rate, config.locked)
+        layers.append(Residual(cell) if n and config.residual else cell)
+    return LanguageModel(
+        layers[0] if len(layers) == 1 else Stack(layers),
+        vocabulary_size,
+        config.embedding_size,
+        config.layer_norm,
+        config.tied,
+    )
+
+
+PRESETS: dict[str, Config] = {
+    "article": Config(
+        cell="lstm",
+        units=100,
+        layers=3,
+        embedding_size=100,
+        batch_size=32,
+        num_steps=200,
+        epochs=3,
+        learning_rate=1e-4,
+        schedule="constant",
+        warm_up=0.0,
+        b2=0.999,
+        clip=None,
+        evaluations=3,
+    ),
+    "small": Config(max_seconds=100, average=0.99, learning_rate=6e-3, evaluations=4),
+    "best": Config(
+        units=512,
+        layers=2,
+        layer_dropout=0.3,
+        output_dropout=0.4,
+        batch_size=32,
+        num_steps=100,
+        max_seconds=1800,
+        average=0.999,
+        learning_rate=3e-3,
+        precision="bfloat16",
+    ),
+}

@@ -1,0 +1,132 @@
+"""Training of the character model: pure steps in blocks, and a run that survives a kill."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from experiments.char_model.config import Config
+from seqjax import LanguageModel, sequence_loss, unroll
+from seqjax.types import Array, Params, State
+
+
+class RunState(NamedTuple):
+    """All that one step hands to the next, and that a checkpoint holds."""
+
+    step: Array  # int32[], how many were taken; where in the data it stands follows from it
+    params: Params
+    average: Params  # running average of the parameters, which is what is evaluated
+    opt_state: optax.OptState
+    carry: State  # [B, ...], of the recurrent cell
+    key: Array  # of the run; that of a step is folded in from its number
+
+
+class Data(NamedTuple):
+    """The training text as contiguous rows."""
+
+    inputs: Array  # int32[B, N]
+    targets: Array  # int32[B, N], the characters after them
+
+
+def data_mesh(batch_size: int) -> jax.sharding.Mesh:
+    """As many devices as divide the batch, along one axis ``data``."""
+    count = max(n for n in range(1, jax.device_count() + 1) if batch_size % n == 0)
+    devices = jax.devices()[:count]
+    return jax.make_mesh((count,), ("data",), axis_types=(AxisType.Auto,), devices=devices)
+
+
+def init_state(config: Config, model: LanguageModel) -> RunState:
+    """The state at step 0."""
+    key, init_key = jax.random.split(jax.random.key(config.seed))
+    params = model.init(init_key, model.vocabulary_size)
+    return RunState(
+        jnp.zeros((), jnp.int32),
+        params,
+        jax.tree.map(jnp.copy, params),
+        config.optimizer_chain.init(params),
+        model.initial_state((config.batch_size,)),
+        key,
+    )
+
+
+def spread(mesh: jax.sharding.Mesh, state: RunState, data: Data) -> tuple[RunState, Data]:
+    """Lay rows out over the devices, and everything else on all of them."""
+    split = NamedSharding(mesh, PartitionSpec("data"))
+    whole = NamedSharding(mesh, PartitionSpec())
+    carry = jax.device_put(state.carry, split)
+    return jax.device_put(state, whole)._replace(carry=carry), jax.device_put(data, split)
+
+
+def make_block(
+    config: Config, model: LanguageModel, mesh: jax.sharding.Mesh
+) -> Callable[[RunState, Data, Array, Array], tuple[RunState, Array]]:
+    """Compile ``(state, data, rates[K], count) -> (state, losses[K])``: ``count`` steps at once.
+
+    The number of steps is an argument of the program, so blocks of any length take the very same
+    steps: how a run is cut into blocks changes no bit of it. Each device works on its own rows, and
+    the gradients meet once a step.
+    """
+    optimizer = config.optimizer_chain
+    T = config.num_steps
+    compute_dtype = jnp.dtype(config.precision)
+
+    def loss_fn(
+        params: Params, carry: State, xs: Array, ys: Array, key: Array
+    ) -> tuple[Array, State]:
+        params = jax.tree.map(lambda p: p.astype(compute_dtype), params)
+        carry, logits = unroll(model, params, xs, initial_state=carry, key=key)
+        return sequence_loss(logits, ys), carry
+
+    def step(state: RunState, data: Data, rate: Array) -> tuple[RunState, Array]:
+        chunks = data.inputs.shape[1] // T
+        chunk = state.step % chunks
+        xs, ys = (jax.lax.dynamic_slice_in_dim(a, chunk * T, T, axis=1) for a in data)
+        carry = jax.tree.map(lambda s: jnp.where(chunk == 0, 0, s), state.carry)
+        key = jax.random.fold_in(state.key, state.step)
+        key = jax.random.fold_in(key, jax.lax.axis_index("data"))
+        # each device has gradients of its own, which are summed up once and not at every use
+        params = jax.tree.map(lambda p: jax.lax.pcast(p, "data", to="varying"), state.params)
+        gradient = jax.value_and_grad(loss_fn, has_aux=True)
+        (loss, carry), grads = gradient(params, carry, xs, ys, key)
+        loss, grads = jax.lax.pmean((loss, grads), "data")
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = jax.tree.map(lambda p, u: p - rate * u, state.params, updates)
+        # young averages forget faster, so that the first parameters do not linger
+        seen = state.step.astype(jnp.float32)
+        memory = jnp.minimum(config.average, (1 + seen) / (10 + seen))
+        average = jax.tree.map(lambda a, p: memory * a + (1 - memory) * p, state.average, params)
+        return RunState(state.step + 1, params, average, opt_state, carry, state.key), loss
+
+    def block(state: RunState, data: Data, rates: Array, count: Array) -> tuple[RunState, Array]:
+        def body(n: Array, carried: tuple[RunState, Array]) -> tuple[RunState, Array]:
+            state, losses = carried
+            state, loss = step(state, data, rates[n])
+            return state, losses.at[n].set(loss)
+
+        return jax.lax.fori_loop(0, count, body, (state, jnp.zeros_like(rates)))
+
+    rows: Any = PartitionSpec("data")
+    whole: Any = PartitionSpec()
+    state_spec = RunState(whole, whole, whole, whole, rows, whole)
+    mapped = jax.shard_map(
+        block,
+        mesh=mesh,
+        in_specs=(state_spec, Data(rows, rows), whole, whole),
+        out_specs=(state_spec, whole),
+    )
+    return jax.jit(mapped, donate_argnums=0)
+
+
+def learning_rate(config: Config, progress: float) -> float:
+    """The learning rate when the share ``progress`` of the training is done."""
+    if progress < config.warm_up:
+        return config.learning_rate * progress / config.warm_up
+    if config.schedule == "constant":
+        return config.learning_rate
+    done = min(1.0, (progress - config.warm_up) / (1 - config.warm_up))
+    low = 0.01
+    return config.learning_rate * (low + (1 - low) * 0.5 * (1 + math.cos(math.pi * done)))
