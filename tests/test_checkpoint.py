@@ -1,0 +1,95 @@
+"""Checkpoints: bit for bit, the last and the best, and nothing read that is not whole."""
+
+import math
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from seqjax.checkpoint import Checkpoints
+
+STATE = {
+    "w": jnp.array([0.1, jnp.nan, -0.0], jnp.float32),
+    "half": jnp.array([1.5], jnp.bfloat16),
+    "key": jax.random.key(7),
+    "step": jnp.int32(3),
+    "none": None,
+    "pair": (jnp.zeros((2, 1), jnp.float32), jnp.ones((), bool)),
+}
+
+
+def bits(tree):
+    keys = jax.tree.map(
+        lambda a: jax.random.key_data(a) if jnp.issubdtype(a.dtype, jax.dtypes.prng_key) else a,
+        tree,
+    )
+    return [(np.asarray(leaf).dtype, np.asarray(leaf).tobytes()) for leaf in jax.tree.leaves(keys)]
+
+
+def save(checkpoints, step, loss):
+    checkpoints.save(step, {"step": jnp.int32(step)}, {"n": step}, loss)
+
+
+def test_what_is_read_is_what_was_saved_bit_for_bit(tmp_path):
+    about = {"config": {"units": 3}, "text": "é\n"}
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(5, STATE, about, 1.0)
+    with Checkpoints(tmp_path) as checkpoints:
+        restored = checkpoints.restore(jax.eval_shape(lambda: STATE))
+        assert bits(restored.state) == bits(STATE)
+        assert jax.tree.structure(restored.state) == jax.tree.structure(STATE)
+        assert (restored.about, restored.step) == (about, 5)
+        assert checkpoints.about() == about
+
+
+def test_the_last_and_the_best_are_kept_and_no_others(tmp_path):
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.steps() == {}
+        for step, loss in enumerate([3.0, 1.0, 2.0, math.inf, 2.5]):
+            save(checkpoints, step, loss)
+        assert checkpoints.steps() == {"last": 4, "best": 1}
+        assert checkpoints.restore({"step": jnp.int32(0)}, "best").state["step"] == 1
+        save(checkpoints, 5, 0.5)
+        assert checkpoints.steps() == {"last": 5, "best": 5}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["5"]
+
+
+def test_what_was_killed_half_way_is_no_checkpoint(tmp_path):
+    with Checkpoints(tmp_path) as checkpoints:
+        save(checkpoints, 1, 1.0)
+    (half,) = tmp_path.iterdir()
+    shutil.copytree(half, tmp_path / "2.orbax-checkpoint-tmp-17")
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.steps() == {"last": 1, "best": 1}
+        assert checkpoints.restore({"step": jnp.int32(0)}).state["step"] == 1
+        save(checkpoints, 2, 0.5)
+        assert checkpoints.steps()["last"] == 2
+
+
+@pytest.mark.parametrize(
+    ("like", "message"),
+    [
+        ({"step": jnp.zeros(2, jnp.int32)}, r"of \['step'\] it holds int32\[\], and .* int32\[2\]"),
+        ({"step": jnp.float32(0)}, r"int32\[\], and what was asked for has float32\[\]"),
+        ({"other": jnp.int32(0)}, r"of \['other'\] it holds nothing"),
+        ({}, "what was asked for has nothing"),
+    ],
+)
+def test_another_structure_is_named(tmp_path, like, message):
+    with Checkpoints(tmp_path) as checkpoints:
+        save(checkpoints, 1, 1.0)
+        with pytest.raises(ValueError, match=message):
+            checkpoints.restore(like)
+
+
+def test_an_empty_folder_and_a_damaged_checkpoint_are_named(tmp_path):
+    with Checkpoints(tmp_path) as checkpoints:
+        with pytest.raises(ValueError, match="holds no checkpoint"):
+            checkpoints.restore({"step": jnp.int32(0)})
+        save(checkpoints, 1, 1.0)
+        for file in (tmp_path / "1" / "about").iterdir():
+            file.write_text("{")
+        with pytest.raises(ValueError, match="cannot be read: it is damaged"):
+            checkpoints.about()
