@@ -77,28 +77,25 @@ class ListSource:
 
     def _length(self, index: int) -> int:
         """The number of steps of an example, which has to be of the kind of the first one."""
-        first, example = self._signature(0), self._signature(index)
-        missing = self.sequence_features - example.keys()
-        if missing:
-            raise ValueError(
-                f"example {index} lacks the sequence features {sorted(missing)}; it has "
-                f"{sorted(example)}"
-            )
-        if example != first:
+        example, names = self._examples[index], sorted(self.sequence_features)
+        for name in names:
+            if name not in example or not example[name].ndim:
+                raise ValueError(
+                    f"example {index} must have a sequence feature {name!r} with a time axis in "
+                    f"front, got {example}"
+                )
+        first, own = self._signature(0), self._signature(index)
+        if own != first:
             raise ValueError(
                 f"all examples must have the features of the first, {first}, but example {index} "
-                f"has {example}"
+                f"has {own}"
             )
-        lengths = {
-            name: len(self._examples[index][name])
-            for name in sorted(first)
-            if name in self.sequence_features
-        }
+        lengths = {name: len(example[name]) for name in names}
         if len({*lengths.values()}) != 1:
             raise ValueError(
                 f"the sequence features of example {index} must be equally long, got {lengths}"
             )
-        return next(iter(lengths.values()))
+        return lengths[names[0]]
 
     def _signature(self, index: int) -> dict[str, tuple[str, tuple[int, ...]]]:
         """Dtype and shape, that of one step, of each feature."""

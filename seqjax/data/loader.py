@@ -149,6 +149,7 @@ class Loader(Iterator[Batch]):
             raise ValueError("this loader is closed; make one with start=position to go on")
         self._read_ahead()
         if not self._tasks:
+            self._pool.shutdown()
             raise StopIteration
         # a task leaves the queue once its batch is here: no error or interrupt loses a batch
         batch = self._tasks[0].future.result()
