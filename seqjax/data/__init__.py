@@ -1,0 +1,1 @@
+"""Data of any length: records on disk, batches of them, and the place in them."""
