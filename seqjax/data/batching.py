@@ -18,6 +18,9 @@ from seqjax.checks import check_size
 Example = dict[str, np.ndarray]  # context features [*shape], sequence features [T, *step_shape]
 
 
+_MIXED_SHARDS = 16  # few enough to be held in memory where they are compressed
+
+
 class Source(Protocol):
     """Examples that can be read in any order, and whose lengths are known."""
 
@@ -345,9 +348,9 @@ def plan(
       seed: for the order of the examples, which is another one each epoch; without, they come in
         the order of the source.
       epoch: which epoch.
-      interleave: how many shards are open at a time. With a seed, the examples of that many shards,
-        which are drawn at random, are shuffled together: all of them without. Without a seed, the
-        shards take turns: one after the other without.
+      interleave: how many shards are open at a time. With a seed, the shards are drawn at random,
+        and the examples of that many are shuffled together; 16 without. Without a seed, that many
+        shards take turns; one without, so that the order stays as it is.
 
     Returns:
       For each batch the indices of its examples, ``int64[B]``.
@@ -371,7 +374,7 @@ def plan(
         if seed < 0 or epoch < 0:
             raise ValueError(f"seed and epoch must be at least 0, got {seed} and {epoch}")
         bits = np.random.PCG64([seed, epoch])
-        group_size = interleave or max(len(shards), 1)
+        group_size = interleave or _MIXED_SHARDS
         examples = [examples[shard] for shard in _permutation(bits, len(shards))]
     order = [np.empty(0, np.int64)]
     for start in range(0, len(examples), group_size):
