@@ -17,7 +17,6 @@ from seqjax.checks import check_size
 
 Example = dict[str, np.ndarray]  # context features [*shape], sequence features [T, *step_shape]
 
-
 _MIXED_SHARDS = 16  # few enough to be held in memory where they are compressed
 
 
