@@ -1,0 +1,248 @@
+"""Batches read ahead in a thread, from any place in the data on."""
+
+import collections
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from seqjax.checks import check_size
+from seqjax.data.batching import Policy, Report, Source, plan
+
+
+class Position(NamedTuple):
+    """A place in the data: the next batch of a process, counted within its epoch."""
+
+    epoch: int = 0
+    batch: int = 0
+
+
+class Batch(NamedTuple):
+    """Examples padded or packed to one shape."""
+
+    features: dict[str, np.ndarray]  # [B, T, *step_shape]; those without time [B, *shape]
+    lengths: np.ndarray  # int32[B], the steps of each row that hold an example
+    indices: np.ndarray  # int64, the examples, row by row
+    # of packed batches alone, where features without time are repeated, [B, T, *shape]
+    segments: np.ndarray | None = None  # int32[B, T], the place of its example in `indices`, or -1
+    starts: np.ndarray | None = None  # bool[B, T], the first step of each example, for `Reset`
+
+
+class _Task(NamedTuple):
+    """A batch on its way."""
+
+    future: Future[Batch]
+    after: Position  # once it has been handed out
+    report: Report
+
+
+class Loader(Iterator[Batch]):
+    """An iterator over the batches of a source, which goes on exactly where another one was.
+
+    The batches of an epoch are those of `seqjax.data.plan`, so that they depend on the arguments
+    alone. Process i of n takes every n-th of them, from the i-th on, and leaves out what would give
+    one process more batches than another. A thread reads ahead; its errors are raised here, in
+    place of the batch that they befell. Close a loader that is not used up, or use it in a ``with``
+    block.
+
+    Args:
+      source: what to read.
+      policy: `Padded`, `Bucketed` or `Packed`.
+      seed: for the order of the examples, another one each epoch; the order of the source without.
+      epochs: stop at this epoch; never without.
+      interleave: how many shards are open at a time, as for `plan`.
+      pad_values: what sequence features are padded with; 0 or ``b""`` for those not named.
+      process: of this process, in ``[0, processes)``.
+      processes: how many share the batches.
+      prefetch: batches read ahead.
+      start: where to begin, the `position` of an earlier loader with the same arguments; the number
+        of processes may differ only at the start of an epoch.
+
+    Raises:
+      ValueError: an argument is out of range, an example is longer than the policy allows, an epoch
+        has no batch for each process, or fewer than ``start`` says.
+
+    >>> from seqjax.data import ListSource, Padded
+    >>> source = ListSource([{"x": np.arange(1, n + 1)} for n in range(5)], {"x"})
+    >>> with Loader(source, Padded(3), epochs=1) as loader:
+    ...     print(next(loader).features["x"])
+    ...     position = loader.position
+    [[0 0]
+     [1 0]
+     [1 2]]
+    >>> position
+    Position(epoch=0, batch=1)
+    >>> for batch in Loader(source, Padded(3), epochs=1, start=position):
+    ...     print(batch.features["x"], batch.lengths)
+    [[1 2 3 0]
+     [1 2 3 4]] [3 4]
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        policy: Policy,
+        *,
+        seed: int | None = None,
+        epochs: int | None = None,
+        interleave: int | None = None,
+        pad_values: Mapping[str, Any] | None = None,
+        process: int = 0,
+        processes: int = 1,
+        prefetch: int = 2,
+        start: Position = Position(),  # noqa: B008, a tuple
+    ) -> None:
+        check_size("Loader", "processes", processes)
+        check_size("Loader", "prefetch", prefetch)
+        if not 0 <= process < processes:
+            raise ValueError(f"process must lie in [0, {processes - 1}], got {process}")
+        if min(start) < 0:
+            raise ValueError(f"start must not be negative, got {start}")
+        self._pad_values = dict(pad_values or {})
+        unknown = self._pad_values.keys() - source.sequence_features
+        if unknown:
+            raise ValueError(
+                f"pad_values are for sequence features, {sorted(source.sequence_features)}, got "
+                f"{sorted(unknown)}"
+            )
+        self._source, self._policy, self._lengths = source, policy, source.lengths
+        self._seed, self._epochs, self._interleave = seed, epochs, interleave
+        self._process, self._processes, self._prefetch = process, processes, prefetch
+        self._position, self._report = Position(*start), Report()
+        self._closed = False
+        self._pool = ThreadPoolExecutor(1, "seqjax-loader")
+        self._tasks: collections.deque[_Task] = collections.deque()
+        self._to_come = self._schedule(self._position)
+        self._read_ahead()
+
+    @property
+    def position(self) -> Position:
+        """The place after the batches handed out so far."""
+        return self._position
+
+    @property
+    def report(self) -> Report:
+        """What the batches handed out so far consisted of; examples drop at the end of an epoch."""
+        return self._report
+
+    def close(self) -> None:
+        """Stop reading ahead; there is no next batch."""
+        self._closed = True
+        self._pool.shutdown(cancel_futures=True)
+        self._tasks.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __next__(self) -> Batch:
+        if self._closed:
+            raise ValueError("this loader is closed; make one with start=position to go on")
+        self._read_ahead()
+        if not self._tasks:
+            self._pool.shutdown()
+            raise StopIteration
+        # a task leaves the queue once its batch is here: no error or interrupt loses a batch
+        batch = self._tasks[0].future.result()
+        _, self._position, report = self._tasks.popleft()
+        self._report += report
+        return batch
+
+    def _read_ahead(self) -> None:
+        while len(self._tasks) <= self._prefetch:
+            try:
+                indices, after, report = next(self._to_come)
+            except StopIteration:
+                return
+            self._tasks.append(_Task(self._pool.submit(self._read, indices), after, report))
+
+    def _schedule(self, start: Position) -> Iterator[tuple[np.ndarray, Position, Report]]:
+        """Each batch of this process from ``start`` on, the position after it and its report."""
+        epoch, first = start
+        while self._epochs is None or epoch < self._epochs:
+            mine, dropped = self._plan(epoch)
+            if not mine or first > len(mine):
+                raise ValueError(
+                    f"epoch {epoch} has {len(mine)} batches for each of {self._processes} "
+                    f"processes, which leaves none at batch {first}; the source has "
+                    f"{len(self._lengths)} examples, and the policy is {self._policy}"
+                )
+            for number, indices in enumerate(mine[first:], first + 1):
+                report = Report.of_batch(self._lengths[indices], self._policy)
+                if number < len(mine):
+                    yield indices, Position(epoch, number), report
+                else:
+                    yield indices, Position(epoch + 1), report + Report(dropped=dropped)
+            epoch, first = epoch + 1, 0
+
+    def _plan(self, epoch: int) -> tuple[list[np.ndarray], int]:
+        """The batches of this process, and how many examples no process gets."""
+        batches = plan(
+            self._lengths,
+            self._source.shards,
+            self._policy,
+            seed=self._seed,
+            epoch=epoch,
+            interleave=self._interleave,
+        )
+        batches = batches[: len(batches) // self._processes * self._processes]
+        return batches[self._process :: self._processes], len(self._lengths) - sum(
+            map(len, batches)
+        )
+
+    def _read(self, indices: np.ndarray) -> Batch:
+        examples = self._source.read(indices)
+        lengths = self._lengths[indices]
+        (num_rows, num_steps), rows, at, packed = self._policy.place(lengths)
+        places = [*zip(rows.tolist(), at.tolist(), (at + lengths).tolist(), strict=True)]
+
+        def lay_out(name: str) -> np.ndarray:
+            values = [example[name] for example in examples]
+            has_time = name in self._source.sequence_features
+            if not has_time and not packed:
+                return np.stack(values)
+            out = np.full(
+                (num_rows, num_steps, *values[0].shape[has_time:]),
+                self._pad_value(name, values[0].dtype),
+                values[0].dtype,
+            )
+            for index, value, (row, begin, end) in zip(indices, values, places, strict=True):
+                if has_time and len(value) != end - begin:
+                    raise ValueError(
+                        f"example {index} has {len(value)} steps of {name!r}, but the source gives "
+                        f"its length as {end - begin}"
+                    )
+                out[row, begin:end] = value
+            return out
+
+        features = {name: lay_out(name) for name in examples[0]}
+        filled = np.zeros(num_rows, np.int32)
+        np.add.at(filled, rows, lengths.astype(np.int32))
+        if not packed:
+            return Batch(features, filled, indices)
+        segments = np.full((num_rows, num_steps), -1, np.int32)
+        starts = np.zeros((num_rows, num_steps), bool)
+        for place, (row, begin, end) in enumerate(places):
+            segments[row, begin:end] = place
+            starts[row, begin:end] = np.arange(end - begin) == 0
+        return Batch(features, filled, indices, segments, starts)
+
+    def _pad_value(self, name: str, dtype: np.dtype) -> Any:
+        value = self._pad_values.get(name, b"" if dtype.hasobject else np.zeros((), dtype))
+        try:
+            fits = np.can_cast(np.min_scalar_type(value), dtype, "same_kind")
+            np.full((), value, dtype)
+        except (OverflowError, TypeError, ValueError):
+            fits = False
+        if not fits:
+            raise ValueError(f"pad_values: {name!r} holds {dtype}, got {value!r}")
+        return value
