@@ -1,35 +1,27 @@
-"""Examples of any length in TFRecord files: an atomic writer, and a reader at random access.
+"""Examples of any length in TFRecord files, written by `write` and read at random access.
 
-A data set is a directory with a ``manifest.json``, one file a shard, whose records are
-``tf.train.SequenceExample`` messages, and an index of their sizes and lengths. Any TensorFlow
-program can read the shards, and `RecordSource` reads those of any TensorFlow program.
+The records are ``tf.train.SequenceExample`` messages. Any TensorFlow program can read the files of
+ours, and `RecordSource` those of any TensorFlow program.
 
 This is the only module that imports TensorFlow. It does so when a `RecordSource` is made, to parse
 records, and hides all GPUs from it. Writing needs none of it.
 """
 
 import contextlib
-import fcntl
 import functools
 import glob
 import io
 import itertools
-import json
 import logging
 import os
-import re
-import secrets
-import zlib
-from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import google_crc32c
 import numpy as np
 
-from seqjax.checks import check_size
-from seqjax.data.schema import BYTES, Example, Feature, Schema, encode, narrow
+from seqjax.data.schema import BYTES, Example, Feature, Schema, narrow
 from seqjax.data.tfrecord import (
     FRAME_BYTES,
     Compression,
@@ -37,10 +29,11 @@ from seqjax.data.tfrecord import (
     Record,
     decompress,
     find_compression,
-    frame,
+    readable,
     unframe,
     walk,
 )
+from seqjax.data.writing import read_manifest, write
 
 __all__ = [
     "Compression",
@@ -52,10 +45,6 @@ __all__ = [
     "write",
 ]
 
-_MANIFEST = "manifest.json"
-_VERSION = 1
-_OURS = re.compile(r"(data|index|manifest)-[0-9a-f]{16}[-.].*")
-_SUFFIX = {None: "", Compression.GZIP: ".gz", Compression.ZLIB: ".zlib"}
 _KINDS = {"bytes_list": "bytes", "float_list": "float32", "int64_list": "int64"}
 _NO_MESSAGE = "the payload is no SequenceExample and no Example"
 _SURVEYED_AT_ONCE = 1024
@@ -63,212 +52,6 @@ _SURVEYED_AT_ONCE = 1024
 _DECOMPRESSED_SHARDS = 16
 
 _logger = logging.getLogger(__name__)
-
-
-def write(
-    directory: str | os.PathLike[str],
-    schema: Schema,
-    examples: Iterable[Mapping[str, Any]],
-    *,
-    shards: int = 1,
-    compression: Compression | None = None,
-) -> int:
-    """Write a data set, in place of the one that the directory may hold.
-
-    Examples go to the shards in turns, as they come: example i into shard ``i % shards``. Of each
-    only 16 bytes are kept in memory. The manifest is moved into place last, so that wherever the
-    process is killed, the directory holds the old data set or the new one, whole. What a killed one
-    left behind the next one removes.
-
-    Args:
-      directory: is made where it is not there. Files of other names in it are left alone.
-      schema: of the examples.
-      examples: each with all features of the schema and no other, as anything that `numpy.asarray`
-        takes. Numbers may be of another dtype if the schema's can hold them; float64 is rounded to
-        float32, but never to infinity.
-      shards: number of files.
-      compression: of the files. Reading one example of a compressed shard decompresses all of it,
-        so have many.
-
-    Returns:
-      The number of examples.
-
-    Raises:
-      ValueError: an example does not fit the schema, the directory cannot be written to, or another
-        process is writing to it.
-
-    >>> import tempfile
-    >>> schema = Schema(sequence={"tokens": Feature(np.int32)})
-    >>> write(tempfile.mkdtemp(), schema, ({"tokens": range(n)} for n in range(5)))
-    5
-    """
-    check_size("write", "shards", shards)
-    if not isinstance(compression, Compression | None):
-        raise ValueError(f"compression must be a Compression or None, got {compression!r}")
-    directory = Path(directory)
-    generation = secrets.token_hex(8)
-    ending = f"of-{shards:05}.tfrecord{_SUFFIX[compression]}"
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(_locked(directory))
-        stack.enter_context(_swept(directory))
-        writers = [
-            stack.enter_context(
-                _ShardWriter(directory / f"data-{generation}-{i:05}-{ending}", compression)
-            )
-            for i in range(shards)
-        ]
-        count = 0
-        for example in examples:
-            writers[count % shards].add(*encode(schema, example, f"example {count}"))
-            count += 1
-        for writer in writers:
-            writer.finish()
-        index = io.BytesIO()
-        sizes, lengths = (
-            np.concatenate([np.frombuffer(getattr(w, name), np.int64) for w in writers])
-            for name in ("sizes", "lengths")
-        )
-        np.savez(index, sizes=sizes, lengths=lengths)
-        index_path = directory / f"index-{generation}.npz"
-        _write_through(index_path, index.getvalue())
-        manifest = {
-            "version": _VERSION,
-            "compression": compression and compression.value,
-            "schema": schema.to_json(),
-            "examples": count,
-            "steps": int(lengths.sum()),
-            "shards": [writer.summary() for writer in writers],
-            "index": {"file": index_path.name, "crc32c": google_crc32c.value(index.getvalue())},
-        }
-        manifest["crc32c"] = _manifest_crc(manifest)
-        temporary = directory / f"manifest-{generation}.json"
-        _write_through(temporary, (json.dumps(manifest, indent=2) + "\n").encode())
-        os.replace(temporary, directory / _MANIFEST)
-        _sync(directory)
-    return count
-
-
-class _ShardWriter(contextlib.AbstractContextManager["_ShardWriter"]):
-    """A file that is written record by record, and the columns of its index."""
-
-    def __init__(self, path: Path, compression: Compression | None) -> None:
-        self._path = path
-        self._file = path.open("xb")
-        self._stream = compression and zlib.compressobj(wbits=compression.window_bits)
-        self._bytes = self._crc = 0
-        self.sizes, self.lengths = array("q"), array("q")
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-    def add(self, payload: bytes, length: int) -> None:
-        self.sizes.append(len(payload))
-        self.lengths.append(length)
-        record = frame(payload)
-        self._write(self._stream.compress(record) if self._stream else record)
-
-    def finish(self) -> None:
-        if self._stream:
-            self._write(self._stream.flush())
-        self._file.flush()
-        os.fsync(self._file.fileno())
-
-    def summary(self) -> dict[str, Any]:
-        return {
-            "file": self._path.name,
-            "examples": len(self.sizes),
-            "bytes": self._bytes,
-            "crc32c": self._crc,
-        }
-
-    def _write(self, data: bytes) -> None:
-        self._file.write(data)
-        self._bytes += len(data)
-        self._crc = google_crc32c.extend(self._crc, data)
-
-
-@contextlib.contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    """Keep other writers out; the lock of a process that is killed is free."""
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(directory, os.O_RDONLY)
-    except OSError as error:
-        raise ValueError(f"{directory}: cannot be written to: {error.strerror}") from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise ValueError(f"{directory}: another process is writing to it; wait for it") from None
-    finally:
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _swept(directory: Path) -> Iterator[None]:
-    """Remove what belongs to no data set, before and after."""
-
-    def sweep() -> None:
-        keep = set()
-        if (directory / _MANIFEST).exists():
-            manifest = _read_manifest(directory)
-            keep = {item["file"] for item in (*manifest["shards"], manifest["index"])}
-        for path in directory.iterdir():
-            if _OURS.fullmatch(path.name) and path.name not in keep:
-                path.unlink()
-
-    sweep()
-    try:
-        yield
-    finally:
-        sweep()
-
-
-def _write_through(path: Path, content: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _manifest_crc(manifest: Mapping[str, Any]) -> int:
-    content = {key: value for key, value in manifest.items() if key != "crc32c"}
-    return google_crc32c.value(json.dumps(content, sort_keys=True).encode())
-
-
-def _read_manifest(directory: Path) -> dict[str, Any]:
-    path = directory / _MANIFEST
-    try:
-        manifest = json.loads(_contents(path))
-        good = manifest["crc32c"] == _manifest_crc(manifest)
-    except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError):
-        good = False
-    if not good:
-        raise CorruptRecordError(f"{path}: does not fit its checksum; restore it or remove it")
-    if manifest["version"] != _VERSION:
-        raise ValueError(f"{path}: is of version {manifest['version']}, expected {_VERSION}")
-    return manifest
-
-
-def _contents(path: Path) -> bytes:
-    with _readable(path):
-        return path.read_bytes()
-
-
-@contextlib.contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise CorruptRecordError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 class _File(NamedTuple):
@@ -448,7 +231,7 @@ class RecordSource:
     def _opened(self, file: _File) -> Iterator[tuple[Callable[[int, int], bytes], str]]:
         """Give ``read(size, offset)`` of the decompressed file, and what is known to be wrong."""
         if file.compression is None:
-            with _readable(file.path):
+            with readable(file.path):
                 descriptor = os.open(file.path, os.O_RDONLY)
                 try:
                     # unlike a memory map, this survives a file that shrinks meanwhile
@@ -583,14 +366,10 @@ def infer_schema(path: str | os.PathLike[str], *, records: int = 100) -> Schema:
 
 
 def _open_data_set(directory: Path, *, check_sizes: bool) -> tuple[Schema, list[_Shard]]:
-    if not (directory / _MANIFEST).exists():
-        raise ValueError(
-            f"{directory}: has no {_MANIFEST}; name files of another origin by a pattern such as "
-            f"{directory}/*.tfrecord, and give their schema"
-        )
-    manifest = _read_manifest(directory)
+    manifest = read_manifest(directory)
     path = directory / manifest["index"]["file"]
-    content = _contents(path)
+    with readable(path):
+        content = path.read_bytes()
     if google_crc32c.value(content) != manifest["index"]["crc32c"]:
         raise CorruptRecordError(f"{path}: does not fit its checksum; write the data set anew")
     index = np.load(io.BytesIO(content))
@@ -612,7 +391,7 @@ def _open_data_set(directory: Path, *, check_sizes: bool) -> tuple[Schema, list[
         )
         sizes, lengths = sizes[count:], lengths[count:]
         if check_sizes:
-            with _readable(file.path):
+            with readable(file.path):
                 found = file.path.stat().st_size
             if found != entry["bytes"]:
                 cut = (
@@ -654,7 +433,7 @@ def _walked(
 ) -> Iterator[Record]:
     """Read all records of a file without an index."""
     if file.compression is None:
-        with _readable(file.path), file.path.open("rb") as stream:
+        with readable(file.path), file.path.open("rb") as stream:
             yield from walk(stream, os.fstat(stream.fileno()).st_size)
     else:
         content, problem = decompressed(file)
@@ -666,7 +445,8 @@ def _walked(
 def _decompressed(file: _File) -> tuple[bytes, str | None]:
     """A compressed file as far as it goes, and what is wrong with it."""
     assert file.compression is not None
-    data = _contents(file.path)
+    with readable(file.path):
+        data = file.path.read_bytes()
     content, problem = decompress(data, file.compression)
     if problem is None and file.crc not in (None, google_crc32c.value(data)):
         problem = "the file does not fit its checksum"

@@ -7,6 +7,7 @@ A file is a sequence of records, and nothing else::
 all little-endian. A compressed file is one such sequence as a whole in a gzip or zlib stream.
 """
 
+import contextlib
 import enum
 import functools
 import struct
@@ -53,6 +54,22 @@ class Record(NamedTuple):
     offset: int  # of its header, in the decompressed file
     payload: bytes | None  # None where it cannot be had
     problem: str | None  # None where nothing is wrong
+
+
+@contextlib.contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn an error of the file system into a `CorruptRecordError` that names the file.
+
+    >>> with readable(Path("nowhere")):
+    ...     open("nowhere")
+    Traceback (most recent call last):
+    ...
+    seqjax.data.tfrecord.CorruptRecordError: nowhere: cannot be read: No such file or directory
+    """
+    try:
+        yield
+    except OSError as error:
+        raise CorruptRecordError(f"{path}: cannot be read: {error.strerror}") from None
 
 
 def masked_crc(data: bytes) -> int:
@@ -154,7 +171,7 @@ def find_compression(path: Path) -> Compression | None:
     >>> find_compression(path)
     <Compression.ZLIB: 'zlib'>
     """
-    with path.open("rb") as file:
+    with readable(path), path.open("rb") as file:
         start = file.read(HEADER_BYTES)
     # a plain file may start like a compressed one by chance, but not with a checksum that fits
     if start == header(int.from_bytes(start[:8], "little")):
