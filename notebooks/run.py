@@ -16,7 +16,11 @@ from traitlets.config import Config
 
 FOLDER = pathlib.Path(__file__).parent
 SOURCES = sorted(path for path in FOLDER.glob("*.py") if path != pathlib.Path(__file__))
-QUIET_ON_THE_CPU = {"JAX_PLATFORMS": "cpu", "TF_ENABLE_ONEDNN_OPTS": "0"}
+ENVIRONMENT = {
+    "JAX_PLATFORMS": "cpu",
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # compiling is most of the time
+    "TF_ENABLE_ONEDNN_OPTS": "0",  # TensorFlow has a word to say about it otherwise
+}
 
 
 def run(source: pathlib.Path) -> nbformat.NotebookNode:
@@ -26,8 +30,10 @@ def run(source: pathlib.Path) -> nbformat.NotebookNode:
         cell.id = f"cell-{number}"  # jupytext draws them at random
     # sockets are files, which nobody else on the machine can reach
     config = Config({"KernelManager": {"transport": "ipc"}})
-    client = NotebookClient(notebook, timeout=120, record_timing=False, config=config)
-    client.execute(cwd=FOLDER.parent, env={**os.environ, **QUIET_ON_THE_CPU})
+    client = NotebookClient(
+        notebook, timeout=120, record_timing=False, coalesce_streams=True, config=config
+    )
+    client.execute(cwd=FOLDER.parent, env={**os.environ, **ENVIRONMENT})
     return notebook
 
 
