@@ -112,7 +112,7 @@ class Loader(Iterator[Batch]):
         self._process, self._processes, self._prefetch = process, processes, prefetch
         self._position, self._report = Position(*start), Report()
         self._closed = False
-        self._pool = ThreadPoolExecutor(1, "seqjax-loader")
+        self._pool = ThreadPoolExecutor(2, "seqjax-loader")
         self._tasks: collections.deque[_Task] = collections.deque()
         self._to_come = self._schedule(self._position)
         self._read_ahead()

@@ -131,7 +131,8 @@ class RecordSource:
                 raise ValueError(f"{path}: give the schema; only a directory of ours knows its own")
             self.schema = schema
             files = [_File(file, find_compression(file)) for file in _find_files(path)]
-            self._parser = _Parser(schema, flat=self._is_flat(files))
+            flat = bool(schema.sequence) and self._is_flat(files)
+            self._parser = _Parser(schema, flat=flat)
             shards = [self._survey(file, _walked(file, self._decompressed)) for file in files]
         self._shards = shards
         self._starts = np.cumsum([0, *self.shards])
@@ -460,16 +461,38 @@ class _Parser:
         tf = _tensorflow()
         dtypes = {"bytes": tf.string, "float32": tf.float32, "int64": tf.int64}
         self._schema = schema
+        context = {name: dtypes[feature.stored] for name, feature in schema.context.items()}
+        sequence = {name: dtypes[feature.stored] for name, feature in schema.sequence.items()}
+        shapes = [feature.shape for feature in schema.context.values()]
         self._flat = flat
-        self._context = {
-            name: tf.io.FixedLenFeature(feature.shape, dtypes[feature.stored])
-            for name, feature in schema.context.items()
-        }
-        # ragged, as a list that is parsed into a fixed shape may have steps of differing size
-        self._sequence = {
-            name: tf.io.RaggedFeature(dtypes[feature.stored], row_splits_dtype=tf.int64)
-            for name, feature in schema.sequence.items()
-        }
+        # Sequences are parsed as ragged ones: into a fixed shape, steps of differing size would be
+        # taken as long as their sum fits.
+        if flat:
+            self._features = {
+                name: tf.io.FixedLenFeature(shape, dtype)
+                for (name, dtype), shape in zip(context.items(), shapes, strict=True)
+            } | {
+                name: tf.io.RaggedFeature(dtype, row_splits_dtype=tf.int64)
+                for name, dtype in sequence.items()
+            }
+            return
+        # tf.io.parse_sequence_example, without the time that it takes to put this together
+        none = tf.constant([], tf.string)
+        self._parse_op = functools.partial(
+            tf.raw_ops.ParseSequenceExampleV2,
+            debug_name=none,
+            context_sparse_keys=none,
+            context_dense_keys=tf.constant(list(context), tf.string),
+            context_ragged_keys=none,
+            feature_list_sparse_keys=none,
+            feature_list_dense_keys=none,
+            feature_list_ragged_keys=tf.constant(list(sequence), tf.string),
+            feature_list_dense_missing_assumed_empty=tf.constant([], tf.bool),
+            context_dense_defaults=[tf.constant([], dtype) for dtype in context.values()],
+            context_dense_shapes=shapes,
+            feature_list_ragged_value_types=list(sequence.values()),
+            feature_list_ragged_split_types=[tf.int64] * len(sequence),
+        )
 
     def parse(self, payloads: Sequence[bytes]) -> tuple[list[Example], np.ndarray]:
         """Return the examples and their lengths, or raise ``ValueError`` if one does not fit."""
@@ -481,46 +504,59 @@ class _Parser:
             raise ValueError(self._explain(payloads[0]) or str(error)) from None
 
     def _parse(self, payloads: Sequence[bytes]) -> tuple[list[Example], np.ndarray]:
-        tf = _tensorflow()
-        try:
-            if self._flat:
-                context = tf.io.parse_example(payloads, self._context | self._sequence)
-                sequence = context
-            else:
-                context, sequence, _ = tf.io.parse_sequence_example(
-                    payloads, self._context, self._sequence
-                )
-        except tf.errors.InvalidArgumentError as error:
-            raise ValueError(error.message) from None
-        fixed = {
-            name: narrow(context[name].numpy(), feature.dtype, repr(name))
-            for name, feature in self._schema.context.items()
-        }
-        splits, rows = np.zeros(len(payloads) + 1, np.int64), {}
-        for i, (name, feature) in enumerate(self._schema.sequence.items()):
-            ragged = sequence[name]
-            ends = ragged.row_splits.numpy()
-            if self._flat:
-                ends, left = np.divmod(ends, feature.size)
-            else:
-                left = np.diff(ragged.values.row_splits.numpy()) - feature.size
-            if left.any() or (i and (ends != splits).any()):
-                raise ValueError(f"sequence feature {name!r} is ragged")
-            splits = ends
-            values = narrow(ragged.flat_values.numpy(), feature.dtype, repr(name))
-            rows[name] = values.reshape(-1, *feature.shape)
-        lengths = np.diff(splits)
-        for k in np.flatnonzero(lengths == 0).tolist() if rows else ():
+        context, sequence = self._schema.context, self._schema.sequence
+        fixed, flat_values, ends, misfits = self._run(payloads)
+        if any(misfit.any() for misfit in misfits) or any((end != ends[0]).any() for end in ends):
+            raise ValueError("a sequence feature is ragged")
+        columns = []
+        for values, (name, feature) in zip(fixed, context.items(), strict=True):
+            values = narrow(values, feature.dtype, repr(name))
+            columns.append([values[k, ...] for k in range(len(payloads))])
+        bounds = list(itertools.pairwise(ends[0].tolist())) if ends else []
+        for values, (name, feature) in zip(flat_values, sequence.items(), strict=True):
+            rows = narrow(values, feature.dtype, repr(name)).reshape(-1, *feature.shape)
+            columns.append([rows[start:stop] for start, stop in bounds])
+        names = (*context, *sequence)
+        examples = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+        if not ends:
+            return examples, np.zeros(len(payloads), np.int64)
+        lengths = np.diff(ends[0])
+        for k in np.flatnonzero(lengths == 0).tolist():
             # a missing list is parsed like an empty one
             if problem := self._explain(payloads[k]):
                 raise ValueError(problem)
-        bounds = splits.tolist()
-        examples = [
-            {name: values[k, ...] for name, values in fixed.items()}
-            | {name: values[start:stop] for name, values in rows.items()}
-            for k, (start, stop) in enumerate(itertools.pairwise(bounds))
-        ]
         return examples, lengths
+
+    def _run(self, payloads: Sequence[bytes]) -> tuple[list[np.ndarray], ...]:
+        """Parse into the values of context features, those of all steps of sequence features.
+
+        After them come where each example's steps end, and what is not 0 where a step is ragged.
+        """
+        tf = _tensorflow()
+        sizes = [feature.size for feature in self._schema.sequence.values()]
+        try:
+            if self._flat:
+                parsed = tf.io.parse_example(payloads, self._features)
+                fixed = [parsed[name].numpy() for name in self._schema.context]
+                ragged = [parsed[name] for name in self._schema.sequence]
+                ends, left = zip(
+                    *(
+                        np.divmod(r.row_splits.numpy(), size)
+                        for r, size in zip(ragged, sizes, strict=True)
+                    ),
+                    strict=True,
+                )
+                return fixed, [r.flat_values.numpy() for r in ragged], list(ends), list(left)
+            parsed = self._parse_op(serialized=payloads)
+        except tf.errors.InvalidArgumentError as error:
+            raise ValueError(error.message) from None
+        splits = [inner.numpy() for inner in parsed.feature_list_ragged_inner_splits]
+        return (
+            [values.numpy() for values in parsed.context_dense_values],
+            [values.numpy() for values in parsed.feature_list_ragged_values],
+            [outer.numpy() for outer in parsed.feature_list_ragged_outer_splits],
+            [np.diff(inner) - size for inner, size in zip(splits, sizes, strict=True)],
+        )
 
     def _explain(self, payload: bytes) -> str | None:
         message = _message(payload)
