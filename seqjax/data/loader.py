@@ -200,44 +200,41 @@ class Loader(Iterator[Batch]):
         )
 
     def _read(self, indices: np.ndarray) -> Batch:
-        examples = self._source.read(indices)
-        lengths = self._lengths[indices]
-        (num_rows, num_steps), rows, at, packed = self._policy.place(lengths)
-        places = [*zip(rows.tolist(), at.tolist(), (at + lengths).tolist(), strict=True)]
+        examples, lengths = self._source.read(indices), self._lengths[indices]
+        shape, rows, at, packed = self._policy.place(lengths)
+        first = rows * shape[1] + at  # the slot of the first step of each example
+        slots = np.repeat(first - np.cumsum(lengths) + lengths, lengths) + np.arange(lengths.sum())
 
-        def lay_out(name: str) -> np.ndarray:
+        def lay_out(steps: np.ndarray, padding: Any) -> np.ndarray:
+            out = np.full((shape[0] * shape[1], *steps.shape[1:]), padding, steps.dtype)
+            out[slots] = steps
+            return out.reshape(*shape, *steps.shape[1:])
+
+        features = {}
+        for name in examples[0]:
             values = [example[name] for example in examples]
-            has_time = name in self._source.sequence_features
-            if not has_time and not packed:
-                return np.stack(values)
-            out = np.full(
-                (num_rows, num_steps, *values[0].shape[has_time:]),
-                self._pad_value(name, values[0].dtype),
-                values[0].dtype,
-            )
-            for index, value, (row, begin, end) in zip(indices, values, places, strict=True):
-                if has_time and len(value) != end - begin:
-                    raise ValueError(
-                        f"example {index} has {len(value)} steps of {name!r}, but the source gives "
-                        f"its length as {end - begin}"
-                    )
-                out[row, begin:end] = value
-            return out
-
-        features = {name: lay_out(name) for name in examples[0]}
-        filled = np.zeros(num_rows, np.int32)
+            if name in self._source.sequence_features:
+                _check_lengths(name, indices, values, lengths)
+                padding = self._pad_value(name, values[0].dtype)
+                features[name] = lay_out(np.concatenate(values), padding)
+            else:
+                stacked = np.stack(values)
+                features[name] = (
+                    lay_out(np.repeat(stacked, lengths, axis=0), _zero(stacked.dtype))
+                    if packed
+                    else stacked
+                )
+        filled = np.zeros(shape[0], np.int32)
         np.add.at(filled, rows, lengths.astype(np.int32))
         if not packed:
             return Batch(features, filled, indices)
-        segments = np.full((num_rows, num_steps), -1, np.int32)
-        starts = np.zeros((num_rows, num_steps), bool)
-        for place, (row, begin, end) in enumerate(places):
-            segments[row, begin:end] = place
-            starts[row, begin:end] = np.arange(end - begin) == 0
+        segments = lay_out(np.repeat(np.arange(len(indices), dtype=np.int32), lengths), -1)
+        starts = np.zeros(shape, bool)
+        starts.reshape(-1)[first[lengths > 0]] = True
         return Batch(features, filled, indices, segments, starts)
 
     def _pad_value(self, name: str, dtype: np.dtype) -> Any:
-        value = self._pad_values.get(name, b"" if dtype.hasobject else np.zeros((), dtype))
+        value = self._pad_values.get(name, _zero(dtype))
         try:
             fits = np.can_cast(np.min_scalar_type(value), dtype, "same_kind")
             np.full((), value, dtype)
@@ -246,3 +243,18 @@ class Loader(Iterator[Batch]):
         if not fits:
             raise ValueError(f"pad_values: {name!r} holds {dtype}, got {value!r}")
         return value
+
+
+def _zero(dtype: np.dtype) -> Any:
+    return b"" if dtype.hasobject else np.zeros((), dtype)
+
+
+def _check_lengths(
+    name: str, indices: np.ndarray, values: list[np.ndarray], lengths: np.ndarray
+) -> None:
+    for index, value, length in zip(indices, values, lengths.tolist(), strict=True):
+        if len(value) != length:
+            raise ValueError(
+                f"example {index} has {len(value)} steps of {name!r}, but the source gives its "
+                f"length as {length}"
+            )
