@@ -36,7 +36,7 @@ class Source(Protocol):
         """The features that have a time axis."""
 
     def read(self, indices: np.ndarray) -> list[Example]:
-        """Read the examples at ``indices``, ``int64[B]``."""
+        """Read the examples at ``indices``, ``int64[B]``; two threads may do so at once."""
 
 
 class ListSource:
@@ -370,8 +370,10 @@ def plan(
     if seed is None:
         group_size = interleave or 1
     else:
-        if seed < 0 or epoch < 0:
-            raise ValueError(f"seed and epoch must be at least 0, got {seed} and {epoch}")
+        if not isinstance(seed, int | np.integer) or seed < 0 or epoch < 0:
+            raise ValueError(
+                f"seed and epoch must be whole numbers of at least 0, got {seed} and {epoch}"
+            )
         bits = np.random.PCG64([seed, epoch])
         group_size = interleave or _MIXED_SHARDS
         examples = [examples[shard] for shard in _permutation(bits, len(shards))]

@@ -1,4 +1,4 @@
-"""Batches read ahead in a thread, from any place in the data on."""
+"""Batches read ahead, from any place in the data on."""
 
 import collections
 from collections.abc import Iterator, Mapping
@@ -43,7 +43,7 @@ class Loader(Iterator[Batch]):
 
     The batches of an epoch are those of `seqjax.data.plan`, so that they depend on the arguments
     alone. Process i of n takes every n-th of them, from the i-th on, and leaves out what would give
-    one process more batches than another. A thread reads ahead; its errors are raised here, in
+    one process more batches than another. Two threads read ahead; their errors are raised here, in
     place of the batch that they befell. Close a loader that is not used up, or use it in a ``with``
     block.
 
@@ -114,7 +114,7 @@ class Loader(Iterator[Batch]):
         self._closed = False
         self._pool = ThreadPoolExecutor(2, "seqjax-loader")
         self._tasks: collections.deque[_Task] = collections.deque()
-        self._to_come = self._schedule(self._position)
+        self._planned: tuple[int, tuple[list[np.ndarray], int]] = -1, ([], 0)
         self._read_ahead()
 
     @property
@@ -159,45 +159,37 @@ class Loader(Iterator[Batch]):
 
     def _read_ahead(self) -> None:
         while len(self._tasks) <= self._prefetch:
-            try:
-                indices, after, report = next(self._to_come)
-            except StopIteration:
+            epoch, number = self._tasks[-1].after if self._tasks else self._position
+            if self._epochs is not None and epoch >= self._epochs:
                 return
-            self._tasks.append(_Task(self._pool.submit(self._read, indices), after, report))
-
-    def _schedule(self, start: Position) -> Iterator[tuple[np.ndarray, Position, Report]]:
-        """Each batch of this process from ``start`` on, the position after it and its report."""
-        epoch, first = start
-        while self._epochs is None or epoch < self._epochs:
             mine, dropped = self._plan(epoch)
-            if not mine or first > len(mine):
+            if number >= len(mine):
                 raise ValueError(
                     f"epoch {epoch} has {len(mine)} batches for each of {self._processes} "
-                    f"processes, which leaves none at batch {first}; the source has "
+                    f"processes, which leaves none at batch {number}; the source has "
                     f"{len(self._lengths)} examples, and the policy is {self._policy}"
                 )
-            for number, indices in enumerate(mine[first:], first + 1):
-                report = Report.of_batch(self._lengths[indices], self._policy)
-                if number < len(mine):
-                    yield indices, Position(epoch, number), report
-                else:
-                    yield indices, Position(epoch + 1), report + Report(dropped=dropped)
-            epoch, first = epoch + 1, 0
+            after = Position(epoch, number + 1)
+            report = Report.of_batch(self._lengths[mine[number]], self._policy)
+            if after.batch == len(mine):
+                after, report = Position(epoch + 1), report + Report(dropped=dropped)
+            self._tasks.append(_Task(self._pool.submit(self._read, mine[number]), after, report))
 
     def _plan(self, epoch: int) -> tuple[list[np.ndarray], int]:
         """The batches of this process, and how many examples no process gets."""
-        batches = plan(
-            self._lengths,
-            self._source.shards,
-            self._policy,
-            seed=self._seed,
-            epoch=epoch,
-            interleave=self._interleave,
-        )
-        batches = batches[: len(batches) // self._processes * self._processes]
-        return batches[self._process :: self._processes], len(self._lengths) - sum(
-            map(len, batches)
-        )
+        if self._planned[0] != epoch:
+            batches = plan(
+                self._lengths,
+                self._source.shards,
+                self._policy,
+                seed=self._seed,
+                epoch=epoch,
+                interleave=self._interleave,
+            )
+            batches = batches[: len(batches) // self._processes * self._processes]
+            dropped = len(self._lengths) - sum(map(len, batches))
+            self._planned = epoch, (batches[self._process :: self._processes], dropped)
+        return self._planned[1]
 
     def _read(self, indices: np.ndarray) -> Batch:
         examples, lengths = self._source.read(indices), self._lengths[indices]

@@ -238,6 +238,15 @@ def test_an_error_while_reading_comes_in_place_of_its_batch():
     assert not reading_threads()
 
 
+def test_batches_keep_their_order_however_long_each_takes_to_read():
+    def read(indices):
+        time.sleep(0.02 * (indices[0] % 3 == 0))
+        return [{"x": np.ones(1)}] * len(indices)
+
+    loader = Loader(SourceOf(read), Padded(1), epochs=1, prefetch=4)
+    assert [batch.indices.tolist() for batch in loader] == [[index] for index in range(20)]
+
+
 def test_a_source_that_is_wrong_about_a_length_is_found_out():
     source = SourceOf(lambda indices: [{"x": np.ones(2 if i == 4 else 1)} for i in indices])
     message = r"example 4 has 2 steps of 'x', but .* its length as 1"
@@ -288,7 +297,7 @@ next(loader)
         ({"processes": 0}, "processes must be a whole number"),
         ({"prefetch": 0}, "prefetch must be a whole number"),
         ({"start": Position(0, -1)}, "start must not be negative"),
-        ({"start": Position(0, 9)}, "epoch 0 has 8 batches .* none at batch 9"),
+        ({"start": Position(0, 8)}, "epoch 0 has 8 batches .* none at batch 8"),
         ({"processes": 9}, "epoch 0 has 0 batches for each of 9 processes"),
         ({"pad_values": {"id": 1}}, r"pad_values are for sequence features, \['x'\], got \['id'\]"),
     ],
