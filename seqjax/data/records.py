@@ -21,7 +21,8 @@ from typing import Any, NamedTuple
 import google_crc32c
 import numpy as np
 
-from seqjax.data.schema import BYTES, Example, Feature, Schema, narrow
+from seqjax.data.batching import Example
+from seqjax.data.schema import BYTES, Feature, Schema, narrow
 from seqjax.data.tfrecord import (
     FRAME_BYTES,
     Compression,
@@ -265,7 +266,7 @@ class RecordSource:
                     return message is not None and not message.HasField("feature_lists")
         return False
 
-    def _survey(self, file: _File, records: Iterator[Record], known: int = 0) -> _Shard:
+    def _survey(self, file: _File, records: Iterator[Record], known: int | None = None) -> _Shard:
         """Read all records of a file, and index those that can be parsed."""
         _logger.info("%s: reading all records", file.path)
         index: list[tuple[int, int, int, int]] = []
@@ -278,12 +279,13 @@ class RecordSource:
                     if record.problem:
                         self._report(f"{file.path}: record {number}: {record.problem}")
                 index += self._parsed(file, [item for item in chunk if not item[1].problem])
-            if not found and not known:
+            if not found and known is None:
                 self._report(f"{file.path}: the file is empty")
         except CorruptRecordError as error:  # the file as a whole cannot be read
             if not self._skip_corrupt:
                 raise
-            self._report(f"{error}; its {known or 'unknown number of'} records are lost")
+            lost = "all records" if known is None else f"its {known} records"
+            self._report(f"{error}; {lost} are lost")
         return _Shard(file, *np.array(index, np.int64).reshape(-1, 4).T)
 
     def _parsed(

@@ -13,8 +13,6 @@ import numpy as np
 
 from seqjax.checks import check_size
 
-Example = dict[str, np.ndarray]
-
 BYTES = np.dtype(object)  # what arrays of bytes are: NumPy's own kind drops zeros at their ends
 _DTYPES = {
     "bool": np.dtype(np.bool_),
