@@ -9,7 +9,8 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from seqjax.checks import check_size
-from seqjax.data.batching import Policy, Report, Source, plan
+from seqjax.data.batching import Report, Source, plan
+from seqjax.data.policies import Policy
 
 
 class Position(NamedTuple):
