@@ -80,7 +80,7 @@ print(example)
 # The files hold nothing of ours. This is a record as TensorFlow reads it:
 
 # %%
-import tensorflow as tf  # noqa: E402
+import tensorflow as tf
 
 shards = sorted(map(str, pathlib.Path("sentences").glob("*.tfrecord")))
 records = [record.numpy() for record in tf.data.TFRecordDataset(shards)]

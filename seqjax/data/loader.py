@@ -1,4 +1,4 @@
-"""Batches read ahead in a thread, from any place in the data on."""
+"""Batches read ahead, from any place in the data on."""
 
 import collections
 from collections.abc import Iterator, Mapping
@@ -9,7 +9,8 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from seqjax.checks import check_size
-from seqjax.data.batching import Policy, Report, Source, plan
+from seqjax.data.batching import Report, Source, plan
+from seqjax.data.policies import Policy
 
 
 class Position(NamedTuple):
@@ -43,7 +44,7 @@ class Loader(Iterator[Batch]):
 
     The batches of an epoch are those of `seqjax.data.plan`, so that they depend on the arguments
     alone. Process i of n takes every n-th of them, from the i-th on, and leaves out what would give
-    one process more batches than another. A thread reads ahead; its errors are raised here, in
+    one process more batches than another. Two threads read ahead; their errors are raised here, in
     place of the batch that they befell. Close a loader that is not used up, or use it in a ``with``
     block.
 
@@ -114,7 +115,7 @@ class Loader(Iterator[Batch]):
         self._closed = False
         self._pool = ThreadPoolExecutor(2, "seqjax-loader")
         self._tasks: collections.deque[_Task] = collections.deque()
-        self._to_come = self._schedule(self._position)
+        self._planned: tuple[int, tuple[list[np.ndarray], int]] = -1, ([], 0)
         self._read_ahead()
 
     @property
@@ -159,85 +160,74 @@ class Loader(Iterator[Batch]):
 
     def _read_ahead(self) -> None:
         while len(self._tasks) <= self._prefetch:
-            try:
-                indices, after, report = next(self._to_come)
-            except StopIteration:
+            epoch, number = self._tasks[-1].after if self._tasks else self._position
+            if self._epochs is not None and epoch >= self._epochs:
                 return
-            self._tasks.append(_Task(self._pool.submit(self._read, indices), after, report))
-
-    def _schedule(self, start: Position) -> Iterator[tuple[np.ndarray, Position, Report]]:
-        """Each batch of this process from ``start`` on, the position after it and its report."""
-        epoch, first = start
-        while self._epochs is None or epoch < self._epochs:
             mine, dropped = self._plan(epoch)
-            if not mine or first > len(mine):
+            if number >= len(mine):
                 raise ValueError(
                     f"epoch {epoch} has {len(mine)} batches for each of {self._processes} "
-                    f"processes, which leaves none at batch {first}; the source has "
+                    f"processes, which leaves none at batch {number}; the source has "
                     f"{len(self._lengths)} examples, and the policy is {self._policy}"
                 )
-            for number, indices in enumerate(mine[first:], first + 1):
-                report = Report.of_batch(self._lengths[indices], self._policy)
-                if number < len(mine):
-                    yield indices, Position(epoch, number), report
-                else:
-                    yield indices, Position(epoch + 1), report + Report(dropped=dropped)
-            epoch, first = epoch + 1, 0
+            after = Position(epoch, number + 1)
+            report = Report.of_batch(self._lengths[mine[number]], self._policy)
+            if after.batch == len(mine):
+                after, report = Position(epoch + 1), report + Report(dropped=dropped)
+            self._tasks.append(_Task(self._pool.submit(self._read, mine[number]), after, report))
 
     def _plan(self, epoch: int) -> tuple[list[np.ndarray], int]:
         """The batches of this process, and how many examples no process gets."""
-        batches = plan(
-            self._lengths,
-            self._source.shards,
-            self._policy,
-            seed=self._seed,
-            epoch=epoch,
-            interleave=self._interleave,
-        )
-        batches = batches[: len(batches) // self._processes * self._processes]
-        return batches[self._process :: self._processes], len(self._lengths) - sum(
-            map(len, batches)
-        )
+        if self._planned[0] != epoch:
+            batches = plan(
+                self._lengths,
+                self._source.shards,
+                self._policy,
+                seed=self._seed,
+                epoch=epoch,
+                interleave=self._interleave,
+            )
+            batches = batches[: len(batches) // self._processes * self._processes]
+            dropped = len(self._lengths) - sum(map(len, batches))
+            self._planned = epoch, (batches[self._process :: self._processes], dropped)
+        return self._planned[1]
 
     def _read(self, indices: np.ndarray) -> Batch:
-        examples = self._source.read(indices)
-        lengths = self._lengths[indices]
-        (num_rows, num_steps), rows, at, packed = self._policy.place(lengths)
-        places = [*zip(rows.tolist(), at.tolist(), (at + lengths).tolist(), strict=True)]
+        examples, lengths = self._source.read(indices), self._lengths[indices]
+        shape, rows, at, packed = self._policy.place(lengths)
+        first = rows * shape[1] + at  # the slot of the first step of each example
+        slots = np.repeat(first - np.cumsum(lengths) + lengths, lengths) + np.arange(lengths.sum())
 
-        def lay_out(name: str) -> np.ndarray:
+        def lay_out(steps: np.ndarray, padding: Any) -> np.ndarray:
+            out = np.full((shape[0] * shape[1], *steps.shape[1:]), padding, steps.dtype)
+            out[slots] = steps
+            return out.reshape(*shape, *steps.shape[1:])
+
+        features = {}
+        for name in examples[0]:
             values = [example[name] for example in examples]
-            has_time = name in self._source.sequence_features
-            if not has_time and not packed:
-                return np.stack(values)
-            out = np.full(
-                (num_rows, num_steps, *values[0].shape[has_time:]),
-                self._pad_value(name, values[0].dtype),
-                values[0].dtype,
-            )
-            for index, value, (row, begin, end) in zip(indices, values, places, strict=True):
-                if has_time and len(value) != end - begin:
-                    raise ValueError(
-                        f"example {index} has {len(value)} steps of {name!r}, but the source gives "
-                        f"its length as {end - begin}"
-                    )
-                out[row, begin:end] = value
-            return out
-
-        features = {name: lay_out(name) for name in examples[0]}
-        filled = np.zeros(num_rows, np.int32)
+            if name in self._source.sequence_features:
+                _check_lengths(name, indices, values, lengths)
+                padding = self._pad_value(name, values[0].dtype)
+                features[name] = lay_out(np.concatenate(values), padding)
+            else:
+                stacked = np.stack(values)
+                features[name] = (
+                    lay_out(np.repeat(stacked, lengths, axis=0), _zero(stacked.dtype))
+                    if packed
+                    else stacked
+                )
+        filled = np.zeros(shape[0], np.int32)
         np.add.at(filled, rows, lengths.astype(np.int32))
         if not packed:
             return Batch(features, filled, indices)
-        segments = np.full((num_rows, num_steps), -1, np.int32)
-        starts = np.zeros((num_rows, num_steps), bool)
-        for place, (row, begin, end) in enumerate(places):
-            segments[row, begin:end] = place
-            starts[row, begin:end] = np.arange(end - begin) == 0
+        segments = lay_out(np.repeat(np.arange(len(indices), dtype=np.int32), lengths), -1)
+        starts = np.zeros(shape, bool)
+        starts.reshape(-1)[first[lengths > 0]] = True
         return Batch(features, filled, indices, segments, starts)
 
     def _pad_value(self, name: str, dtype: np.dtype) -> Any:
-        value = self._pad_values.get(name, b"" if dtype.hasobject else np.zeros((), dtype))
+        value = self._pad_values.get(name, _zero(dtype))
         try:
             fits = np.can_cast(np.min_scalar_type(value), dtype, "same_kind")
             np.full((), value, dtype)
@@ -246,3 +236,18 @@ class Loader(Iterator[Batch]):
         if not fits:
             raise ValueError(f"pad_values: {name!r} holds {dtype}, got {value!r}")
         return value
+
+
+def _zero(dtype: np.dtype) -> Any:
+    return b"" if dtype.hasobject else np.zeros((), dtype)
+
+
+def _check_lengths(
+    name: str, indices: np.ndarray, values: list[np.ndarray], lengths: np.ndarray
+) -> None:
+    for index, value, length in zip(indices, values, lengths.tolist(), strict=True):
+        if len(value) != length:
+            raise ValueError(
+                f"example {index} has {len(value)} steps of {name!r}, but the source gives its "
+                f"length as {length}"
+            )

@@ -181,7 +181,8 @@ def test_reports_add_up():
         (lambda: Bucketed.of_steps((4, 8), 7), "at least the last boundary, 8, got 7"),
         (lambda: plan(np.ones(3, int), [2], Padded(1)), "sum to 3, got .2., which sum to 2"),
         (lambda: plan(np.ones(3, int), [3], Padded(1), interleave=0), "interleave must be a whole"),
-        (lambda: plan(np.ones(3, int), [3], Padded(1), seed=-1), "seed and epoch must be at least"),
+        (lambda: plan(np.ones(3, int), [3], Padded(1), seed=-1), "at least 0, got -1 and 0"),
+        (lambda: plan(np.ones(3, int), [3], Padded(1), seed=0.5), "whole numbers .* got 0.5 and 0"),
     ],
 )
 def test_bad_arguments_are_clear_errors(make, message):

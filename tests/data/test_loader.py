@@ -15,6 +15,7 @@ import pytest
 
 from seqjax import GRU, Reset, ResetInputs, unroll
 from seqjax.data import Bucketed, ListSource, Loader, Packed, Padded, Position, Report, plan
+from seqjax.data.records import Compression, Feature, RecordSource, Schema, write
 
 LENGTHS = np.random.default_rng(0).integers(0, 9, 23)
 SHARDS = (7, 0, 10, 6)
@@ -98,10 +99,11 @@ def test_processes_share_the_batches_out_evenly(policy, processes):
 
 
 CHILD = """
-import time
-from tests.data.test_loader import RUNS, SOURCE, digest
+import pathlib, sys, time
+from tests.data.test_loader import RUNS, digest, open_source
 from seqjax.data import Loader
-loaders = [Loader(SOURCE, policy, **options) for policy, options in RUNS]
+source = open_source(pathlib.Path(sys.argv[2]), sys.argv[1])
+loaders = [Loader(source, policy, **options) for policy, options in RUNS]
 while True:
     for number, loader in enumerate(loaders):
         print(number, digest(next(loader)), *loader.position, flush=True)
@@ -118,9 +120,22 @@ RUNS = [
 ]
 
 
-def test_a_killed_reader_is_taken_up_by_another_process():
+def open_source(folder, kind):
+    """The examples in memory, or those that a parent process wrote."""
+    return SOURCE if kind == "memory" else RecordSource(folder)
+
+
+@pytest.mark.parametrize("kind", ["memory", pytest.param("gzip", marks=pytest.mark.slow)])
+def test_a_killed_reader_is_taken_up_by_another_process(kind, tmp_path):
+    if kind == "gzip":
+        schema = Schema(
+            context={"id": Feature(np.int64)}, sequence={"x": Feature(np.float32, (2,))}
+        )
+        examples = SOURCE.read(np.arange(len(LENGTHS)))
+        write(tmp_path, schema, examples, shards=4, compression=Compression.GZIP)
+    source = open_source(tmp_path, kind)
     with subprocess.Popen(
-        [sys.executable, "-c", CHILD], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", CHILD, kind, str(tmp_path)], stdout=subprocess.PIPE, text=True
     ) as child:
         lines = [child.stdout.readline() for _ in range(42)]
         child.send_signal(signal.SIGKILL)
@@ -131,9 +146,9 @@ def test_a_killed_reader_is_taken_up_by_another_process():
         own = [fields[1:] for fields in given if fields[0] == str(number)]
         digests, (epoch, batch) = [fields[0] for fields in own], map(int, own[-1][1:])
         assert len(digests) >= 10
-        whole = Loader(SOURCE, policy, **options)
+        whole = Loader(source, policy, **options)
         assert [digest(next(whole)) for _ in digests] == digests
-        with whole, Loader(SOURCE, policy, start=Position(epoch, batch), **options) as resumed:
+        with whole, Loader(source, policy, start=Position(epoch, batch), **options) as resumed:
             for _ in range(20):
                 assert digest(next(resumed)) == digest(next(whole))
                 assert resumed.position == whole.position
@@ -238,6 +253,15 @@ def test_an_error_while_reading_comes_in_place_of_its_batch():
     assert not reading_threads()
 
 
+def test_batches_keep_their_order_however_long_each_takes_to_read():
+    def read(indices):
+        time.sleep(0.02 * (indices[0] % 3 == 0))
+        return [{"x": np.ones(1)}] * len(indices)
+
+    loader = Loader(SourceOf(read), Padded(1), epochs=1, prefetch=4)
+    assert [batch.indices.tolist() for batch in loader] == [[index] for index in range(20)]
+
+
 def test_a_source_that_is_wrong_about_a_length_is_found_out():
     source = SourceOf(lambda indices: [{"x": np.ones(2 if i == 4 else 1)} for i in indices])
     message = r"example 4 has 2 steps of 'x', but .* its length as 1"
@@ -288,7 +312,7 @@ next(loader)
         ({"processes": 0}, "processes must be a whole number"),
         ({"prefetch": 0}, "prefetch must be a whole number"),
         ({"start": Position(0, -1)}, "start must not be negative"),
-        ({"start": Position(0, 9)}, "epoch 0 has 8 batches .* none at batch 9"),
+        ({"start": Position(0, 8)}, "epoch 0 has 8 batches .* none at batch 8"),
         ({"processes": 9}, "epoch 0 has 0 batches for each of 9 processes"),
         ({"pad_values": {"id": 1}}, r"pad_values are for sequence features, \['x'\], got \['id'\]"),
     ],
