@@ -54,6 +54,12 @@ def timed_inputs(key: jax.Array) -> seqjax.TimedInputs:
     return seqjax.TimedInputs(times, jax.random.normal(key, (BATCH, STEPS, FEATURES)))
 
 
+def starting_inputs(key: jax.Array) -> seqjax.ResetInputs:
+    """Features of rows with a start every 25 steps."""
+    starts = jnp.broadcast_to(jnp.arange(STEPS) % 25 == 0, (BATCH, STEPS))
+    return seqjax.ResetInputs(starts, jax.random.normal(key, (BATCH, STEPS, FEATURES)))
+
+
 # The core of TensorFlow 1, its contributed cells, what came since, and what goes around a cell.
 CATALOGUE = (
     Entry(
@@ -105,6 +111,7 @@ CATALOGUE = (
     Entry(seqjax.MLSTM(UNITS), "Beck et al. 2024", "NumPy loop"),
     Entry(seqjax.Dropout(INNER, 0.1, 0.1, 0.1), "Gal and Ghahramani 2016", "`core_dropout*`"),
     Entry(seqjax.Zoneout(INNER, rate=0.1), "Krueger et al. 2017", "NumPy loop"),
+    Entry(seqjax.Reset(INNER), "", "one row a sequence", inputs=starting_inputs),
     Entry(seqjax.Residual(seqjax.LSTM(FEATURES)), "Wu et al. 2016", "`core_residual*`"),
     Entry(seqjax.Highway(seqjax.LSTM(FEATURES)), "Srivastava et al. 2015", "`contrib_highway*`"),
     Entry(seqjax.InputProjection(INNER, 32), "", "`contrib_inputprojection`"),

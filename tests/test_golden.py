@@ -43,7 +43,9 @@ def close(actual, expected):
 
 def test_every_vector_has_its_case():
     named = [*CASES, *LOSSES]
-    assert sorted(named) == sorted(path.stem for path in FOLDER.glob("*.npz"))
+    vectors = {path.stem for path in FOLDER.glob("*.npz")}
+    # those of data are held to in tests/data
+    assert {*named} == {name for name in vectors if not name.startswith("data_")}
 
 
 def compare(name):

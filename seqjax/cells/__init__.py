@@ -35,6 +35,7 @@ from seqjax.cells.mogrifier import Mogrifier, MogrifierParams
 from seqjax.cells.nas import NAS, NASParams
 from seqjax.cells.phased import PhasedLSTM, PhasedLSTMParams, TimedInputs
 from seqjax.cells.projection import InputProjection, OutputProjection, ProjectionParams
+from seqjax.cells.reset import Reset, ResetInputs
 from seqjax.cells.residual import Highway, HighwayParams, Residual
 from seqjax.cells.sru import SRU, SRUParams, SRUState
 from seqjax.cells.stack import Stack
@@ -108,6 +109,8 @@ __all__ = [
     "PhasedLSTMParams",
     "ProjectionParams",
     "RGLRUParams",
+    "Reset",
+    "ResetInputs",
     "Residual",
     "SLSTMParams",
     "SLSTMState",

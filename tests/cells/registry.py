@@ -1,6 +1,7 @@
 """The cells that the battery runs: at least one of every class in `seqjax.cells`."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -41,6 +42,8 @@ from seqjax import (
     Mogrifier,
     OutputProjection,
     PhasedLSTM,
+    Reset,
+    ResetInputs,
     Residual,
     Stack,
     TimedInputs,
@@ -55,16 +58,22 @@ class Example(NamedTuple):
 
     cell: Cell
     input_size: int | tuple[int, ...] = 3
-    timed: bool = False  # whether its inputs are `TimedInputs`
+    wrap: Callable[..., Any] | None = None  # makes its inputs of a key and features
 
     def draw_inputs(self, key, leading_shape):
         """Draw batch-major inputs ``[*leading_shape, ...]``, float64."""
         size = self.input_size
         features = size if isinstance(size, tuple) else (size,)
         xs = jax.random.normal(key, (*leading_shape, *features), jnp.float64)
-        if not self.timed:
-            return xs
-        return TimedInputs(jax.random.uniform(key, leading_shape, jnp.float64, 0, 9), xs)
+        return self.wrap(key, xs) if self.wrap else xs
+
+
+def timed(key, xs):
+    return TimedInputs(jax.random.uniform(key, xs.shape[:-1], jnp.float64, 0, 9), xs)
+
+
+def with_starts(key, xs):
+    return ResetInputs(jax.random.bernoulli(key, 0.4, xs.shape[:-1]), xs)
 
 
 LSTM_OPTIONS = {
@@ -115,10 +124,10 @@ EXAMPLES = {
         input_size=4,
     ),
     "GridRNN non_recurrent": Example(GridRNN(GRU(4), non_recurrent=(0,))),
-    "PhasedLSTM": Example(PhasedLSTM(4, **PHASED_OPTIONS), timed=True),
+    "PhasedLSTM": Example(PhasedLSTM(4, **PHASED_OPTIONS), wrap=timed),
     "PhasedLSTM peepholes": Example(
         PhasedLSTM(4, peepholes=True, leak=0.1, trainable_ratio_on=False, **PHASED_OPTIONS),
-        timed=True,
+        wrap=timed,
     ),
     "TimeFreqLSTM": Example(TimeFreqLSTM(LSTM(3), **SPECTRUM), input_size=9),
     "TimeFreqLSTM every option": Example(
@@ -172,6 +181,11 @@ EXAMPLES = {
     "Mogrifier one round": Example(Mogrifier(GRU(4), rounds=1)),
     "OutputProjection": Example(OutputProjection(GRU(4), 2)),
     "OutputProjection tanh": Example(OutputProjection(GRU(4), 2, activation=jnp.tanh)),
+    "Reset": Example(Reset(LSTM(4)), wrap=with_starts),
+    "Reset of a linear cell": Example(Reset(RGLRU(3)), wrap=with_starts),
+    "Reset of a stack": Example(
+        Reset(Dropout(Stack([LRU(3, 2), GRU(4)]), 0.2, 0.3, 0.4)), wrap=with_starts
+    ),
     "Residual": Example(Residual(Dropout(GRU(3), input_rate=0.2))),
     "Residual combine": Example(Residual(LSTM(4), combine=first_plus_output)),
     "Stack": Example(Stack([LSTM(4), GRU(5)])),

@@ -154,6 +154,8 @@ def test_padding_is_inert_in_value_and_gradient(name):
 
     def pad(value):
         def one(a):
+            if not jnp.issubdtype(a.dtype, jnp.floating):
+                return a
             where = jnp.asarray(padding.reshape(padding.shape + (1,) * (a.ndim - 2)))
             return jnp.where(jnp.broadcast_to(where, a.shape), value, a)
 
@@ -168,6 +170,8 @@ def test_padding_is_inert_in_value_and_gradient(name):
             if a.dtype != jax.dtypes.float0:
                 np.testing.assert_array_equal(a, b)
     for a in jax.tree.leaves(clean[0][2]):
+        if a.dtype == jax.dtypes.float0:
+            continue
         assert not np.asarray(a)[padding].any()
         assert np.asarray(a)[0].any()
 
@@ -200,7 +204,7 @@ def test_bfloat16_parameters_run_with_a_float32_state(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_in_a_stack_layer_by_layer_equals_step_by_step_noise_included(name):
     cell, input_size, *_ = EXAMPLES[name]
-    if isinstance(input_size, int) and not EXAMPLES[name].timed:
+    if isinstance(input_size, int) and not EXAMPLES[name].wrap:
         cell = Stack([seqjax.OutputProjection(cell, input_size), cell])
     else:
         cell = Stack([cell])

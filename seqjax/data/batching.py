@@ -1,0 +1,247 @@
+"""Which examples make up which batch, known before anything is read.
+
+The lengths of all examples are known, so the batches of an epoch are a pure function of them, of a
+policy, a seed and the epoch: a list of index arrays. A place in the data is then a pair of numbers,
+processes share the batches out by counting, and shapes and padding can be reported in advance.
+"""
+
+import dataclasses
+from collections.abc import Collection, Iterable, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from seqjax.checks import check_size
+from seqjax.data.policies import Policy
+
+Example = dict[str, np.ndarray]  # context features [*shape], sequence features [T, *step_shape]
+
+_MIXED_SHARDS = 16  # few enough to be held in memory where they are compressed
+
+
+class Source(Protocol):
+    """Examples that can be read in any order, and whose lengths are known."""
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """``int64[N]``, the steps of each example."""
+
+    @property
+    def shards(self) -> Sequence[int]:
+        """The number of examples in each shard, in their order; they sum to N."""
+
+    @property
+    def sequence_features(self) -> frozenset[str]:
+        """The features that have a time axis."""
+
+    def read(self, indices: np.ndarray) -> list[Example]:
+        """Read the examples at ``indices``, ``int64[B]``; two threads may do so at once."""
+
+
+class ListSource:
+    """Examples in memory.
+
+    Args:
+      examples: dictionaries of arrays, all with the same features in the same dtypes.
+      sequence_features: the names of those with a time axis in front, at least one; all sequence
+        features of an example are equally long.
+      shards: the number of examples in each shard; one shard without.
+
+    Raises:
+      ValueError: an example has other features, dtypes or shapes than the first, or sequence
+        features of different lengths (the example is named); the shards do not sum to N.
+
+    >>> source = ListSource([{"x": np.arange(3)}, {"x": np.arange(1)}], {"x"})
+    >>> print(source.lengths)
+    [3 1]
+    """
+
+    def __init__(
+        self,
+        examples: Iterable[Example],
+        sequence_features: Collection[str],
+        shards: Sequence[int] | None = None,
+    ) -> None:
+        self._examples = [
+            {name: np.asarray(value) for name, value in example.items()} for example in examples
+        ]
+        self.sequence_features = frozenset(sequence_features)
+        if not self.sequence_features:
+            raise ValueError("sequence_features must name at least one feature with a time axis")
+        lengths = [self._length(index) for index in range(len(self._examples))]
+        self.lengths = np.array(lengths, np.int64)
+        self.shards = _check_shards([len(lengths)] if shards is None else shards, len(lengths))
+
+    def read(self, indices: np.ndarray) -> list[Example]:
+        """Return the examples at ``indices``, ``int64[B]``."""
+        return [self._examples[index] for index in indices]
+
+    def _length(self, index: int) -> int:
+        """The number of steps of an example, which has to be of the kind of the first one."""
+        example, names = self._examples[index], sorted(self.sequence_features)
+        for name in names:
+            if name not in example or not example[name].ndim:
+                raise ValueError(
+                    f"example {index} must have a sequence feature {name!r} with a time axis in "
+                    f"front, got {example}"
+                )
+        first, own = self._signature(0), self._signature(index)
+        if own != first:
+            raise ValueError(
+                f"all examples must have the features of the first, {first}, but example {index} "
+                f"has {own}"
+            )
+        lengths = {name: len(example[name]) for name in names}
+        if len({*lengths.values()}) != 1:
+            raise ValueError(
+                f"the sequence features of example {index} must be equally long, got {lengths}"
+            )
+        return lengths[names[0]]
+
+    def _signature(self, index: int) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """Dtype and shape, that of one step, of each feature."""
+        return {
+            name: (str(value.dtype), value.shape[name in self.sequence_features :])
+            for name, value in self._examples[index].items()
+        }
+
+
+def plan(
+    lengths: np.ndarray,
+    shards: Sequence[int],
+    policy: Policy,
+    *,
+    seed: int | None = None,
+    epoch: int = 0,
+    interleave: int | None = None,
+) -> list[np.ndarray]:
+    """List the batches of one epoch.
+
+    Args:
+      lengths: ``int[N]``, the steps of each example.
+      shards: the number of examples in each shard.
+      policy: how examples become batches.
+      seed: for the order of the examples, which is another one each epoch; without, they come in
+        the order of the source.
+      epoch: which epoch.
+      interleave: how many shards are open at a time. With a seed, the shards are drawn at random,
+        and the examples of that many are shuffled together; 16 without. Without a seed, that many
+        shards take turns; one without, so that the order stays as it is.
+
+    Returns:
+      For each batch the indices of its examples, ``int64[B]``.
+
+    Raises:
+      ValueError: the shards do not sum to N, or an argument is out of range.
+
+    >>> from seqjax.data import Padded
+    >>> plan(np.ones(5, int), [3, 2], Padded(2), interleave=2)
+    [array([0, 3]), array([1, 4]), array([2])]
+    >>> plan(np.ones(5, int), [3, 2], Padded(2), seed=0, epoch=2)
+    [array([2, 4]), array([1, 3]), array([0])]
+    """
+    shards = _check_shards(shards, len(lengths))
+    if interleave is not None:
+        check_size("plan", "interleave", interleave)
+    ends = np.cumsum(shards)
+    examples = [np.arange(end - size, end) for end, size in zip(ends, shards, strict=True)]
+    if seed is None:
+        group_size = interleave or 1
+    else:
+        if not isinstance(seed, int | np.integer) or seed < 0 or epoch < 0:
+            raise ValueError(
+                f"seed and epoch must be whole numbers of at least 0, got {seed} and {epoch}"
+            )
+        bits = np.random.PCG64([seed, epoch])
+        group_size = interleave or _MIXED_SHARDS
+        examples = [examples[shard] for shard in _permutation(bits, len(shards))]
+    order = [np.empty(0, np.int64)]
+    for start in range(0, len(examples), group_size):
+        group = examples[start : start + group_size]
+        members = np.concatenate(group)
+        if seed is None:
+            turns = np.concatenate([np.arange(len(shard)) for shard in group])
+            order.append(members[np.argsort(turns, kind="stable")])
+        else:
+            order.append(members[_permutation(bits, len(members))])
+    return policy.batches(np.concatenate(order), lengths)
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What batches consist of; reports of different batches add up.
+
+    >>> from seqjax.data import Padded
+    >>> lengths = np.array([1, 9, 2, 8])
+    >>> print(Report.of_plan([np.array([0, 2]), np.array([1, 3])], lengths, Padded(2)))
+    2 batches of 2 shapes hold 4 examples, 0 dropped; 9.1% padding, 44.4% with one length for all
+    """
+
+    batches: int = 0
+    examples: int = 0
+    dropped: int = 0  # examples that no batch holds
+    steps: int = 0  # of the examples
+    slots: int = 0  # steps and padding
+    longest: int = 0  # the most steps of an example
+    shapes: frozenset[tuple[int, int]] = frozenset()  # [B, T], each of which is compiled once
+
+    @classmethod
+    def of_plan(cls, plan: Iterable[np.ndarray], lengths: np.ndarray, policy: Policy) -> "Report":
+        """Report on the batches of an epoch; ``lengths`` are those of all examples, ``int[N]``."""
+        total = sum((cls.of_batch(lengths[batch], policy) for batch in plan), cls())
+        return dataclasses.replace(total, dropped=len(lengths) - total.examples)
+
+    @classmethod
+    def of_batch(cls, lengths: np.ndarray, policy: Policy) -> "Report":
+        """Report on one batch, of examples of these lengths, ``int[B]``."""
+        shape = policy.place(lengths).shape
+        return cls(
+            batches=1,
+            examples=len(lengths),
+            steps=int(lengths.sum()),
+            slots=shape[0] * shape[1],
+            longest=int(lengths.max()),
+            shapes=frozenset([shape]),
+        )
+
+    def __add__(self, other: "Report") -> "Report":
+        return Report(
+            self.batches + other.batches,
+            self.examples + other.examples,
+            self.dropped + other.dropped,
+            self.steps + other.steps,
+            self.slots + other.slots,
+            max(self.longest, other.longest),
+            self.shapes | other.shapes,
+        )
+
+    @property
+    def padding(self) -> float:
+        """The share of all steps that is padding."""
+        return 1 - self.steps / self.slots if self.slots else 0.0
+
+    @property
+    def fixed_padding(self) -> float:
+        """The share, were all examples padded to the longest of them."""
+        return 1 - self.steps / (self.examples * self.longest) if self.longest else 0.0
+
+    def __str__(self) -> str:
+        return (
+            f"{self.batches} batches of {len(self.shapes)} shapes hold {self.examples} examples, "
+            f"{self.dropped} dropped; {self.padding:.1%} padding, {self.fixed_padding:.1%} with "
+            "one length for all"
+        )
+
+
+def _permutation(bits: np.random.PCG64, size: int) -> np.ndarray:
+    # NumPy promises that this raw stream stays what it is, and of Generator.permutation it does not
+    return np.argsort(bits.random_raw(size), kind="stable")
+
+
+def _check_shards(shards: Sequence[int], examples: int) -> Sequence[int]:
+    if sum(shards) != examples or min(shards, default=0) < 0:
+        raise ValueError(
+            f"shards must be numbers of examples that sum to {examples}, got {list(shards)[:10]}, "
+            f"which sum to {sum(shards)}"
+        )
+    return shards

@@ -1,0 +1,253 @@
+"""Batches read ahead, from any place in the data on."""
+
+import collections
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from seqjax.checks import check_size
+from seqjax.data.batching import Report, Source, plan
+from seqjax.data.policies import Policy
+
+
+class Position(NamedTuple):
+    """A place in the data: the next batch of a process, counted within its epoch."""
+
+    epoch: int = 0
+    batch: int = 0
+
+
+class Batch(NamedTuple):
+    """Examples padded or packed to one shape."""
+
+    features: dict[str, np.ndarray]  # [B, T, *step_shape]; those without time [B, *shape]
+    lengths: np.ndarray  # int32[B], the steps of each row that hold an example
+    indices: np.ndarray  # int64, the examples, row by row
+    # of packed batches alone, where features without time are repeated, [B, T, *shape]
+    segments: np.ndarray | None = None  # int32[B, T], the place of its example in `indices`, or -1
+    starts: np.ndarray | None = None  # bool[B, T], the first step of each example, for `Reset`
+
+
+class _Task(NamedTuple):
+    """A batch on its way."""
+
+    future: Future[Batch]
+    after: Position  # once it has been handed out
+    report: Report
+
+
+class Loader(Iterator[Batch]):
+    """An iterator over the batches of a source, which goes on exactly where another one was.
+
+    The batches of an epoch are those of `seqjax.data.plan`, so that they depend on the arguments
+    alone. Process i of n takes every n-th of them, from the i-th on, and leaves out what would give
+    one process more batches than another. Two threads read ahead; their errors are raised here, in
+    place of the batch that they befell. Close a loader that is not used up, or use it in a ``with``
+    block.
+
+    Args:
+      source: what to read.
+      policy: `Padded`, `Bucketed` or `Packed`.
+      seed: for the order of the examples, another one each epoch; the order of the source without.
+      epochs: stop at this epoch; never without.
+      interleave: how many shards are open at a time, as for `plan`.
+      pad_values: what sequence features are padded with; 0 or ``b""`` for those not named.
+      process: of this process, in ``[0, processes)``.
+      processes: how many share the batches.
+      prefetch: batches read ahead.
+      start: where to begin, the `position` of an earlier loader with the same arguments; the number
+        of processes may differ only at the start of an epoch.
+
+    Raises:
+      ValueError: an argument is out of range, an example is longer than the policy allows, an epoch
+        has no batch for each process, or fewer than ``start`` says.
+
+    >>> from seqjax.data import ListSource, Padded
+    >>> source = ListSource([{"x": np.arange(1, n + 1)} for n in range(5)], {"x"})
+    >>> with Loader(source, Padded(3), epochs=1) as loader:
+    ...     print(next(loader).features["x"])
+    ...     position = loader.position
+    [[0 0]
+     [1 0]
+     [1 2]]
+    >>> position
+    Position(epoch=0, batch=1)
+    >>> for batch in Loader(source, Padded(3), epochs=1, start=position):
+    ...     print(batch.features["x"], batch.lengths)
+    [[1 2 3 0]
+     [1 2 3 4]] [3 4]
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        policy: Policy,
+        *,
+        seed: int | None = None,
+        epochs: int | None = None,
+        interleave: int | None = None,
+        pad_values: Mapping[str, Any] | None = None,
+        process: int = 0,
+        processes: int = 1,
+        prefetch: int = 2,
+        start: Position = Position(),  # noqa: B008, a tuple
+    ) -> None:
+        check_size("Loader", "processes", processes)
+        check_size("Loader", "prefetch", prefetch)
+        if not 0 <= process < processes:
+            raise ValueError(f"process must lie in [0, {processes - 1}], got {process}")
+        if min(start) < 0:
+            raise ValueError(f"start must not be negative, got {start}")
+        self._pad_values = dict(pad_values or {})
+        unknown = self._pad_values.keys() - source.sequence_features
+        if unknown:
+            raise ValueError(
+                f"pad_values are for sequence features, {sorted(source.sequence_features)}, got "
+                f"{sorted(unknown)}"
+            )
+        self._source, self._policy, self._lengths = source, policy, source.lengths
+        self._seed, self._epochs, self._interleave = seed, epochs, interleave
+        self._process, self._processes, self._prefetch = process, processes, prefetch
+        self._position, self._report = Position(*start), Report()
+        self._closed = False
+        self._pool = ThreadPoolExecutor(2, "seqjax-loader")
+        self._tasks: collections.deque[_Task] = collections.deque()
+        self._planned: tuple[int, tuple[list[np.ndarray], int]] = -1, ([], 0)
+        self._read_ahead()
+
+    @property
+    def position(self) -> Position:
+        """The place after the batches handed out so far."""
+        return self._position
+
+    @property
+    def report(self) -> Report:
+        """What the batches handed out so far consisted of; examples drop at the end of an epoch."""
+        return self._report
+
+    def close(self) -> None:
+        """Stop reading ahead; there is no next batch."""
+        self._closed = True
+        self._pool.shutdown(cancel_futures=True)
+        self._tasks.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __next__(self) -> Batch:
+        if self._closed:
+            raise ValueError("this loader is closed; make one with start=position to go on")
+        self._read_ahead()
+        if not self._tasks:
+            self._pool.shutdown()
+            raise StopIteration
+        # a task leaves the queue once its batch is here: no error or interrupt loses a batch
+        batch = self._tasks[0].future.result()
+        _, self._position, report = self._tasks.popleft()
+        self._report += report
+        return batch
+
+    def _read_ahead(self) -> None:
+        while len(self._tasks) <= self._prefetch:
+            epoch, number = self._tasks[-1].after if self._tasks else self._position
+            if self._epochs is not None and epoch >= self._epochs:
+                return
+            mine, dropped = self._plan(epoch)
+            if number >= len(mine):
+                raise ValueError(
+                    f"epoch {epoch} has {len(mine)} batches for each of {self._processes} "
+                    f"processes, which leaves none at batch {number}; the source has "
+                    f"{len(self._lengths)} examples, and the policy is {self._policy}"
+                )
+            after = Position(epoch, number + 1)
+            report = Report.of_batch(self._lengths[mine[number]], self._policy)
+            if after.batch == len(mine):
+                after, report = Position(epoch + 1), report + Report(dropped=dropped)
+            self._tasks.append(_Task(self._pool.submit(self._read, mine[number]), after, report))
+
+    def _plan(self, epoch: int) -> tuple[list[np.ndarray], int]:
+        """The batches of this process, and how many examples no process gets."""
+        if self._planned[0] != epoch:
+            batches = plan(
+                self._lengths,
+                self._source.shards,
+                self._policy,
+                seed=self._seed,
+                epoch=epoch,
+                interleave=self._interleave,
+            )
+            batches = batches[: len(batches) // self._processes * self._processes]
+            dropped = len(self._lengths) - sum(map(len, batches))
+            self._planned = epoch, (batches[self._process :: self._processes], dropped)
+        return self._planned[1]
+
+    def _read(self, indices: np.ndarray) -> Batch:
+        examples, lengths = self._source.read(indices), self._lengths[indices]
+        shape, rows, at, packed = self._policy.place(lengths)
+        first = rows * shape[1] + at  # the slot of the first step of each example
+        slots = np.repeat(first - np.cumsum(lengths) + lengths, lengths) + np.arange(lengths.sum())
+
+        def lay_out(steps: np.ndarray, padding: Any) -> np.ndarray:
+            out = np.full((shape[0] * shape[1], *steps.shape[1:]), padding, steps.dtype)
+            out[slots] = steps
+            return out.reshape(*shape, *steps.shape[1:])
+
+        features = {}
+        for name in examples[0]:
+            values = [example[name] for example in examples]
+            if name in self._source.sequence_features:
+                _check_lengths(name, indices, values, lengths)
+                padding = self._pad_value(name, values[0].dtype)
+                features[name] = lay_out(np.concatenate(values), padding)
+            else:
+                stacked = np.stack(values)
+                features[name] = (
+                    lay_out(np.repeat(stacked, lengths, axis=0), _zero(stacked.dtype))
+                    if packed
+                    else stacked
+                )
+        filled = np.zeros(shape[0], np.int32)
+        np.add.at(filled, rows, lengths.astype(np.int32))
+        if not packed:
+            return Batch(features, filled, indices)
+        segments = lay_out(np.repeat(np.arange(len(indices), dtype=np.int32), lengths), -1)
+        starts = np.zeros(shape, bool)
+        starts.reshape(-1)[first[lengths > 0]] = True
+        return Batch(features, filled, indices, segments, starts)
+
+    def _pad_value(self, name: str, dtype: np.dtype) -> Any:
+        value = self._pad_values.get(name, _zero(dtype))
+        try:
+            fits = np.can_cast(np.min_scalar_type(value), dtype, "same_kind")
+            np.full((), value, dtype)
+        except (OverflowError, TypeError, ValueError):
+            fits = False
+        if not fits:
+            raise ValueError(f"pad_values: {name!r} holds {dtype}, got {value!r}")
+        return value
+
+
+def _zero(dtype: np.dtype) -> Any:
+    return b"" if dtype.hasobject else np.zeros((), dtype)
+
+
+def _check_lengths(
+    name: str, indices: np.ndarray, values: list[np.ndarray], lengths: np.ndarray
+) -> None:
+    for index, value, length in zip(indices, values, lengths.tolist(), strict=True):
+        if len(value) != length:
+            raise ValueError(
+                f"example {index} has {len(value)} steps of {name!r}, but the source gives its "
+                f"length as {length}"
+            )

@@ -1,0 +1,265 @@
+"""How examples become batches: padded, by buckets of similar lengths, or several in a row."""
+
+import dataclasses
+import itertools
+import operator
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from seqjax.checks import check_size
+
+
+class Placement(NamedTuple):
+    """Where the examples of a batch go: example i to ``row[i]``, from step ``at[i]`` on."""
+
+    shape: tuple[int, int]  # rows and steps of the batch
+    rows: np.ndarray  # int[B]
+    at: np.ndarray  # int[B]
+    packed: bool = False  # whether rows may hold several examples
+
+
+class Policy(Protocol):
+    """How examples become batches."""
+
+    def batches(self, order: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
+        """Cut ``order``, indices into ``lengths``, into the index arrays of batches."""
+
+    def place(self, lengths: np.ndarray) -> Placement:
+        """Place the examples of one batch, of these lengths."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Padded:
+    """Batches of examples as they come, padded to the longest of each batch or a little more.
+
+    Args:
+      batch_size: examples in a batch.
+      multiple: steps are rounded up to a multiple of it, so that few shapes are compiled.
+      drop_remainder: leave out a last batch that is not full.
+
+    Raises:
+      ValueError: a size is not a whole number of at least 1.
+
+    >>> from seqjax.data import plan
+    >>> policy = Padded(2, multiple=4)
+    >>> plan(np.array([3, 5, 1]), [3], policy)
+    [array([0, 1]), array([2])]
+    >>> policy.place(np.array([3, 5])).shape
+    (2, 8)
+    """
+
+    batch_size: int
+    multiple: int = 1
+    drop_remainder: bool = False
+
+    def __post_init__(self) -> None:
+        check_size("Padded", "batch_size", self.batch_size)
+        check_size("Padded", "multiple", self.multiple)
+
+    def batches(self, order: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
+        """Cut ``order`` into batches of one size."""
+        return _chunks(order, self.batch_size, self.drop_remainder)
+
+    def place(self, lengths: np.ndarray) -> Placement:
+        """Give each example a row of its own."""
+        return _one_a_row(lengths, _round_up(int(lengths.max()), self.multiple))
+
+
+@dataclasses.dataclass(frozen=True)
+class Bucketed:
+    """Batches of examples of similar length, padded to the boundary of their bucket.
+
+    A bucket holds the lengths above the boundary before it, up to and with its own. A batch comes
+    when its bucket is full; what is left in the buckets comes at the end, shortest first.
+
+    Args:
+      boundaries: the longest length of each bucket, ascending.
+      batch_size: examples in a batch; one number, or one for each bucket, see `Bucketed.of_steps`.
+      multiple: pad to a multiple of it that holds the batch's longest, and not to the boundary; 1
+        pads to the longest.
+      drop_remainder: leave out the batches that are not full.
+      drop_longer: leave out examples that are longer than the last boundary.
+
+    Raises:
+      ValueError: boundaries do not ascend, or are not as many as the batch sizes; later, if an
+        example is longer than the last boundary (unless ``drop_longer``).
+
+    >>> from seqjax.data import plan
+    >>> policy = Bucketed((2, 5), batch_size=2)
+    >>> plan(np.array([5, 1, 3, 4, 2]), [5], policy)
+    [array([0, 2]), array([1, 4]), array([3])]
+    >>> policy.place(np.array([3, 4])).shape
+    (2, 5)
+    """
+
+    boundaries: Sequence[int]
+    batch_size: int | Sequence[int]
+    multiple: int | None = None
+    drop_remainder: bool = False
+    drop_longer: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "boundaries", tuple(self.boundaries))
+        if isinstance(self.batch_size, Sequence):
+            object.__setattr__(self, "batch_size", tuple(self.batch_size))
+        for boundary in self.boundaries:
+            check_size("Bucketed", "a boundary", boundary)
+        for size in self._sizes:
+            check_size("Bucketed", "batch_size", size)
+        if self.multiple is not None:
+            check_size("Bucketed", "multiple", self.multiple)
+        if not self.boundaries or any(map(operator.ge, self.boundaries, self.boundaries[1:])):
+            raise ValueError(f"Bucketed: boundaries must ascend, got {self.boundaries}")
+        if len(self._sizes) != len(self.boundaries):
+            raise ValueError(
+                f"Bucketed: batch_size must be one number or one for each of the "
+                f"{len(self.boundaries)} boundaries, got {self.batch_size}"
+            )
+
+    @classmethod
+    def of_steps(cls, boundaries: Sequence[int], steps: int, **options: bool) -> "Bucketed":
+        """Batches of ``steps`` steps at most, padding included, whatever their bucket.
+
+        Args:
+          boundaries: as above.
+          steps: B times T of a batch, at least the last boundary.
+          options: ``drop_remainder`` and ``drop_longer``, as above.
+
+        Raises:
+          ValueError: not one example of the last bucket has room.
+
+        >>> Bucketed.of_steps((10, 40), 100).batch_size
+        (10, 2)
+        """
+        if steps < max(boundaries, default=0):
+            raise ValueError(
+                f"Bucketed: steps must be at least the last boundary, {max(boundaries)}, got "
+                f"{steps}"
+            )
+        return cls(boundaries, [steps // boundary for boundary in boundaries], **options)
+
+    @property
+    def _sizes(self) -> tuple[int, ...]:
+        if isinstance(self.batch_size, Sequence):
+            return tuple(self.batch_size)
+        return (self.batch_size,) * len(self.boundaries)
+
+    def batches(self, order: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
+        """Cut ``order`` into the batches of each bucket."""
+        order = _without_longer("Bucketed", order, lengths, self.boundaries[-1], self.drop_longer)
+        bucket_of = np.searchsorted(self.boundaries, lengths[order])
+        full: list[tuple[int, np.ndarray]] = []  # with the place in the order that filled it
+        rest = []
+        for bucket, size in enumerate(self._sizes):
+            for places in _chunks(np.flatnonzero(bucket_of == bucket), size, False):
+                if len(places) == size:
+                    full.append((places[-1], order[places]))
+                elif not self.drop_remainder:
+                    rest.append(order[places])
+        return [batch for _, batch in sorted(full, key=operator.itemgetter(0))] + rest
+
+    def place(self, lengths: np.ndarray) -> Placement:
+        """Give each example a row of its own."""
+        longest = int(lengths.max())
+        boundary = self.boundaries[int(np.searchsorted(self.boundaries, longest))]
+        steps = boundary if self.multiple is None else _round_up(longest, self.multiple)
+        return _one_a_row(lengths, min(steps, boundary))
+
+
+@dataclasses.dataclass(frozen=True)
+class Packed:
+    """Several examples one after the other in rows of one length: one shape, hardly any padding.
+
+    An example goes into the first row of the batch that has room for it; when none has, the next
+    batch begins. `seqjax.Reset` starts each example from the zero state.
+
+    Args:
+      batch_size: rows in a batch.
+      steps: T, of each row.
+      drop_remainder: leave out a last batch with fewer rows.
+      drop_longer: leave out examples that are longer than a row.
+
+    Raises:
+      ValueError: a size is not a whole number of at least 1; later, if an example is longer than a
+        row (unless ``drop_longer``).
+
+    >>> from seqjax.data import plan
+    >>> policy = Packed(batch_size=1, steps=5)
+    >>> plan(np.array([3, 1, 4, 1]), [4], policy)
+    [array([0, 1]), array([2, 3])]
+    >>> policy.place(np.array([3, 1]))
+    Placement(shape=(1, 5), rows=array([0, 0]), at=array([0, 3]), packed=True)
+    """
+
+    batch_size: int
+    steps: int
+    drop_remainder: bool = False
+    drop_longer: bool = False
+
+    def __post_init__(self) -> None:
+        check_size("Packed", "batch_size", self.batch_size)
+        check_size("Packed", "steps", self.steps)
+
+    def batches(self, order: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
+        """Fill the rows of one batch after the other; a batch has its rows joined."""
+        order = _without_longer("Packed", order, lengths, self.steps, self.drop_longer)
+        batches: list[list[list[int]]] = []
+        room: list[int] = []
+        for index, length in zip(order.tolist(), lengths[order].tolist(), strict=True):
+            row = next((row for row, free in enumerate(room) if free >= length), len(room))
+            if row == len(room):
+                if row % self.batch_size == 0:
+                    batches.append([])
+                    room, row = [], 0
+                room.append(self.steps)
+                batches[-1].append([])
+            room[row] -= length
+            batches[-1][row].append(index)
+        if batches and self.drop_remainder and len(batches[-1]) < self.batch_size:
+            batches.pop()
+        return [np.array(list(itertools.chain(*rows)), np.int64) for rows in batches]
+
+    def place(self, lengths: np.ndarray) -> Placement:
+        """Find the rows that were joined: the first example of a row had no room in the one before.
+
+        Had it had room, `batches` would have put it there.
+        """
+        rows, at, row, end = [], [], 0, 0
+        for length in lengths.tolist():
+            if end + length > self.steps:
+                row, end = row + 1, 0
+            rows.append(row)
+            at.append(end)
+            end += length
+        return Placement((row + 1, self.steps), np.array(rows), np.array(at), packed=True)
+
+
+def _chunks(indices: np.ndarray, size: int, drop_remainder: bool) -> list[np.ndarray]:
+    if drop_remainder:
+        indices = indices[: len(indices) // size * size]
+    return [indices[start : start + size] for start in range(0, len(indices), size)]
+
+
+def _round_up(steps: int, multiple: int) -> int:
+    return -(-steps // multiple) * multiple
+
+
+def _one_a_row(lengths: np.ndarray, steps: int) -> Placement:
+    rows = np.arange(len(lengths))
+    return Placement((len(lengths), steps), rows, np.zeros_like(rows))
+
+
+def _without_longer(
+    owner: str, order: np.ndarray, lengths: np.ndarray, limit: int, drop: bool
+) -> np.ndarray:
+    longer = lengths[order] > limit
+    if longer.any() and not drop:
+        index = order[longer][0]
+        raise ValueError(
+            f"{owner}: example {index} has {lengths[index]} steps, more than the {limit} that it "
+            f"may have, and {longer.sum() - 1} others have too; raise the limit, or leave them out "
+            "with drop_longer=True"
+        )
+    return order[~longer]

@@ -1,0 +1,298 @@
+"""What the features of a data set are, and how an example of them becomes a `SequenceExample`.
+
+Needs no TensorFlow: what is written here is the wire format of Protocol Buffers.
+"""
+
+import dataclasses
+import functools
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from seqjax.checks import check_size
+
+BYTES = np.dtype(object)  # what arrays of bytes are: NumPy's own kind drops zeros at their ends
+_DTYPES = {
+    "bool": np.dtype(np.bool_),
+    "uint8": np.dtype(np.uint8),
+    "int32": np.dtype(np.int32),
+    "int64": np.dtype(np.int64),
+    "float32": np.dtype(np.float32),
+    "bytes": BYTES,
+}
+_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
+# a kind may be given where a later one is wanted, if the values are the same in it
+_RANK = {"b": 0, "u": 1, "i": 1, "f": 2}
+# the field of a message `Feature` that holds a list of each kind
+_BYTES_LIST, _FLOAT_LIST, _INT64_LIST = 1, 2, 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Feature:
+    """What one feature holds: of an example, or of each of its steps.
+
+    TFRecords know int64, float32 and bytes. bool, uint8 and int32 are stored as int64, and a value
+    that does not fit is an error, when written and when read. There is no float64: no record could
+    give it back.
+
+    Args:
+      dtype: `bool`, `numpy.uint8`, `numpy.int32`, `numpy.int64`, `numpy.float32` or `bytes`, or the
+        name of one. Arrays of bytes have the dtype object.
+      shape: of one value; that of a sequence feature has no time axis.
+
+    Raises:
+      ValueError: another dtype, or a size below 1.
+
+    >>> print(Feature(np.float32, (3,)), Feature(bytes))
+    float32[3] bytes
+    """
+
+    dtype: Any
+    shape: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        try:
+            name = "bytes" if self.dtype in (bytes, "bytes", BYTES) else np.dtype(self.dtype).name
+        except TypeError:
+            name = ""
+        if name not in _DTYPES:
+            raise ValueError(
+                f"a feature's dtype must be one of {', '.join(_DTYPES)}, got {self.dtype!r}; "
+                "convert the data to one of them"
+            )
+        for size in self.shape:
+            check_size("Feature", "each size of shape", size)
+        object.__setattr__(self, "dtype", _DTYPES[name])
+        object.__setattr__(self, "shape", tuple(map(int, self.shape)))
+
+    def __str__(self) -> str:
+        return _NAMES[self.dtype] + (str(list(self.shape)) if self.shape else "")
+
+    @property
+    def stored(self) -> str:
+        """The dtype in the file: ``"bytes"``, ``"float32"`` or ``"int64"``."""
+        return _NAMES[self.dtype] if self.dtype in (BYTES, np.float32) else "int64"
+
+    @property
+    def size(self) -> int:
+        """How many numbers or bytes one value has."""
+        return math.prod(self.shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class Schema:
+    """The features of all examples of a data set.
+
+    Args:
+      context: features of an example as a whole, each an array ``[*shape]``.
+      sequence: features of its steps, each ``[T, *shape]``, with one T for all of an example.
+
+    Raises:
+      ValueError: there is no feature, or one is both.
+
+    >>> schema = Schema(context={"label": Feature(np.int64)}, sequence={"x": Feature(np.float32)})
+    >>> {schema: "hashable"}[schema]
+    'hashable'
+    """
+
+    context: Mapping[str, Feature] = dataclasses.field(default_factory=dict)
+    sequence: Mapping[str, Feature] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        both = sorted(set(self.context) & set(self.sequence))
+        if both:
+            raise ValueError(f"a feature is of the context or of the sequence, got {both} as both")
+        if not self.context and not self.sequence:
+            raise ValueError("a schema needs a context or sequence feature, got neither")
+        object.__setattr__(self, "context", dict(self.context))
+        object.__setattr__(self, "sequence", dict(self.sequence))
+
+    def __hash__(self) -> int:
+        return hash((frozenset(self.context.items()), frozenset(self.sequence.items())))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `from_json` takes.
+
+        >>> Schema(sequence={"x": Feature(bool)}).to_json()
+        {'context': {}, 'sequence': {'x': {'dtype': 'bool', 'shape': []}}}
+        """
+        return {
+            kind: {
+                name: {"dtype": _NAMES[feature.dtype], "shape": list(feature.shape)}
+                for name, feature in features.items()
+            }
+            for kind, features in (("context", self.context), ("sequence", self.sequence))
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "Schema":
+        """Make the schema that `to_json` described.
+
+        >>> schema = Schema(sequence={"x": Feature(bool)})
+        >>> Schema.from_json(schema.to_json()) == schema
+        True
+        """
+        return cls(
+            **{
+                kind: {name: Feature(**feature) for name, feature in features.items()}
+                for kind, features in content.items()
+            }
+        )
+
+
+def encode(schema: Schema, example: Mapping[str, Any], owner: str) -> tuple[bytes, int]:
+    r"""Serialize an example as a ``tf.train.SequenceExample``.
+
+    Args:
+      schema: of the example.
+      example: see `seqjax.data.records.write`.
+      owner: what errors call the example.
+
+    Returns:
+      The message, and the example's number of steps (0 where it has no sequence feature).
+
+    Raises:
+      ValueError: the example does not fit the schema.
+
+    >>> schema = Schema(sequence={"x": Feature(np.int64)})
+    >>> encode(schema, {"x": [7]}, "example 0")
+    (b'\x12\x0e\n\x0c\n\x01x\x12\x07\n\x05\x1a\x03\n\x01\x07', 1)
+    """
+    wanted = {**schema.context, **schema.sequence}
+    if example.keys() != wanted.keys():
+        missing, extra = wanted.keys() - example.keys(), example.keys() - wanted.keys()
+        raise ValueError(
+            f"{owner}: missing features {sorted(missing)}, features not in the schema "
+            f"{sorted(extra)}; give the schema's {sorted(wanted)}"
+        )
+    context = {
+        name: _feature(conform(feature, example[name], f"{owner}: {name!r}"), feature)
+        for name, feature in schema.context.items()
+    }
+    sequence = {
+        name: conform(feature, example[name], f"{owner}: {name!r}", steps=True)
+        for name, feature in schema.sequence.items()
+    }
+    lengths = {name: len(value) for name, value in sequence.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(
+            f"{owner}: its sequence features differ in their number of steps: {lengths}"
+        )
+    lists = {
+        name: b"".join([_delimited(1, step) for step in _steps(value, schema.sequence[name])])
+        for name, value in sequence.items()
+    }
+    message = _delimited(1, _map(context)) if context else b""
+    if lists:
+        message += _delimited(2, _map(lists))
+    return message, max(lengths.values(), default=0)
+
+
+def conform(feature: Feature, value: Any, owner: str, *, steps: bool = False) -> np.ndarray:
+    """Convert a value to the feature's dtype and check its shape, or raise ``ValueError``.
+
+    >>> conform(Feature(np.uint8), [1, 256], "x", steps=True)
+    Traceback (most recent call last):
+    ...
+    ValueError: x: 256 is no uint8
+    """
+    if feature.dtype == BYTES and getattr(value, "dtype", BYTES) != BYTES:
+        raise ValueError(f"{owner}: an array of bytes must be of dtype object, got {value.dtype}")
+    try:
+        array = np.asarray(value, BYTES if feature.dtype == BYTES else None)
+    except ValueError:
+        array = np.empty((), BYTES)
+    shape = (array.shape[:1] if steps else ()) + feature.shape
+    if steps and array.shape == (0,):
+        return np.zeros(shape, feature.dtype)
+    if array.shape != shape or array.ndim != len(feature.shape) + steps:
+        wanted = f"[{', '.join(map(str, ('T',) * steps + feature.shape))}]"
+        raise ValueError(f"{owner}: must be {feature} of shape {wanted}, got {_describe(value)}")
+    if feature.dtype == BYTES:
+        if not all(isinstance(item, bytes) for item in array.flat):
+            raise ValueError(f"{owner}: must be {feature}, got {_describe(value)}")
+        return array
+    if _RANK.get(array.dtype.kind, 3) > _RANK[feature.dtype.kind]:
+        raise ValueError(f"{owner}: must be {feature}, got {_describe(value)}")
+    return narrow(array, feature.dtype, owner)
+
+
+def narrow(array: np.ndarray, dtype: np.dtype, owner: str) -> np.ndarray:
+    """Convert numbers to a dtype that holds them all, or raise ``ValueError``.
+
+    >>> narrow(np.array([0, 2]), np.dtype(bool), "x")
+    Traceback (most recent call last):
+    ...
+    ValueError: x: 2 is no bool
+    """
+    if array.dtype == dtype:
+        return array
+    with np.errstate(over="ignore", invalid="ignore"):
+        converted = array.astype(dtype)
+        if array.dtype.kind == "f":  # rounding is what float32 asks for, infinity is not
+            same = np.isfinite(converted) | ~np.isfinite(array)
+        else:  # there and back alone would let uint64 wrap around
+            same = (converted.astype(array.dtype) == array) & (converted == array)
+    if not same.all():
+        raise ValueError(f"{owner}: {array[~same].flat[0]} is no {dtype}")
+    return converted
+
+
+def _describe(value: Any) -> str:
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        return "lists of differing lengths"
+    return f"{array.dtype} of shape {list(array.shape)}"
+
+
+def _steps(array: np.ndarray, feature: Feature) -> list[bytes]:
+    """Serialize each step as a `Feature` message."""
+    if feature.stored == "float32":
+        raw, width = array.astype("<f4", copy=False).tobytes(), 4 * feature.size
+        # all steps have as many bytes, hence the same lengths in front
+        start = _delimited(_FLOAT_LIST, _delimited(1, bytes(width)))[:-width]
+        return [start + raw[i : i + width] for i in range(0, len(raw), width)]
+    rows = array.reshape(len(array), feature.size).tolist()
+    if feature.stored == "int64":
+        return [_integers(tuple(row)) for row in rows]
+    return [_feature(np.array(row, BYTES), feature) for row in rows]
+
+
+def _feature(array: np.ndarray, feature: Feature) -> bytes:
+    if feature.stored == "float32":
+        return _delimited(_FLOAT_LIST, _delimited(1, array.astype("<f4").tobytes()))
+    if feature.stored == "int64":
+        return _integers(tuple(array.ravel().tolist()))
+    return _delimited(_BYTES_LIST, b"".join([_delimited(1, item) for item in array.flat]))
+
+
+@functools.lru_cache(maxsize=16384)
+def _integers(values: tuple[int, ...]) -> bytes:
+    return _delimited(_INT64_LIST, _delimited(1, b"".join(map(_varint, values))))
+
+
+def _map(entries: Mapping[str, bytes]) -> bytes:
+    return b"".join(
+        [
+            _delimited(1, _delimited(1, name.encode()) + _delimited(2, value))
+            for name, value in entries.items()
+        ]
+    )
+
+
+def _delimited(field: int, content: bytes) -> bytes:
+    return bytes((field << 3 | 2,)) + _varint(len(content)) + content
+
+
+@functools.lru_cache(maxsize=16384)
+def _varint(value: int) -> bytes:
+    value &= (1 << 64) - 1
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    out.append(value)
+    return bytes(out)

@@ -1,0 +1,241 @@
+"""The commands that make records of other files, and that look into them."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from seqjax.data.convert import main
+from seqjax.data.records import RecordSource
+from tests.data.test_records import GOLDEN, flip
+
+
+def run(*arguments):
+    return main([str(argument) for argument in arguments])
+
+
+def read(directory):
+    source = RecordSource(directory)
+    examples = source.read(np.arange(len(source.lengths)))
+    return [{name: value.tolist() for name, value in example.items()} for example in examples]
+
+
+@pytest.fixture
+def fails(capsys):
+    """Run a command that has to fail, with a message and no traceback."""
+
+    def run_failing(message, *arguments):
+        assert run(*arguments) == 1
+        error = capsys.readouterr().err
+        assert message in error
+        assert "Traceback" not in error
+
+    return run_failing
+
+
+def file(directory, name, content):
+    path = directory / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def test_lines_of_text_become_bytes(tmp_path):
+    source = file(tmp_path, "lines.txt", "ab\n\nä\r\nlast")
+    assert run("text", source, tmp_path / "out", "--shards", 2) == 0
+    lines = [b"ab", "ä".encode(), b"", b"last"]  # in shards of every other line
+    assert read(tmp_path / "out") == [{"tokens": list(line)} for line in lines]
+
+
+def test_lines_of_text_become_characters(tmp_path, fails):
+    source = file(tmp_path, "lines.txt", "bä\nab")
+    vocabulary = tmp_path / "vocabulary.json"
+    options = ["--tokens", "characters", "--vocabulary", vocabulary, "--compression", "GZIP"]
+    assert run("text", source, tmp_path / "out", *options) == 0
+    assert json.loads(vocabulary.read_text()) == ["a", "b", "ä"]
+    assert read(tmp_path / "out") == [{"tokens": [1, 2]}, {"tokens": [0, 1]}]
+    # one that is there is used as it is
+    vocabulary.write_text('["b", "a", "ä"]')
+    assert run("text", source, tmp_path / "out", *options) == 0
+    assert read(tmp_path / "out") == [{"tokens": [0, 2]}, {"tokens": [1, 0]}]
+    source.write_text("ab\nabc")
+    fails(f"{source}, line 2: 'c' is not in {vocabulary}", "text", source, tmp_path, *options)
+    vocabulary.write_text("{}")
+    fails(f"{vocabulary}: must be a JSON list", "text", source, tmp_path, *options)
+    fails("go together", "text", source, tmp_path, "--vocabulary", vocabulary)
+    source.write_bytes(b"a\n\xff")
+    vocabulary.unlink()
+    fails(f"{source}, line 2: 'utf-8' codec", "text", source, tmp_path, *options)
+    assert not vocabulary.exists()
+    fails(f"{tmp_path}/no: No such file", "text", tmp_path / "no", tmp_path / "out")
+    assert len(read(tmp_path / "out")) == 2
+
+
+CSV = """trip,city,speed,stops
+a,"Rome, I",1.5,1
+a,"Rome, I",2,0
+b,Oslo,3,7
+"""
+
+
+def test_groups_of_csv_rows_become_sequences(tmp_path):
+    source = file(tmp_path, "trips.csv", CSV)
+    columns = ["--sequence", "speed:float32", "stops:uint8", "--context", "city:bytes"]
+    assert run("csv", source, tmp_path / "out", "--group", "trip", *columns) == 0
+    assert read(tmp_path / "out") == [
+        {"city": b"Rome, I", "speed": [1.5, 2.0], "stops": [1, 0]},
+        {"city": b"Oslo", "speed": [3.0], "stops": [7]},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "columns", "message"),
+    [
+        (CSV, ["speed"], "a column is NAME:DTYPE or NAME:DTYPE[SHAPE], got 'speed'"),
+        (CSV, ["speed:real"], "a feature's dtype must be one of"),
+        (CSV, ["pace:float32"], "there is no column ['pace'], only ['trip', 'city'"),
+        (CSV, ["speed:int64"], "line 2: 'speed' is '1.5', which is no int64"),
+        (CSV, ["stops:bool"], "'stops': must be bool"),
+        (CSV + "a,Rome,1,1", ["speed:float32"], "line 5: trip 'a' comes again; sort the file"),
+        (CSV + "c,Bonn", ["speed:float32"], "line 5: not one value a column"),
+        (CSV + "c,Bonn,1,2,3", ["speed:float32"], "line 5: not one value a column"),
+        (CSV + 'c,"Bo"nn,1,2', ["speed:float32"], "expected after"),
+        (CSV.encode() + b"\xff", ["speed:float32"], "'utf-8' codec can't decode"),
+        (CSV, ["speed:float32", "--context", "stops:int64"], "line 3: 'stops' is 0 and was 1"),
+        ("", ["speed:float32"], "only None"),
+    ],
+)
+def test_bad_csv_says_why(tmp_path, fails, content, columns, message):
+    source = file(tmp_path, "trips.csv", content)
+    out = tmp_path / "out"
+    fails(message, "csv", source, out, "--group", "trip", "--sequence", *columns)
+
+
+def test_lists_of_jsonl_become_sequences(tmp_path, fails):
+    rows = [{"id": 7, "xs": [[1, 2], [3, 4]], "more": None}, {"id": 8, "xs": []}]
+    source = file(tmp_path, "rows.jsonl", "\n".join(map(json.dumps, rows)))
+    arguments = [source, tmp_path / "out", "--sequence", "xs:int32[2]", "--context", "id:int64"]
+    assert run("jsonl", *arguments) == 0
+    assert read(tmp_path / "out") == [{"id": 7, "xs": [[1, 2], [3, 4]]}, {"id": 8, "xs": []}]
+    for line, message in [
+        ('{"id": 1, "xs": [[1, 2], [3]]}', "example 2: 'xs': must be int32[2]"),
+        ('{"id": 1, "xs": null}', "example 2: 'xs': must be int32[2]"),
+        ('{"id": 1}', f"{source}, line 3: expected an object with ['id', 'xs']"),
+        ("[1]", f"{source}, line 3: expected an object"),
+        ('{"id": 1', f"{source}, line 3: Expecting"),
+        ('{"id": "one", "xs": []}', f"{source}, line 3: 'id' is 'one', which is no int64"),
+    ]:
+        file(tmp_path, "rows.jsonl", "\n".join([*map(json.dumps, rows), line]))
+        fails(message, "jsonl", *arguments)
+    assert len(read(tmp_path / "out")) == 2
+
+
+def test_groups_of_jsonl_lines_become_sequences(tmp_path):
+    rows = [{"g": 1, "w": "a"}, {"g": 1, "w": "é"}, {"g": 2, "w": ""}]
+    source = file(tmp_path, "rows.jsonl", "\n".join(map(json.dumps, rows)))
+    out = tmp_path / "out"
+    assert run("jsonl", source, out, "--sequence", "w:bytes", "--group", "g") == 0
+    assert read(out) == [{"w": [b"a", "é".encode()]}, {"w": [b""]}]
+
+
+def test_rows_of_arrays_become_sequences(tmp_path, fails):
+    source = tmp_path / "arrays.npz"
+    xs = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
+    np.savez(source, xs=xs, y=np.array([0.5, 1.5]), n=np.array([3, 1]), long=np.array([3, 4]))
+    arguments = ["npz", source, tmp_path / "out", "--sequence", "xs", "--context", "y"]
+    assert run(*arguments, "--lengths", "n") == 0
+    out = tmp_path / "out"
+    assert str(RecordSource(out).schema.sequence["xs"]) == "int32[4]"
+    expected = [{"y": 0.5, "xs": xs[0].tolist()}, {"y": 1.5, "xs": xs[1, :1].tolist()}]
+    assert read(out) == expected
+    assert run(*arguments) == 0
+    assert read(out)[1]["xs"] == xs[1].tolist()
+    fails("'long' must be integers [N] in [0, 3]", *arguments, "--lengths", "long")
+    fails("zs is not a file in the archive", *arguments, "--context", "zs")
+    fails("'y' must be [N, T, ...], got (2,)", "npz", source, out, "--sequence", "y")
+    np.savez(source, xs=xs, y=np.zeros(3))
+    fails("must have N rows each", *arguments)
+    np.savez(source, xs=xs.astype(complex), y=np.zeros(2))
+    fails("'xs': a feature's dtype must be", *arguments)
+    source.write_bytes(b"no zip")
+    fails("cannot be read as .npz", *arguments)
+
+
+class Dummies(tfds.core.GeneratorBasedBuilder):
+    """A data set of tensorflow-datasets."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self):
+        pair = tfds.features.Tensor(shape=(2,), dtype=np.float64)
+        return self.dataset_info_from_configs(
+            features=tfds.features.FeaturesDict(
+                {
+                    "text": tfds.features.Text(),
+                    "label": tfds.features.ClassLabel(num_classes=3),
+                    "steps": tfds.features.Sequence({"x": pair}),
+                    "image": tfds.features.Image(shape=(None, None, 1)),
+                }
+            )
+        )
+
+    def _split_generators(self, dl_manager):
+        return {"train": self._generate_examples()}
+
+    def _generate_examples(self):
+        for k in range(3):
+            steps = {"x": np.full((k, 2), k / 2)}
+            image = np.zeros((1, 1, 1), np.uint8)
+            yield k, {"text": "ab"[:k], "label": k, "steps": steps, "image": image}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+def test_a_data_set_of_tensorflow_datasets_becomes_sequences(tmp_path, fails):
+    where = ["tfds", "dummies", tmp_path / "out", "--data-dir", tmp_path / "tfds"]
+    columns = ["--sequence", "steps/x", "--context", "label", "text"]
+    assert run(*where, *columns) == 0
+    assert sorted(read(tmp_path / "out"), key=lambda example: example["label"]) == [
+        {"label": k, "text": b"ab"[:k], "steps/x": [[k / 2, k / 2]] * k} for k in range(3)
+    ]
+    assert run(*where, "--sequence", "text") == 0
+    assert sorted(len(example["text"]) for example in read(tmp_path / "out")) == [0, 1, 2]
+    fails("name features as --sequence and --context, of {'text'", *where)
+    fails("'steps/x': 'float64[None, 2]'", *where, "--context", "none")
+    fails("'image' has the shape (None, None, 1)", *where, "--context", "image")
+    fails("'steps/x' has the shape (None, 2)", *where, "--context", "steps/x")
+    fails("tensorflow-datasets: ", "tfds", "dummies_of_none", tmp_path / "out")
+    fails("tensorflow-datasets: ", *where, *columns, "--split", "tomorrow")
+
+
+def test_inspect_shows_what_there_is(tmp_path, capsys, fails):
+    source = file(tmp_path, "lines.txt", "\n".join("x" * n for n in (3, 25, 1, 3)))
+    run("text", source, tmp_path / "out")
+    capsys.readouterr()
+    assert run("inspect", tmp_path / "out", "--first", 1) == 0
+    shown = capsys.readouterr().out
+    assert "│ tokens  │ sequence │ uint8 │" in shown
+    assert "examples: 4, steps: 32, files: 1" in shown
+    assert "1-3         3  ████" in shown
+    assert "25         1  ████" in shown
+    assert "example 0, 3 steps\n  tokens: [120 120 120]\n" in shown
+    assert "example 1" not in shown
+    (shard,) = (tmp_path / "out").glob("data-*")
+    flip(shard, 20)
+    fails("out: 1 damages, see above", "inspect", tmp_path / "out")
+    assert run("inspect", GOLDEN / "data_example.tfrecord") == 0
+    assert "float32[4]" in capsys.readouterr().out
+    fails("there is no such file", "inspect", tmp_path / "none")
+    fails("holds no record", "inspect", GOLDEN / "data_empty.tfrecord")
+    fails("has no manifest.json", "inspect", tmp_path)
+
+
+def test_it_runs_as_a_command(tmp_path):
+    source = file(tmp_path, "lines.txt", "a line")
+    command = [sys.executable, "-m", "seqjax.data.convert", "text", source, tmp_path / "out"]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=True)
+    assert done.stdout == f"{tmp_path}/out: 1 examples\n"
+    assert tf.io.gfile.exists(str(tmp_path / "out" / "manifest.json"))
