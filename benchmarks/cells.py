@@ -116,6 +116,7 @@ CATALOGUE = (
     Entry(seqjax.Highway(seqjax.LSTM(FEATURES)), "Srivastava et al. 2015", "`contrib_highway*`"),
     Entry(seqjax.InputProjection(INNER, 32), "", "`contrib_inputprojection`"),
     Entry(seqjax.OutputProjection(INNER, 32), "", "`contrib_outputprojection`"),
+    Entry(seqjax.LanguageModel(INNER, FEATURES), "Mikolov et al. 2010", "NumPy loop"),
 )
 
 

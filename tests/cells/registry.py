@@ -34,6 +34,7 @@ from seqjax import (
     IndyLSTM,
     InputProjection,
     IntersectionRNN,
+    LanguageModel,
     LayerNorm,
     LSTMState,
     MinGRU,
@@ -177,6 +178,11 @@ EXAMPLES = {
     "SLSTM every option": Example(SLSTM(4, heads=2, exponential_forget=True)),
     "MLSTM": Example(MLSTM(4)),
     "MLSTM every option": Example(MLSTM(4, heads=2, exponential_forget=True)),
+    "LanguageModel": Example(LanguageModel(Dropout(GRU(4), 0.2), 3, embedding_size=5)),
+    "LanguageModel tied": Example(
+        LanguageModel(LSTM(4), 3, embedding_size=4, layer_norm=True, tied=True)
+    ),
+    "LanguageModel without an embedding": Example(LanguageModel(Stack([LSTM(4), GRU(3)]), 3)),
     "Mogrifier": Example(Mogrifier(LSTM(4, recurrent_dropout=0.3))),
     "Mogrifier one round": Example(Mogrifier(GRU(4), rounds=1)),
     "OutputProjection": Example(OutputProjection(GRU(4), 2)),

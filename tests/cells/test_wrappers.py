@@ -160,3 +160,25 @@ def test_tokens_have_no_features_to_drop_or_to_add(wrap):
     params = cell.init(KEY, H)
     with pytest.raises(ValueError, match=r"features, got tokens of shape \(3, 2\); embed tokens"):
         unroll(cell, params, jnp.zeros((2, 3), int))
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_language_model_equals_a_plain_loop(tied):
+    options = {"embedding_size": 4, "layer_norm": True, "tied": True} if tied else {}
+    cell = LanguageModel(GRU(4), 3, **options)
+
+    def step(p, state, x):
+        embedding = p.embedding_kernel if tied else np.eye(3)
+        leaves, h = gru_step(jax.tree.leaves(p.cell), list(state), x @ embedding)
+        if tied:
+            centred = h - h.mean()
+            h = centred / np.sqrt((centred**2).mean() + 1e-6) * p.norm.gain + p.norm.shift
+        kernel = p.embedding_kernel.T if tied else p.readout_kernel
+        return leaves, h @ kernel + p.readout_bias
+
+    check(cell, step)
+
+
+def test_a_tied_readout_needs_an_embedding_of_the_output_width():
+    with pytest.raises(ValueError, match="tied readout needs embedding_size=4.*got None"):
+        LanguageModel(GRU(4), 3, tied=True)
