@@ -156,3 +156,56 @@ class LinearCell(Cell):
         a, b = self.coefficients(params, z)
         state = jax.tree.map(lambda a, s, b: a * s + b, a, state, b)
         return state, self.readout(params, state, z)
+
+
+# Activations known to see one unit at a time; another one might be a softmax over the units.
+UNITWISE = frozenset({
+    jnp.tanh, jnp.sin, jnp.abs, jnp.arctan, jnp.square, jax.nn.celu, jax.nn.elu, jax.nn.gelu,
+    jax.nn.hard_sigmoid, jax.nn.hard_swish, jax.nn.hard_tanh, jax.nn.identity, jax.nn.leaky_relu,
+    jax.nn.log_sigmoid, jax.nn.mish, jax.nn.relu, jax.nn.relu6, jax.nn.selu, jax.nn.sigmoid,
+    jax.nn.silu, jax.nn.soft_sign, jax.nn.softplus, jax.nn.sparse_plus, jax.nn.squareplus,
+})  # fmt: skip
+
+
+class FactoredCell(Cell):
+    """A cell whose derivative is unit by unit but for its products, so that most of it is no loop.
+
+    Its state has an ``h``, which is also its output. `seqjax.unroll` may then take its backward
+    pass apart as `project` and `step` take its forward pass apart::
+
+        state[t+1], saved[t] = advance(params, state[t], zs[t])         one step after the other
+        factors = factors(params, states[:-1], states[1:], saved, zs)   all steps at once
+        d_state[t], d_pre[t] = retreat(params, d_state[t+1], factors[t])            one by one
+        d_params, d_zs = the transpose of preactivations, of d_pre      all steps at once
+
+    The first three are the equations of `step` and what follows from them by the chain rule.
+    """
+
+    @abc.abstractmethod
+    def is_factored(self, params: Params) -> bool:
+        """Whether all this holds for these options and parameters, and no subclass changed it."""
+
+    @abc.abstractmethod
+    def advance(self, params: Params, state: State, z: Projected) -> tuple[State, PyTree]:
+        """Take one step and return the next state and what the backward pass needs of it."""
+
+    @abc.abstractmethod
+    def factors(
+        self, params: Params, before: State, after: State, saved: PyTree, zs: Projected
+    ) -> PyTree:
+        """Compute the derivatives that `retreat` multiplies with, from the states around a step."""
+
+    @abc.abstractmethod
+    def retreat(self, params: Params, d_after: State, factors: PyTree) -> tuple[State, PyTree]:
+        """From the gradient of the state after a step, that before it and of `preactivations`."""
+
+    @abc.abstractmethod
+    def preactivations(
+        self, params: Params, before: State, after: State, saved: PyTree, zs: Projected
+    ) -> PyTree:
+        """What of a step is linear in ``params`` and ``zs``, given all else."""
+
+
+def has_own(cell: Cell, base: type[Cell], *methods: str) -> bool:
+    """Whether ``cell``, of a subclass of ``base`` or of itself, has the very ``methods`` of it."""
+    return all(getattr(type(cell), name) is getattr(base, name) for name in methods)

@@ -11,7 +11,8 @@ from seqjax.affine import accumulation_dtype
 from seqjax.cells import TimedInputs
 from seqjax.checks import check_choice
 from seqjax.masking import check_tokens, resolve_mask, select, zero_outside
-from seqjax.types import Array, Cell, LinearCell, Params, Projected, PyTree, State
+from seqjax.recurrence import factored_loop
+from seqjax.types import Array, Cell, FactoredCell, LinearCell, Params, Projected, PyTree, State
 
 Method = Literal["auto", "scan", "static", "associative"]
 
@@ -136,6 +137,10 @@ def _unroll(
 def _auto_loop(
     mask: Array | None, cell: Cell, params: Params, state: State, zs: Projected
 ) -> tuple[State, PyTree]:
+    if isinstance(cell, FactoredCell) and cell.is_factored(params):
+        body = functools.partial(_scan_step, cell, params)
+        state = _laid_out_like_next(body, state, (zs, mask))
+        return factored_loop(mask, cell, params, state, zs)
     at_once = isinstance(cell, LinearCell) and jax.default_backend() != "cpu"
     return (_associative_loop if at_once else _scan_loop)(mask, cell, params, state, zs)
 
@@ -143,9 +148,7 @@ def _auto_loop(
 def _scan_loop(
     mask: Array | None, cell: Cell, params: Params, state: State, zs: Projected
 ) -> tuple[State, PyTree]:
-    def body(state: State, step: tuple[Projected, Array | None]) -> tuple[State, PyTree]:
-        return _masked_step(cell, params, state, *step)
-
+    body = functools.partial(_scan_step, cell, params)
     return jax.lax.scan(body, _laid_out_like_next(body, state, (zs, mask)), (zs, mask))
 
 
@@ -188,6 +191,12 @@ _LOOPS = {
     "static": _static_loop,
     "associative": _associative_loop,
 }
+
+
+def _scan_step(
+    cell: Cell, params: Params, state: State, step: tuple[Projected, Array | None]
+) -> tuple[State, PyTree]:
+    return _masked_step(cell, params, state, *step)
 
 
 def _masked_step(

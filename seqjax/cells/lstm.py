@@ -11,7 +11,7 @@ from seqjax.affine import affine, broadcast_like, split_gates
 from seqjax.checks import check_activation, check_clip, check_number, check_rate, check_size
 from seqjax.initializers import glorot_uniform, orthogonal
 from seqjax.normalization import LayerNorm, layer_norm
-from seqjax.types import Activation, Array, Cell, Noise
+from seqjax.types import UNITWISE, Activation, Array, FactoredCell, Noise, has_own
 
 
 class Peepholes(NamedTuple):
@@ -60,7 +60,7 @@ class LSTMProjected(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class LSTM(Cell):
+class LSTM(FactoredCell):
     """The LSTM with a forget gate; gate order i, f, g, o (input, forget, candidate, output)::
 
         i  = sigmoid(x @ W_i + h @ U_i + b_i)
@@ -218,31 +218,76 @@ class LSTM(Cell):
         self, params: LSTMParams, state: LSTMState, z: LSTMProjected
     ) -> tuple[LSTMState, Array]:
         """The equations above, given the part of the input."""
-        G = len(self._gates)
-        recurrent = split_gates(self._of_state(params, state.h), G)
-        gates = [z_x + z_h for z_x, z_h in zip(z.gates, recurrent, strict=True)]
-        if params.norm is not None:
-            gains, shifts = split_gates(params.norm.gate_gain, G), split_gates(params.bias, G)
-            gates = [layer_norm(*gate) for gate in zip(gates, gains, shifts, strict=True)]
-        *z_i, z_f, z_g, z_o = gates
-        f = jax.nn.sigmoid(_peep(z_f, params.peepholes.f, state.c))
-        # no input gate of its own where it is coupled to the forget gate
-        i = jax.nn.sigmoid(_peep(z_i[0], params.peepholes.i, state.c)) if z_i else 1 - f
-        g = self._candidate(z_g)
-        if z.kept is not None:
-            g = jnp.where(z.kept, g / (1 - self.recurrent_dropout), 0)
-        c = f * state.c + i * g
-        if params.norm is not None:
-            c = layer_norm(c, params.norm.memory_gain, params.norm.memory_shift)
-        if self.cell_clip is not None:
-            c = _clip(c, self.cell_clip, self.straight_through)
-        o = jax.nn.sigmoid(_peep(z_o, params.peepholes.o, c))
-        h = o * self.activation(c)
+        (c, h), _ = self.advance(params, state, z)
         if params.projection_kernel is not None:
             h = affine(h, params.projection_kernel)
         if self.projection_clip is not None:
             h = _clip(h, self.projection_clip)
         return LSTMState(c, h), h
+
+    def is_factored(self, params: LSTMParams) -> bool:
+        """Without projection and layer norm, and where no subclass has other products."""
+        return (
+            has_own(self, LSTM, "step", "_of_state")
+            and self.activation in UNITWISE
+            and params.recurrent_kernel.ndim == 2
+            and params.projection_kernel is None
+            and params.norm is None
+        )
+
+    def advance(
+        self, params: LSTMParams, state: LSTMState, z: LSTMProjected
+    ) -> tuple[LSTMState, tuple[Array, ...]]:
+        """The equations above up to the projection, and the gates before their peepholes."""
+        gates = self._gates_of(params, state.h, z)
+        c = self._memory(params, state.c, gates[:-1], z.kept)
+        return LSTMState(c, self._output(params, c, gates[-1])), gates
+
+    def factors(
+        self,
+        params: LSTMParams,
+        before: LSTMState,
+        after: LSTMState,
+        saved: tuple[Array, ...],
+        zs: LSTMProjected,
+    ) -> tuple[tuple[Array, ...], tuple[Array, Array]]:
+        """The derivatives of ``c'`` by c and its gates, and those of ``h'`` by ``c'`` and o."""
+        *gates, o = saved
+
+        def memory(c: Array, *gates: Array) -> Array:
+            return self._memory(params, c, gates, zs.kept)
+
+        ones = jnp.ones_like(after.c)
+        _, of_memory = jax.vjp(memory, before.c, *gates)
+        _, of_output = jax.vjp(functools.partial(self._output, params), after.c, o)
+        return of_memory(ones), of_output(ones)
+
+    def retreat(
+        self,
+        params: LSTMParams,
+        d_after: LSTMState,
+        factors: tuple[tuple[Array, ...], tuple[Array, Array]],
+    ) -> tuple[LSTMState, Array]:
+        """The chain rule; the gradients of all gates in one array, for one product."""
+        (by_c, *by_gates), (by_memory, by_o) = factors
+        d_c = d_after.c + d_after.h * by_memory
+        d_gates = jnp.concatenate([*(d_c * by for by in by_gates), d_after.h * by_o], -1)
+        return LSTMState(d_c * by_c, affine(d_gates, params.recurrent_kernel.T)), d_gates
+
+    def preactivations(
+        self,
+        params: LSTMParams,
+        before: LSTMState,
+        after: LSTMState,
+        saved: tuple[Array, ...],
+        zs: LSTMProjected,
+    ) -> Array:
+        """All gates with their peepholes, side by side."""
+        *i, f, g, o = self._gates_of(params, before.h, zs)
+        peepholes = params.peepholes
+        i = [_peep(gate, peepholes.i, before.c) for gate in i]
+        f = _peep(f, peepholes.f, before.c)
+        return jnp.concatenate([*i, f, g, _peep(o, peepholes.o, after.c)], -1)
 
     # What a variant of the LSTM may differ in:
 
@@ -260,6 +305,38 @@ class LSTM(Cell):
 
     def _candidate(self, g: Array) -> Array:
         return self.activation(g)
+
+    # The equations, a part at a time:
+
+    def _gates_of(self, params: LSTMParams, h: Array, z: LSTMProjected) -> tuple[Array, ...]:
+        """The gates without their peepholes, ``[..., H]`` each."""
+        G = len(self._gates)
+        recurrent = split_gates(self._of_state(params, h), G)
+        gates = tuple(z_x + z_h for z_x, z_h in zip(z.gates, recurrent, strict=True))
+        if params.norm is None:
+            return gates
+        gains, shifts = split_gates(params.norm.gate_gain, G), split_gates(params.bias, G)
+        return tuple(layer_norm(*gate) for gate in zip(gates, gains, shifts, strict=True))
+
+    def _memory(
+        self, params: LSTMParams, c: Array, gates: tuple[Array, ...], kept: Array | None
+    ) -> Array:
+        *z_i, z_f, z_g = gates
+        f = jax.nn.sigmoid(_peep(z_f, params.peepholes.f, c))
+        # no input gate of its own where it is coupled to the forget gate
+        i = jax.nn.sigmoid(_peep(z_i[0], params.peepholes.i, c)) if z_i else 1 - f
+        g = self._candidate(z_g)
+        if kept is not None:
+            g = jnp.where(kept, g / (1 - self.recurrent_dropout), 0)
+        c = f * c + i * g
+        if params.norm is not None:
+            c = layer_norm(c, params.norm.memory_gain, params.norm.memory_shift)
+        if self.cell_clip is not None:
+            c = _clip(c, self.cell_clip, self.straight_through)
+        return c
+
+    def _output(self, params: LSTMParams, c: Array, z_o: Array) -> Array:
+        return jax.nn.sigmoid(_peep(z_o, params.peepholes.o, c)) * self.activation(c)
 
 
 @dataclasses.dataclass(frozen=True)
