@@ -15,7 +15,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from experiments.char_model.config import PRESETS, Config
+from experiments.char_model.config import PRESETS, Config, check_model
 from experiments.char_model.evaluation import Score, streaming, token_losses, windowed
 from experiments.char_model.run import (
     NGRAMS,
@@ -108,7 +108,8 @@ class Sample:
         if not self.prime:
             raise ValueError("--prime must hold at least one character to go on from")
         trained = load(self.run, self.which)
-        blocks = self._draw(trained, sampling)
+        start = np.tile(trained.vocabulary.encode(self.prime), (self.count, 1))
+        blocks = self._draw(trained, start, sampling)
         if self.count == 1:
             sys.stdout.write(self.prime)
             for piece in trained.vocabulary.decode_stream(block[0] for block in blocks):
@@ -120,9 +121,10 @@ class Sample:
             sys.stdout.write(f"--- {n + 1} of {self.count} ---\n{self.prime}")
             sys.stdout.write(trained.vocabulary.decode(row) + "\n")
 
-    def _draw(self, trained: Trained, sampling: Sampling) -> Iterator[np.ndarray]:
-        tokens = np.tile(trained.vocabulary.encode(self.prime), (self.count, 1))
-        generation = prime(trained.model, trained.params, jnp.asarray(tokens))
+    def _draw(
+        self, trained: Trained, start: np.ndarray, sampling: Sampling
+    ) -> Iterator[np.ndarray]:
+        generation = prime(trained.model, trained.params, jnp.asarray(start))
         key = jax.random.key(self.seed)
         for done in range(0, self.length, BLOCK):
             # blocks of one length compile once; what is too much at the end is cut off
@@ -191,7 +193,9 @@ class Train:
     def main(self, console: Console) -> None:
         """Train, and print the results."""
         if self.resume is None:
-            folder, config = RunDirectory("char_model", self.out), self.config
+            config = self.config
+            check_model(config)
+            folder = RunDirectory("char_model", self.out)
             folder.write_json("config.json", config)
         else:
             config = read_config(self.resume)

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, Literal
 
+import jax
 import optax
 
 from seqjax import (
@@ -34,8 +35,10 @@ from seqjax import (
     Mogrifier,
     Residual,
     Stack,
+    unroll,
 )
 from seqjax.checks import check_number, check_range, check_rate, check_size
+from seqjax.types import Array
 
 # units -> a layer; each of them takes inputs of any size
 CELLS: dict[str, Callable[[int], Cell]] = {
@@ -192,6 +195,16 @@ def config_from_json(plain: dict[str, Any]) -> Config:
     if unknown := plain.keys() - names:
         raise ValueError(f"the config holds unknown options: {', '.join(sorted(unknown))}")
     return Config(**plain)
+
+
+def check_model(config: Config) -> None:
+    """Raise ``ValueError`` if the parts of the model do not fit together on tokens."""
+    model = build_model(config, vocabulary_size=2)
+
+    def run(tokens: Array) -> None:
+        unroll(model, model.init(jax.random.key(0), 2), tokens)
+
+    jax.eval_shape(run, jax.ShapeDtypeStruct((1, 2), "int32"))
 
 
 def build_model(config: Config, vocabulary_size: int) -> LanguageModel:

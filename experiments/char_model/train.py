@@ -1,5 +1,6 @@
 """Training of the character model: pure steps in blocks, and a run that survives a kill."""
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -61,6 +62,7 @@ def spread(mesh: jax.sharding.Mesh, state: RunState, data: Data) -> tuple[RunSta
     return jax.device_put(state, whole)._replace(carry=carry), jax.device_put(data, split)
 
 
+@functools.lru_cache(maxsize=8)
 def make_block(
     config: Config, model: LanguageModel, mesh: jax.sharding.Mesh
 ) -> Callable[[RunState, Data, Array, Array], tuple[RunState, Array]]:

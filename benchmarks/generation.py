@@ -1,0 +1,128 @@
+"""Characters per second of generation: the loop in one program, a Python loop, and PyTorch.
+
+::
+
+    python -m benchmarks.generation              prints medians of 5 interleaved repetitions
+
+The model is an LSTM over 65 characters with random weights; speed does not depend on them. Every
+way draws from the same distribution, at temperature 1. PyTorch is measured where it is installed.
+"""
+
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from seqjax import LSTM, Cell, LanguageModel, Stack
+from seqjax.sampling import Sampling, draw, generate, prime
+from seqjax.types import Array, Params, State
+
+V = 65
+Way = Callable[[int, int], None]  # (streams, length): draws that many characters
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Measure generation."""
+
+    units: int = 320
+    """Of each layer."""
+    layers: int = 1
+    """How many."""
+    length: int = 500
+    """Characters a stream."""
+    streams: tuple[int, ...] = (1, 64)
+    """How many texts at once."""
+    repetitions: int = 5
+    """Of which the median is printed."""
+
+
+def in_one_program(model: Cell, params: Params) -> Way:
+    """`seqjax.sampling.generate`."""
+
+    def way(streams: int, length: int) -> None:
+        start = prime(model, params, jnp.zeros((streams, 1), jnp.int32))
+        _, tokens = generate(model, params, start, jax.random.key(0), length, Sampling())
+        tokens.block_until_ready()
+
+    return way
+
+
+def python_loop(model: Cell, params: Params) -> Way:
+    """A loop in Python over one jitted step."""
+
+    @jax.jit
+    def step(state: State, token: Array, key: Array) -> tuple[State, Array]:
+        state, logits = model.step(params, state, model.project(params, token))
+        return state, draw(key, logits, Sampling())
+
+    def way(streams: int, length: int) -> None:
+        state, token = model.initial_state((streams,)), jnp.zeros(streams, jnp.int32)
+        for key in jax.random.split(jax.random.key(0), length):
+            state, token = step(state, token, key)
+        token.block_until_ready()
+
+    return way
+
+
+def pytorch(config: Config) -> Way | None:
+    """A loop over ``nn.LSTM``, as PyTorch's users write it."""
+    try:
+        import torch
+    except ImportError:
+        return None
+    embedding = torch.nn.Embedding(V, V)
+    lstm = torch.nn.LSTM(V, config.units, config.layers, batch_first=True)
+    readout = torch.nn.Linear(config.units, V)
+
+    def way(streams: int, length: int) -> None:
+        with torch.inference_mode():
+            token, state = torch.zeros(streams, 1, dtype=torch.long), None
+            for _ in range(length):
+                hs, state = lstm(embedding(token), state)
+                token = torch.multinomial(readout(hs[:, 0]).softmax(-1), 1)
+
+    return way
+
+
+def main() -> None:
+    """Print a table."""
+    config = tyro.cli(Config)
+    model = LanguageModel(Stack([LSTM(config.units) for _ in range(config.layers)]), V)
+    params = model.init(jax.random.key(0), V)
+    ways = {
+        "seqjax.sampling.generate": in_one_program(model, params),
+        "Python loop, jitted step": python_loop(model, params),
+        "PyTorch loop": pytorch(config),
+    }
+    table = Table(
+        title=f"{config.layers} x {config.units} units, {config.length} characters a stream"
+    )
+    for column in ("streams", "", "chars/s", "of the first"):
+        table.add_column(column, justify="left" if not column else "right")
+    for streams in config.streams:
+        seconds: dict[str, list[float]] = {name: [] for name, way in ways.items() if way}
+        for repetition in range(config.repetitions + 1):
+            for name, times in seconds.items():
+                way = ways[name]
+                assert way is not None
+                began = time.perf_counter()
+                way(streams, config.length)
+                if repetition:  # the first one compiles
+                    times.append(time.perf_counter() - began)
+        medians = {name: statistics.median(times) for name, times in seconds.items()}
+        first = next(iter(medians.values()))
+        for name, median in medians.items():
+            speed = streams * config.length / median
+            table.add_row(str(streams), name, f"{speed:,.0f}", f"{first / median:.2f}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,307 @@
+"""The character model as a product: what a run writes, how it goes on, and what it refuses."""
+
+import dataclasses
+import json
+import math
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from rich.console import Console
+
+from experiments.char_model import __main__ as cli
+from experiments.char_model import run as runs
+from experiments.char_model.config import CELLS, PRESETS, Config, check_model
+from experiments.char_model.evaluation import streaming, token_losses, windowed
+from experiments.char_model.train import learning_rate
+from experiments.run_directory import RunDirectory
+from seqjax import GRU, LanguageModel, sequence_loss, unroll
+from seqjax.checkpoint import Checkpoints
+
+TEXT = "the quick brown fox jumps over the lazy dog. " * 60
+SMALL = Config(
+    cell="gru", units=8, embedding_size=4, input_dropout=0.2, output_dropout=0.2, batch_size=4,
+    num_steps=10, epochs=1, average=0.9, evaluations=3, window=32,
+)  # fmt: skip
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    path = tmp_path / "corpus.txt"
+    path.write_text(TEXT)
+    return str(path)
+
+
+@pytest.fixture(autouse=True)
+def _as_users_run_it():
+    """With the promotion of dtypes that optax and users have."""
+    with jax.numpy_dtype_promotion("standard"), jax.enable_x64(False):
+        yield
+
+
+def train(config, folder):
+    return runs.train(config, folder, Console(quiet=True))
+
+
+def parameters(folder):
+    trained = runs.load(folder, "last")
+    return jax.tree.map(np.asarray, trained.params), trained.step
+
+
+def test_a_run_writes_what_it_promises_and_is_read_back(corpus, tmp_path, capsys):
+    config = dataclasses.replace(SMALL, corpus=corpus)
+    folder = RunDirectory("char_model", tmp_path / "run")
+    result = train(config, folder)
+    assert json.loads((folder.path / "result.json").read_text()) == result
+    chunks = (int(0.9 * len(TEXT)) - 1) // 4 // 10
+    assert result["steps"] == chunks
+    assert result["split"] == "first 90% / last 10%"
+    assert 0 < result["val"]["streaming_nats"] < math.log(28)
+    assert result["val"]["streaming_bits"] == result["val"]["streaming_nats"] / math.log(2)
+    assert {*result["ngram_nats"]} == {"3", "5"}
+    lines = (folder.path / "metrics.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    assert sum("validation_nats" in record for record in records) == config.evaluations
+    assert any((folder.path / "tensorboard").iterdir())
+
+    trained = runs.load(folder.path)
+    text = runs.read_text(config)
+    again = streaming(trained.model, trained.params, text.validation)
+    assert again.nats == result["val"]["streaming_nats"]
+
+    console = Console(width=80)
+    cli.Evaluate(folder.path).main(console)
+    assert f"{again.nats:.4f}" in capsys.readouterr().out
+    cli.Sample(folder.path, prime="the ", length=50).main(console)
+    first = capsys.readouterr().out
+    assert first.startswith("the ")
+    assert len(first) == len("the ") + 50 + 1
+    cli.Sample(folder.path, prime="the ", length=50).main(console)
+    assert capsys.readouterr().out == first
+    cli.ScoreText(folder.path, text="the dog", per_character=True).main(console)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("'h'\t")
+    bits = [float(line.split("\t")[1]) for line in lines[:-1]]
+    assert float(lines[-1].split()[0]) == pytest.approx(sum(bits) / len(bits), abs=1e-3)
+    with pytest.raises(ValueError, match="lacks these characters: 'Q' at 0"):
+        cli.Sample(folder.path, prime="Q").main(console)
+
+
+class StopsAfter(list):
+    """A list of signals that holds one from its n-th look on."""
+
+    def __init__(self, looks):
+        super().__init__()
+        self.looks = looks
+
+    def __bool__(self):
+        self.looks -= 1
+        if self.looks < 0 and not len(self):
+            self.append(signal.SIGTERM)
+        return len(self) > 0
+
+
+def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(corpus, tmp_path, monkeypatch):
+    config = dataclasses.replace(SMALL, corpus=corpus, epochs=2)
+    whole = RunDirectory("char_model", tmp_path / "whole")
+    train(config, whole)
+    stopped = RunDirectory("char_model", tmp_path / "stopped")
+    stops = iter([0, 1, 0, 10**9])
+
+    def signals():
+        class Context:
+            def __enter__(self):
+                return StopsAfter(next(stops))
+
+            def __exit__(self, *_):
+                pass
+
+        return Context()
+
+    monkeypatch.setattr(runs, "_signals", signals)
+    for _ in range(3):
+        with pytest.raises(runs.StoppedError, match="SIGTERM"):
+            train(config, stopped)
+    train(config, RunDirectory.reopen(stopped.path))
+    (expected, step), (actual, last) = parameters(whole.path), parameters(stopped.path)
+    assert step == last
+    jax.tree.map(np.testing.assert_array_equal, actual, expected)
+
+    def steps(folder):
+        lines = (folder.path / "metrics.jsonl").read_text().splitlines()
+        return {r["step"]: r["validation_nats"] for r in map(json.loads, lines) if len(r) == 4}
+
+    assert steps(whole) == steps(stopped)
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_names_the_step(corpus, tmp_path):
+    config = dataclasses.replace(
+        SMALL, corpus=corpus, learning_rate=1e38, schedule="constant", warm_up=0.0, clip=None
+    )
+    folder = RunDirectory("char_model", tmp_path / "run")
+    with pytest.raises(runs.NotFiniteError, match=r"the loss of step \d+ is (nan|inf)"):
+        train(config, folder)
+    assert not (folder.path / "result.json").exists()
+
+
+def test_scores_are_those_of_one_plain_unroll():
+    model = LanguageModel(GRU(4), 5)
+    params = model.init(jax.random.key(0), 5)
+    tokens = np.random.default_rng(0).integers(0, 5, 2100).astype(np.int32)
+    _, logits = unroll(model, params, tokens[None, :-1])
+    losses = sequence_loss(
+        logits, tokens[None, 1:], average_over_time=False, average_over_batch=False
+    )[0]
+    np.testing.assert_allclose(token_losses(model, params, tokens), losses, rtol=1e-5)
+    assert streaming(model, params, tokens).nats == pytest.approx(float(losses.mean()), rel=1e-6)
+    assert streaming(model, params, tokens, rows=3).nats == pytest.approx(
+        float(losses.mean()), rel=1e-4
+    )
+    total = 0.0
+    for first in range(0, 2099, 100):
+        part = tokens[first : first + 101]
+        _, logits = unroll(model, params, part[None, :-1])
+        total += float(sequence_loss(logits, part[None, 1:])) * (len(part) - 1)
+    assert windowed(model, params, tokens, 100).nats == pytest.approx(total / 2099, rel=1e-5)
+
+
+def test_the_learning_rate_warms_up_and_cools_down():
+    config = dataclasses.replace(SMALL, learning_rate=1.0, warm_up=0.1)
+    rates = [learning_rate(config, progress) for progress in np.linspace(0, 1, 101)]
+    assert rates[0] == 0
+    assert rates[5] == pytest.approx(0.5)
+    assert max(rates) == pytest.approx(1.0)
+    assert rates[-1] == pytest.approx(0.01)
+    assert np.all(np.diff(rates[10:]) <= 0)
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_every_cell_of_the_list_makes_a_model(name):
+    check_model(Config(cell=name, units=4, layers=2, embedding_size=3, residual=True))
+
+
+def test_a_cell_that_needs_features_asks_for_an_embedding():
+    with pytest.raises(ValueError, match="works on one array of input features, got tokens"):
+        check_model(Config(cell="mogrifier_lstm", units=4))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"units": 0}, "--units must be a whole number of at least 1"),
+        ({"learning_rate": 0.0}, "--learning-rate must be above 0"),
+        ({"layer_dropout": 1.0}, "--layer-dropout must be a probability"),
+        ({"validation": 1.0}, "--validation must lie in"),
+        ({"input_dropout": 0.1}, "give --embedding-size"),
+        ({"tied": True}, "a tied readout needs embedding_size=320"),
+        ({"max_seconds": -1.0}, "--max-seconds must be above 0"),
+    ],
+)
+def test_bad_options_are_value_errors(options, message):
+    with pytest.raises(ValueError, match=message):
+        Config(**options)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "empty"),
+        (b"too short", "one step needs 41"),
+        (b"good \xff bad" * 100, "UTF-8"),
+    ],
+)
+def test_bad_corpora_are_value_errors(tmp_path, content, message):
+    path = tmp_path / "bad.txt"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        runs.read_text(dataclasses.replace(SMALL, corpus=str(path)))
+
+
+def test_folders_that_hold_no_run_or_a_foreign_one_are_value_errors(tmp_path):
+    with pytest.raises(ValueError, match="is no folder of a run"):
+        runs.load(tmp_path)
+    with pytest.raises(ValueError, match="holds no run to go on with"):
+        runs.read_config(tmp_path)
+    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
+        checkpoints.save(1, {"w": jnp.zeros(1)}, {"units": 3}, 1.0)
+    with pytest.raises(ValueError, match="is not one of a character model"):
+        runs.load(tmp_path)
+
+
+def test_two_runs_do_not_share_a_folder(corpus, tmp_path):
+    folder = RunDirectory("char_model", tmp_path / "run")
+    with (
+        runs._only_one(folder.path),
+        pytest.raises(ValueError, match="another process is training in"),
+    ):
+        train(dataclasses.replace(SMALL, corpus=corpus), folder)
+
+
+def shell(*arguments):
+    return [sys.executable, "-m", "experiments.char_model", *map(str, arguments)]
+
+
+def test_from_the_shell_errors_have_no_traceback(tmp_path):
+    for arguments, message in (
+        (("train", "--corpus", tmp_path / "none.txt", "--out", tmp_path / "a"), "none.txt"),
+        (("train", "--resume", tmp_path, "--units", 3), "give no others"),
+        (("sample", tmp_path), "is no folder of a run"),
+    ):
+        done = subprocess.run(shell(*arguments), capture_output=True, text=True, timeout=120)
+        assert done.returncode != 0
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_again_and_again_ends_in_the_same_parameters(tmp_path):
+    """SIGKILL at 20 random moments and SIGTERM at 5, in the middle of saving too."""
+    path = tmp_path / "corpus.txt"
+    path.write_text(TEXT * 40)
+    options = ("--corpus", path, "--units", 16, "--batch-size", 8, "--num-steps", 16, "--epochs", 4,
+               "--max-seconds", "None", "--evaluations", 60)  # fmt: skip
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    subprocess.run(shell("train", *options, "--out", whole), check=True, capture_output=True)
+    rng = random.Random(0)
+    signals = [signal.SIGKILL] * 20 + [signal.SIGTERM] * 5
+    rng.shuffle(signals)
+    began, command = 0, shell("train", *options, "--out", killed)
+    while signals:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        while not (killed / "config.json").exists() and process.poll() is None:
+            time.sleep(0.05)
+        command = shell("train", "--resume", killed)
+        time.sleep(rng.uniform(0, 12))
+        if process.poll() is None:
+            number = signals.pop()
+            os.kill(process.pid, number)
+            began += (killed / "checkpoints").is_dir()
+        process.communicate(timeout=120)
+        if process.returncode == 0 and (killed / "result.json").exists():
+            break
+    assert began >= 10
+    if not (killed / "result.json").exists():
+        subprocess.run(command, check=True, capture_output=True)
+    (expected, step), (actual, last) = parameters(whole), parameters(killed)
+    assert step == last
+    jax.tree.map(np.testing.assert_array_equal, actual, expected)
+
+
+def test_presets_are_what_they_say():
+    article = PRESETS["article"]
+    assert (article.layers, article.units, article.num_steps, article.batch_size) == (
+        3,
+        100,
+        200,
+        32,
+    )
+    assert (article.learning_rate, article.epochs, article.optimizer) == (1e-4, 3, "adam")
+    assert Path(PRESETS["small"].corpus).name == "tiny_shakespeare"
