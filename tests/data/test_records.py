@@ -333,8 +333,8 @@ def test_the_schema_of_a_file_is_found(tmp_path, caplog):
     )
     assert infer_schema(path) == expected
     assert [record.getMessage() for record in caplog.records] == [
-        f"{path}: left empty out, it holds []",
         f"{path}: left bad out, it holds [('int64', 1), ('int64', 2)]",
+        f"{path}: left empty out, it holds []",
     ]
     assert infer_schema(path, records=1).context == {"a": Feature(np.int64)}
     path.write_bytes(frame(payloads[0]) + frame(payloads[1])[:-1])
