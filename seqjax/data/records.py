@@ -193,17 +193,18 @@ class RecordSource:
                 try:
                     self._parser.parse([payload])
                 except ValueError as error:
-                    raise CorruptRecordError(f"{self._name(indices[k])}: {error}") from None
+                    raise CorruptRecordError(f"{self._name(int(indices[k]))}: {error}") from None
             raise
         wanted = self._lengths[indices]
         if (lengths != wanted).any():
             k = int(np.argmax(lengths != wanted))
+            name = self._name(int(indices[k]))
             raise CorruptRecordError(
-                f"{self._name(indices[k])}: it has {lengths[k]} steps, its index says {wanted[k]}"
+                f"{name}: it has {lengths[k]} steps, its index says {wanted[k]}"
             )
         return examples
 
-    def _name(self, index: np.integer) -> str:
+    def _name(self, index: int) -> str:
         shard = int(np.searchsorted(self._starts, index, side="right")) - 1
         file, numbers = self._shards[shard].file, self._shards[shard].numbers
         return f"{file.path}: record {numbers[index - self._starts[shard]]}"
@@ -220,7 +221,7 @@ class RecordSource:
                     try:
                         payloads[k] = unframe(read(sizes[k] + FRAME_BYTES, offsets[k]), sizes[k])
                     except CorruptRecordError as error:
-                        name = self._name(indices[k])
+                        name = self._name(int(indices[k]))
                         raise CorruptRecordError(f"{name}: {error}{damage}") from None
         return payloads
 
