@@ -77,7 +77,11 @@ class RecordSource:
     Both checksums of a record are checked whenever it is read. A data set of ours opens at once.
     Files of another origin have no index, so they are read and parsed once when they are opened.
     They may hold ``tf.train.SequenceExample`` or ``tf.train.Example`` messages; in an ``Example`` a
-    sequence feature is a flat list of all its steps.
+    sequence feature is a flat list of all its steps. Such files do not say how many records they
+    have: one that ends between two records is whole.
+
+    Of compressed files the 16 that were read last are kept in memory, so read no more than those at
+    a time, by the ``interleave`` of `seqjax.data.Loader`.
 
     Args:
       path: a directory that `write` made, a file, or a `glob` pattern for several in the order of
