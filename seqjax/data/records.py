@@ -70,9 +70,6 @@ class _Shard(NamedTuple):
     sizes: np.ndarray  # of the payloads, int64[n]
     lengths: np.ndarray  # steps, int64[n]
 
-    def name(self, k: int) -> str:
-        return f"{self.file.path}: record {self.numbers[k]}"
-
 
 class RecordSource:
     """The examples of TFRecord files, at random access.
@@ -80,7 +77,11 @@ class RecordSource:
     Both checksums of a record are checked whenever it is read. A data set of ours opens at once.
     Files of another origin have no index, so they are read and parsed once when they are opened.
     They may hold ``tf.train.SequenceExample`` or ``tf.train.Example`` messages; in an ``Example`` a
-    sequence feature is a flat list of all its steps.
+    sequence feature is a flat list of all its steps. Such files do not say how many records they
+    have: one that ends between two records is whole.
+
+    Of compressed files the 16 that were read last are kept in memory, so read no more than those at
+    a time, by the ``interleave`` of `seqjax.data.Loader`.
 
     Args:
       path: a directory that `write` made, a file, or a `glob` pattern for several in the order of
@@ -137,7 +138,9 @@ class RecordSource:
             shards = [self._survey(file, _walked(file, self._decompressed)) for file in files]
         self._shards = shards
         self._starts = np.cumsum([0, *self.shards])
-        self._lengths = np.concatenate([shard.lengths for shard in shards])
+        self._offsets, self._sizes, self._lengths = (
+            np.concatenate(column) for column in list(zip(*shards, strict=True))[2:]
+        )
         self._lengths.flags.writeable = False
 
     @property
@@ -185,19 +188,7 @@ class RecordSource:
                 f"indices must be in [0, {len(self._lengths)}), the examples of this source, "
                 f"got {indices.min()} to {indices.max()}"
             )
-        shard_of = np.searchsorted(self._starts, indices, side="right") - 1
-        within = indices - self._starts[shard_of]
-        payloads = [b""] * len(indices)
-        for i in np.unique(shard_of).tolist():
-            where = np.flatnonzero(shard_of == i)
-            for k, payload in zip(
-                where.tolist(), self._payloads(self._shards[i], within[where]), strict=True
-            ):
-                payloads[k] = payload
-
-        def culprit(k: int, problem: object) -> CorruptRecordError:
-            name = self._shards[shard_of[k]].name(int(within[k]))
-            return CorruptRecordError(f"{name}: {problem}")
+        payloads = self._payloads(indices)
 
         try:
             examples, lengths = self._parser.parse(payloads)
@@ -206,28 +197,37 @@ class RecordSource:
                 try:
                     self._parser.parse([payload])
                 except ValueError as error:
-                    raise culprit(k, error) from None
+                    raise CorruptRecordError(f"{self._name(int(indices[k]))}: {error}") from None
             raise
         wanted = self._lengths[indices]
         if (lengths != wanted).any():
             k = int(np.argmax(lengths != wanted))
-            raise culprit(k, f"it has {lengths[k]} steps, its index says {wanted[k]}")
+            name = self._name(int(indices[k]))
+            raise CorruptRecordError(
+                f"{name}: it has {lengths[k]} steps, its index says {wanted[k]}"
+            )
         return examples
 
-    def _payloads(self, shard: _Shard, records: np.ndarray) -> Iterator[bytes]:
-        columns = zip(
-            *(
-                column.tolist()
-                for column in (records, shard.offsets[records], shard.sizes[records])
-            ),
-            strict=True,
-        )
-        with self._opened(shard.file) as (read, damage):
-            for k, offset, size in columns:
-                try:
-                    yield unframe(read(size + FRAME_BYTES, offset), size)
-                except CorruptRecordError as error:
-                    raise CorruptRecordError(f"{shard.name(k)}: {error}{damage}") from None
+    def _name(self, index: int) -> str:
+        shard = int(np.searchsorted(self._starts, index, side="right")) - 1
+        file, numbers = self._shards[shard].file, self._shards[shard].numbers
+        return f"{file.path}: record {numbers[index - self._starts[shard]]}"
+
+    def _payloads(self, indices: np.ndarray) -> list[bytes]:
+        shards = (np.searchsorted(self._starts, indices, side="right") - 1).tolist()
+        offsets, sizes = self._offsets[indices].tolist(), self._sizes[indices].tolist()
+        payloads = [b""] * len(shards)
+        # one file after the other, so that few are open at a time
+        by_shard = sorted(range(len(shards)), key=shards.__getitem__)
+        for shard, numbers in itertools.groupby(by_shard, shards.__getitem__):
+            with self._opened(self._shards[shard].file) as (read, damage):
+                for k in numbers:
+                    try:
+                        payloads[k] = unframe(read(sizes[k] + FRAME_BYTES, offsets[k]), sizes[k])
+                    except CorruptRecordError as error:
+                        name = self._name(int(indices[k]))
+                        raise CorruptRecordError(f"{name}: {error}{damage}") from None
+        return payloads
 
     @contextlib.contextmanager
     def _opened(self, file: _File) -> Iterator[tuple[Callable[[int, int], bytes], str]]:
@@ -357,7 +357,7 @@ def infer_schema(path: str | os.PathLike[str], *, records: int = 100) -> Schema:
         raise CorruptRecordError(f"{path}: holds no record with features")
     is_flat = all(kind == "context" for kind, _ in forms)
     schema: dict[str, dict[str, Feature]] = {"context": {}, "sequence": {}}
-    for (kind, name), found in forms.items():
+    for (kind, name), found in sorted(forms.items()):
         dtypes, sizes = sorted({d for d, _ in found if d}), {size for _, size in found}
         if len(dtypes) == 1 and len(sizes) == 1:
             schema[kind][name] = Feature(dtypes[0], () if sizes == {1} else tuple(sizes))
@@ -549,7 +549,8 @@ class _Parser:
                     strict=True,
                 )
                 return fixed, [r.flat_values.numpy() for r in ragged], list(ends), list(left)
-            parsed = self._parse_op(serialized=payloads)
+            # of a list, TensorFlow would look for its dtype anew and take twice the time
+            parsed = self._parse_op(serialized=tf.constant(payloads, tf.string))
         except tf.errors.InvalidArgumentError as error:
             raise ValueError(error.message) from None
         splits = [inner.numpy() for inner in parsed.feature_list_ragged_inner_splits]

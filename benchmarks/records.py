@@ -1,0 +1,299 @@
+"""Time to read, parse, bucket and batch records, beside tf.data and Grain; who waits for whom.
+
+    python -m benchmarks.records    about 5 minutes on 2 cores
+
+100,000 sequences of 1 to 200 steps, 40 in the mean, in 8 plain shards: a label, and a token and 4
+floats a step. All contenders shuffle (tf.data and Grain within 10,000 records, seqjax the whole)
+and give NumPy batches of 64. They run in turns, and the fastest of their runs counts, as other
+processes may be running.
+
+tf.data parses either whole batches at a time, which `padded_batch` and buckets cannot follow, or
+one example at a time.
+"""
+
+import functools
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+import seqjax
+from seqjax.data import Bucketed, Loader, Padded, Policy
+from seqjax.data.records import Feature, RecordSource, Schema, write
+from seqjax.data.tfrecord import walk
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+import tensorflow as tf
+
+EXAMPLES, SHARDS, BATCH, VOCABULARY, LONGEST = 100_000, 8, 64, 1000, 200
+BOUNDARIES = (16, 32, 64, 128, LONGEST)
+RUNS = 3
+SCHEMA = Schema(
+    context={"label": Feature(np.int64)},
+    sequence={"tokens": Feature(np.int64), "frames": Feature(np.float32, (4,))},
+)
+CONTEXT = {"label": tf.io.FixedLenFeature([], tf.int64)}
+SEQUENCE = {
+    "tokens": tf.io.FixedLenSequenceFeature([], tf.int64),
+    "frames": tf.io.FixedLenSequenceFeature([4], tf.float32),
+}
+
+Batches = Iterator[tuple[int, int]]  # examples and steps, padding included, of each batch
+
+
+def examples() -> Iterator[dict[str, Any]]:
+    """Draw the sequences."""
+    rng = np.random.default_rng(0)
+    for number, length in enumerate(np.clip(rng.geometric(1 / 40, EXAMPLES), 1, LONGEST)):
+        yield {
+            "label": number % 10,
+            "tokens": rng.integers(0, VOCABULARY, length),
+            "frames": rng.normal(size=(length, 4)).astype(np.float32),
+        }
+
+
+def ours_read(files: list[str]) -> Batches:
+    """Check the checksums and hand out the payloads."""
+    for name in files:
+        with open(name, "rb") as file:
+            for _ in walk(file, os.path.getsize(name)):
+                yield 1, 0
+
+
+def ours_parse(source: RecordSource) -> Batches:
+    """Read and parse at random, without batching."""
+    order = np.random.default_rng(0).permutation(EXAMPLES)
+    for start in range(0, EXAMPLES, BATCH):
+        yield len(source.read(order[start : start + BATCH])), 0
+
+
+def ours(source: RecordSource, policy: Policy) -> Batches:
+    """Everything."""
+    with Loader(source, policy, seed=0, epochs=1) as loader:
+        for batch in loader:
+            yield batch.features["tokens"].shape
+
+
+def tf_records(files: list[str]) -> Any:
+    """The records, shuffled."""
+    return tf.data.TFRecordDataset(files, num_parallel_reads=2).shuffle(10_000, seed=0)
+
+
+def tf_read(files: list[str]) -> Batches:
+    """Read and shuffle."""
+    for batch in tf_records(files).batch(BATCH).as_numpy_iterator():
+        yield len(batch), 0
+
+
+def tf_parse_batch(files: list[str]) -> Batches:
+    """Parse whole batches, which pads them to their longest."""
+    dataset = (
+        tf_records(files)
+        .batch(BATCH)
+        .map(
+            lambda records: tf.io.parse_sequence_example(records, CONTEXT, SEQUENCE),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
+        .prefetch(tf.data.AUTOTUNE)
+    )
+    for _, sequence, _ in dataset.as_numpy_iterator():
+        yield sequence["tokens"].shape
+
+
+def tf_parsed(files: list[str]) -> Any:
+    """Parse one example at a time."""
+    return tf_records(files).map(
+        lambda record: tf.io.parse_single_sequence_example(record, CONTEXT, SEQUENCE),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
+
+
+def tf_padded_batch(files: list[str]) -> Batches:
+    """As the guide has it."""
+    dataset = tf_parsed(files).padded_batch(BATCH).prefetch(tf.data.AUTOTUNE)
+    for _, sequence in dataset.as_numpy_iterator():
+        yield sequence["tokens"].shape
+
+
+def tf_buckets(files: list[str]) -> Batches:
+    """With buckets, padded to the longest of each batch."""
+    dataset = (
+        tf_parsed(files)
+        .bucket_by_sequence_length(
+            lambda _, sequence: tf.shape(sequence["tokens"])[0],
+            [boundary + 1 for boundary in BOUNDARIES],
+            [BATCH] * (len(BOUNDARIES) + 1),
+        )
+        .prefetch(tf.data.AUTOTUNE)
+    )
+    for _, sequence in dataset.as_numpy_iterator():
+        yield sequence["tokens"].shape
+
+
+def grain_batches(files: list[str]) -> Batches:
+    """Grain's TFRecord source; the protobuf classes parse, as Grain has no parser of its own."""
+    import grain
+
+    def parse(record: bytes) -> dict[str, Any]:
+        message = tf.train.SequenceExample.FromString(record)
+        lists = message.feature_lists.feature_list
+        tokens = [step.int64_list.value[0] for step in lists["tokens"].feature]
+        frames = [step.float_list.value for step in lists["frames"].feature]
+        return {
+            "label": message.context.feature["label"].int64_list.value[0],
+            "tokens": np.array(tokens, np.int64),
+            "frames": np.array(frames, np.float32),
+        }
+
+    def pad(rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
+        longest = max(len(row["tokens"]) for row in rows)
+        tokens = np.zeros((len(rows), longest), np.int64)
+        frames = np.zeros((len(rows), longest, 4), np.float32)
+        for k, row in enumerate(rows):
+            tokens[k, : len(row["tokens"])] = row["tokens"]
+            frames[k, : len(row["frames"])] = row["frames"]
+        return {
+            "label": np.array([row["label"] for row in rows]),
+            "tokens": tokens,
+            "frames": frames,
+        }
+
+    for name in files:
+        dataset = grain.experimental.TFRecordIterDataset(name)
+        dataset = grain.experimental.WindowShuffleIterDataset(
+            dataset, window_size=10_000 // SHARDS, seed=0
+        )
+        for batch in dataset.map(parse).batch(BATCH, batch_fn=pad):
+            yield batch["tokens"].shape
+
+
+class Result:
+    """What the runs of one contender came to."""
+
+    def __init__(self) -> None:
+        """Start with no run."""
+        self.seconds: list[float] = []
+        self.examples = self.steps = 0
+
+    def run(self, batches: Callable[[], Batches]) -> None:
+        """Time one."""
+        start = time.perf_counter()
+        shapes = list(batches())
+        self.seconds.append(time.perf_counter() - start)
+        self.examples = sum(examples for examples, _ in shapes)
+        self.steps = sum(examples * steps for examples, steps in shapes)
+
+
+class GRUModel:
+    """Next-token prediction by a GRU with 128 units, and how long its steps wait for data."""
+
+    def __init__(self) -> None:
+        """Draw the parameters."""
+        self.cell = seqjax.GRU(128)
+        key, readout = jax.random.split(jax.random.key(0))
+        self.params = {
+            "cell": self.cell.init(key, VOCABULARY),
+            "readout": 0.1 * jax.random.normal(readout, (128, VOCABULARY)),
+        }
+        self.optimizer = optax.adam(1e-3)
+        self.state = self.optimizer.init(self.params)
+
+    def loss(self, params: Any, tokens: jax.Array, lengths: jax.Array) -> jax.Array:
+        """Cross-entropy of each next token."""
+        ahead = jax.numpy.maximum(lengths - 1, 0)
+        _, hidden = seqjax.unroll(self.cell, params["cell"], tokens[:, :-1], lengths=ahead)
+        return seqjax.sequence_loss(hidden @ params["readout"], tokens[:, 1:], lengths=ahead)
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def step(self, params: Any, state: Any, tokens: jax.Array, lengths: jax.Array) -> Any:
+        """Take one step."""
+        grads = jax.grad(self.loss)(params, tokens, lengths)
+        updates, state = self.optimizer.update(grads, state)
+        return optax.apply_updates(params, updates), state
+
+    def train(self, source: RecordSource, policy: Policy, steps: int) -> tuple[float, float]:
+        """Return the milliseconds of the median step, and the share of all spent waiting."""
+        waiting, times = 0.0, []
+        with Loader(source, policy, seed=1) as loader:
+            for _ in range(steps):
+                start = time.perf_counter()
+                batch = next(loader)
+                waiting += time.perf_counter() - start
+                tokens = batch.features["tokens"].astype(np.int32)
+                self.params, self.state = self.step(self.params, self.state, tokens, batch.lengths)
+                jax.block_until_ready(self.params)
+                times.append(time.perf_counter() - start)
+        return 1000 * statistics.median(times), waiting / sum(times)
+
+
+def main() -> None:
+    """Write the records, and print the table."""
+    with tempfile.TemporaryDirectory() as directory:
+        start = time.perf_counter()
+        write(directory, SCHEMA, examples(), shards=SHARDS)
+        writing = time.perf_counter() - start
+        source = RecordSource(directory)
+        files = sorted(map(str, Path(directory).glob("data-*")))
+        size = sum(os.path.getsize(name) for name in files)
+        print(f"{EXAMPLES:,} sequences, {source.lengths.sum():,} steps, {size / 1e6:.0f} MB")
+        print(f"tensorflow {tf.__version__}, jax {jax.__version__} on {jax.default_backend()}")
+        print(f"written in {writing:.0f} s\n")
+
+        bucketed = Bucketed(BOUNDARIES, BATCH)
+        longest = Bucketed(BOUNDARIES, BATCH, multiple=1)
+        contenders: dict[str, Callable[[], Batches]] = {
+            "seqjax: read": lambda: ours_read(files),
+            "tf.data: read": lambda: tf_read(files),
+            "seqjax: read, parse": lambda: ours_parse(source),
+            "seqjax: pad": lambda: ours(source, Padded(BATCH)),
+            "tf.data: parse and pad batches": lambda: tf_parse_batch(files),
+            "tf.data: parse, padded_batch": lambda: tf_padded_batch(files),
+            "Grain: parse, pad": lambda: grain_batches(files[:1]),
+            "seqjax: buckets": lambda: ours(source, longest),
+            "tf.data: buckets": lambda: tf_buckets(files),
+        }
+        results = {name: Result() for name in contenders}
+        for _ in range(RUNS):
+            for name, batches in contenders.items():
+                results[name].run(batches)
+        steps = source.lengths.sum()
+        print(f"{'':32}{'examples/s':>12}{'MB/s':>8}{'padding':>9}")
+        for name, result in results.items():
+            rate = result.examples / min(result.seconds)
+            share = (
+                1 - steps / result.steps if result.examples == EXAMPLES and result.steps else None
+            )
+            padding = "" if share is None else f"{share:8.1%}"
+            print(f"{name:32}{rate:12,.0f}{rate * size / EXAMPLES / 1e6:8.0f}{padding:>9}")
+        print(f"{'padded to the longest of all':32}{'':20}{1 - steps / EXAMPLES / LONGEST:9.1%}\n")
+
+        def ratio(name: str, other: str) -> str:
+            fastest = min(results[other].seconds) / min(results[name].seconds)
+            return f"{fastest * results[name].examples / results[other].examples:.2f} x"
+
+        print("padding alone, examples/s of seqjax over")
+        for other in list(contenders)[4:7]:
+            print(f"  {other:30} {ratio('seqjax: pad', other)}")
+        print(f"buckets, over tf.data: {ratio('seqjax: buckets', 'tf.data: buckets')}\n")
+
+        model = GRUModel()
+        with Loader(source, bucketed, seed=0, epochs=1) as loader:
+            for shape in {batch.features["tokens"].shape for batch in loader}:
+                tokens, lengths = np.ones(shape, np.int32), np.full(shape[0], shape[1], np.int32)
+                jax.block_until_ready(model.step(model.params, model.state, tokens, lengths))
+            print(loader.report)
+        milliseconds, waiting = model.train(source, bucketed, 300)
+        print(
+            f"a step of a GRU with 128 units: {milliseconds:.1f} ms, of which {waiting:.1%} waiting"
+        )
+
+
+if __name__ == "__main__":
+    main()
