@@ -1,10 +1,20 @@
-"""Truncated backpropagation through time: long streams, cut into chunks that carry the state on."""
+"""Truncated backpropagation through time: errors flow back over some steps, and no further.
+
+Two kinds share the name. `chunks` cuts streams into chunks of n steps and lets no error over a cut:
+the errors of a chunk go back 1, 2, ..., n steps. In `truncated_unroll` every error goes back n.
+"""
+
+import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
 
+from seqjax.cells.wrapper import Wrapper
 from seqjax.checks import check_size
-from seqjax.types import PyTree
+from seqjax.masking import select
+from seqjax.types import Array, Cell, Params, Projected, PyTree, State
+from seqjax.unroll import unroll
 
 
 def chunks(streams: PyTree, num_steps: int) -> PyTree:
@@ -46,8 +56,113 @@ def chunks(streams: PyTree, num_steps: int) -> PyTree:
             f"give num_steps of at most {length}, or longer streams"
         )
 
-    def cut(leaf: jax.Array) -> jax.Array:
+    def cut(leaf: Array) -> Array:
         whole = leaf[:, : count * num_steps]
         return jnp.moveaxis(whole.reshape(rows, count, num_steps, *leaf.shape[2:]), 1, 0)
 
     return jax.tree.map(cut, streams)
+
+
+def truncated_unroll(
+    cell: Cell,
+    params: Params,
+    xs: PyTree,
+    num_steps: int,
+    *,
+    initial_state: State | None = None,
+    key: Array | None = None,
+) -> tuple[State, PyTree]:
+    """Unroll ``cell`` as `seqjax.unroll` does, with gradients that flow back ``num_steps`` steps.
+
+    The output of step t is a function of the state before step ``t - num_steps + 1``, which is a
+    constant, and of the parameters and inputs from there on. So each error, of whatever loss, goes
+    back exactly ``num_steps`` steps, or to the first step of ``xs`` where that is nearer.
+    Neither the states of the chunk before nor the final state have a gradient.
+
+    Each output is computed from its constant anew, all outputs side by side: ``num_steps`` times
+    the work and memory of `seqjax.unroll`, in a loop over ``num_steps`` after one over T.
+
+    Args:
+      cell: any cell.
+      params: as `Cell.init` makes them.
+      xs: ``[B, T, D]``, tokens ``[B, T]``, or what the cell takes.
+      num_steps: over how many steps errors flow back, the one of the output included; from T on,
+        over all.
+      initial_state: as `Cell.initial_state` makes it for this batch; zeros without.
+      key: for the noise of cells that have any (dropout), the same as in `seqjax.unroll`.
+
+    Returns:
+      ``(final_state, outputs)``, equal to those of `seqjax.unroll` up to rounding.
+
+    Raises:
+      ValueError: ``num_steps`` is less than 1, or an argument does not fit the others.
+
+    Reference: Pitis, "Styles of truncated backpropagation", 2016.
+
+    >>> import seqjax
+    >>> cell = seqjax.BasicRNN(4)
+    >>> params = cell.init(jax.random.key(0), input_size=1)
+    >>> def last_output(xs, num_steps):
+    ...     _, ys = truncated_unroll(cell, params, xs, num_steps)
+    ...     return ys[-1].sum()
+    >>> xs = jnp.ones((5, 1), jnp.float32)
+    >>> print(jax.grad(last_output)(xs, 2)[:, 0] != 0)
+    [False False False  True  True]
+    """
+    check_size("truncated_unroll", "num_steps", num_steps)
+    constants = jax.lax.stop_gradient((params, xs, initial_state))
+    final_state, before = unroll(
+        _StatesBefore(cell), *constants[:2], initial_state=constants[2], key=key
+    )
+    leading_shape = cell.leading_shape(params, xs)
+    return final_state, _outputs(cell, params, xs, before, key, num_steps, leading_shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class _StatesBefore(Wrapper):
+    """The cell inside, but what it puts out is the state that each step starts from."""
+
+    def step(self, params: Params, state: State, z: Projected) -> tuple[State, PyTree]:
+        after, _ = self.cell.step(params, state, z)
+        return after, state
+
+
+@functools.partial(jax.jit, static_argnames=("cell", "num_steps", "leading_shape"))
+def _outputs(
+    cell: Cell,
+    params: Params,
+    xs: PyTree,
+    before: State,
+    key: Array | None,
+    num_steps: int,
+    leading_shape: tuple[int, ...],
+) -> PyTree:
+    *batch_shape, length = leading_shape
+    n = max(1, min(num_steps, length))
+    xs, before = jax.tree.map(lambda a: jnp.moveaxis(a, len(batch_shape), 0), (xs, before))
+    noise = None
+    if key is not None:
+        noise = cell.draw_noise(key, (length, *batch_shape), cell.input_size(params))
+    zs = cell.project(params, xs, noise)
+    padded_zs = _repeat_first(zs, n - 1)
+    state = jax.tree.map(lambda s: s[:length], _repeat_first(before, n - 1))
+    steps = jnp.arange(length)
+
+    def body(state: State, k: Array) -> tuple[State, None]:
+        """Take step ``t - n + 1 + k`` of every t, where there is one."""
+        z = jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, k, length), padded_zs)
+        after, _ = cell.step(params, state, z)
+        return select(steps - n + 1 + k >= 0, after, state), None
+
+    state, _ = jax.lax.scan(body, state, jnp.arange(n - 1))
+    _, ys = cell.step(params, state, zs)
+    return jax.tree.map(lambda y: jnp.moveaxis(y, 0, len(batch_shape)), ys)
+
+
+def _repeat_first(tree: PyTree, times: int) -> PyTree:
+    """Put the first element of each array in front of it, ``times`` times over."""
+
+    def one(a: Array) -> Array:
+        return jnp.concatenate([jnp.broadcast_to(a[:1], (times, *a.shape[1:])), a])
+
+    return jax.tree.map(one, tree)
