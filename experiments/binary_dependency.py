@@ -13,6 +13,10 @@ A full run::
             5      4       1  0.5197  0.5155  0.5230  first   0.5192
             1      4       2  0.6217  0.5587  0.6589  neither 0.6616
            10     16      10  0.4564  0.4550  0.4582  both    0.4545
+
+Of the errors of a chunk of 5 steps only 2 get back to lag 3. With ``--truncation true`` all do, as
+each goes back 5 steps, for ten times the arithmetic. Fewer updates then learn the dependency: after
+400 the worst of 16 seeds stands at 0.525, and at 0.597 by chunks.
 """
 
 import dataclasses
@@ -24,6 +28,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import matplotlib.figure
 import numpy as np
 import optax
@@ -47,7 +52,7 @@ from seqjax.checks import check_size
 from seqjax.devices import one_cpu_device_per_core, split_leading_axis
 from seqjax.tasks import BinaryDependency
 from seqjax.training import TrainState, init_train_state, train_steps
-from seqjax.truncation import chunks
+from seqjax.truncation import chunks, truncated_unroll
 from seqjax.types import Array, Params, State
 
 CELLS: dict[str, Callable[[int], Cell]] = {"rnn": BasicRNN, "gru": GRU, "lstm": LSTM}
@@ -83,6 +88,8 @@ class Config:
 
     num_steps: tuple[int, ...] = ()
     """Steps over which errors flow back, the length of a chunk; the article's are 5 1 10."""
+    truncation: Literal["chunks", "true"] = "chunks"
+    """Whether errors stop at the start of their chunk, or each flows back over all num_steps."""
     state_size: tuple[int, ...] = ()
     """Units of the cell; the article's are 4 4 16."""
     epochs: tuple[int, ...] = ()
@@ -129,10 +136,10 @@ class Config:
                 f"{self.batch_size} must be more than the longest lag of --dependencies, {longest}"
             )
         for setting in self.settings:
-            if row < setting.num_steps:
+            if not training_steps(self, setting):
                 raise ValueError(
                     f"--sequence-length {self.sequence_length} in --batch-size {self.batch_size} "
-                    f"rows leaves {row} steps a row, fewer than --num-steps {setting.num_steps}; "
+                    f"rows leaves {row} steps a row, too few for --num-steps {setting.num_steps}; "
                     "give a longer sequence or a smaller batch"
                 )
 
@@ -195,14 +202,30 @@ def chunk_loss(
     return sequence_loss(logits, ys), state
 
 
+def true_chunk_loss(
+    model: Cell, num_steps: int, params: Params, state: State, batch: tuple[Array, Array]
+) -> tuple[Array, State]:
+    """Like `chunk_loss` of the second of two chunks; each error goes back ``num_steps`` steps."""
+    xs, ys = batch
+    _, logits = truncated_unroll(model, params, xs, num_steps, initial_state=state)
+    between, _ = unroll(model, params, xs[:, :num_steps], initial_state=state)
+    return sequence_loss(logits[:, num_steps:], ys[:, num_steps:]), between
+
+
 def epoch_chunks(
     task: BinaryDependency, config: Config, num_steps: int, key: Array
 ) -> tuple[Array, Array]:
-    """Draw a fresh sequence, cut it into rows side by side and those into chunks ``[K, B, T]``."""
+    """Draw a fresh sequence, cut it into rows side by side and those into chunks ``[K, B, T]``.
+
+    For true truncation each chunk has the one before it in front, ``[K - 1, B, 2 T]``.
+    """
     rows = config.batch_size
     length = config.sequence_length // rows * rows
     xs, ys = task.sample(key, length)
-    return chunks((xs.reshape(rows, -1), ys.reshape(rows, -1)), num_steps)
+    data = chunks((xs.reshape(rows, -1), ys.reshape(rows, -1)), num_steps)
+    if config.truncation == "chunks":
+        return data
+    return jax.tree.map(lambda a: jnp.concatenate([a[:-1], a[1:]], axis=2), data)
 
 
 def train(
@@ -215,6 +238,9 @@ def train(
     """
     model = OutputProjection(CELLS[config.cell](setting.state_size), size=2)
     optimizer = build_optimizer(config)
+    loss_fn = functools.partial(chunk_loss, model)
+    if config.truncation == "true":
+        loss_fn = functools.partial(true_chunk_loss, model, setting.num_steps)
     zero_state = model.initial_state((config.batch_size,))
 
     @jax.jit
@@ -235,7 +261,7 @@ def train(
         batches = jax.tree.map(
             lambda a: jax.lax.dynamic_slice_in_dim(a, first, count, axis=1), data
         )
-        step = functools.partial(train_steps, functools.partial(chunk_loss, model), optimizer)
+        step = functools.partial(train_steps, loss_fn, optimizer)
         return jax.vmap(step)(state, batches)
 
     keys = jax.random.split(jax.random.key(config.seed), (config.seeds, 1 + setting.epochs))
@@ -251,7 +277,8 @@ def train(
 
 def training_steps(config: Config, setting: Setting) -> int:
     """How many steps `train` takes."""
-    return setting.epochs * (config.sequence_length // config.batch_size // setting.num_steps)
+    chunks_a_row = config.sequence_length // config.batch_size // setting.num_steps
+    return setting.epochs * (chunks_a_row - (config.truncation == "true"))
 
 
 def floors(task: BinaryDependency) -> dict[str, float]:

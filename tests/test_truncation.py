@@ -20,8 +20,11 @@ from tests.cells.registry import EXAMPLES
 
 B, T = 2, 6
 RNN = BasicRNN(3)
-QUICK = {"PhasedLSTM", "Dropout"}  # inputs that are no array, and noise
-NAMES = [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in EXAMPLES]
+# one cell of each build; quick are one whose inputs are no array, and one with noise
+NAMES = ["PhasedLSTM", "Dropout"] + [
+    pytest.param(name, marks=pytest.mark.slow)
+    for name in ("LRU", "MLSTM", "ConvLSTM", "GridLSTM", "AttentionCell", "Stack", "Dropout locked")
+]
 
 
 def close(actual, expected, tolerance=1e-11):

@@ -1,5 +1,7 @@
 """The experiment as a user runs it: files, table, errors, and the losses that it promises."""
 
+import dataclasses
+import functools
 import json
 import re
 import subprocess
@@ -81,6 +83,36 @@ def test_every_cell_and_optimizer_trains(cell, optimizer):
     assert losses[0, -5:].mean() < losses[0, :5].mean()
 
 
+def test_true_truncation_trains_on_every_chunk_but_the_first():
+    config = Config(truncation="true", seeds=1, sequence_length=20_000)
+    setting = Setting(5, 4, 2)
+    windows = [losses for _, losses in experiment.train(config, TASK, setting)]
+    losses = np.concatenate(windows, 1)
+    assert losses.shape == (1, experiment.training_steps(config, setting)) == (1, 2 * 19)
+    assert losses[0, -5:].mean() < losses[0, :5].mean()
+
+
+def test_true_truncation_changes_the_gradient_and_nothing_else():
+    model = OutputProjection(BasicRNN(4), 2)
+    params = model.init(jax.random.key(0), 2, jnp.float64)
+    config = Config(batch_size=3, sequence_length=60)
+    key = jax.random.key(1)
+    batches = experiment.epoch_chunks(TASK, config, 5, key)
+    pairs = experiment.epoch_chunks(TASK, dataclasses.replace(config, truncation="true"), 5, key)
+    assert [a.shape for a in pairs] == [(3, 3, 10)] * 2
+    state = model.initial_state((3,), jnp.float64)
+    by_chunks = jax.value_and_grad(functools.partial(experiment.chunk_loss, model), has_aux=True)
+    true = jax.value_and_grad(functools.partial(experiment.true_chunk_loss, model, 5), has_aux=True)
+    for k in range(2):
+        (_, after), _ = by_chunks(params, state, [a[k] for a in batches])
+        (expected, _), grads = by_chunks(params, after, [a[k + 1] for a in batches])
+        (loss, state), true_grads = true(params, state, [a[k] for a in pairs])
+        np.testing.assert_allclose(loss, expected, rtol=1e-12)
+        np.testing.assert_allclose(state.h, after.h, rtol=1e-12)
+        np.testing.assert_allclose(true_grads.bias, grads.bias, rtol=1e-9)  # the readout's own
+        assert np.abs(true_grads.cell.recurrent_kernel - grads.cell.recurrent_kernel).max() > 1e-4
+
+
 def test_a_frozen_cell_keeps_its_weights_while_the_readout_learns():
     params = OutputProjection(BasicRNN(4), 2).init(jax.random.key(0), 2)
     for frozen in (False, True):
@@ -114,6 +146,7 @@ def test_seeds_do_not_depend_on_how_many_run_beside_them():
         (["--seed", "99999999999999999999"], "--seed must lie in [0, 2**31)"),
         (["--sequence-length", "100"], "in whole rows of --batch-size 200 must be more"),
         (["--sequence-length", "2000", "--batch-size", "1000", "--num-steps", "3"], "leaves 2"),
+        (["--sequence-length", "1999", "--truncation", "true"], "too few for --num-steps 5"),
         (["--dependencies", "3", "0.5", "8", "0.25"], "P(Y = 1) must lie in [0, 1], but is 1.25"),
         (["--dependencies", "3"], "--dependencies"),
         (
