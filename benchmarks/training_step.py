@@ -198,7 +198,7 @@ def of_torch(torch: Any, size: Size, config: Config, batch: tuple[np.ndarray, np
         )
         loss.backward()
         optimizer.step()
-        return float(loss)
+        return float(loss.detach())
 
     return Way(run)
 
