@@ -50,8 +50,11 @@ def unroll(
       time_major: ``xs``, ``mask`` and the outputs are ``[T, B, ...]``.
       method: ``"scan"`` is `jax.lax.scan`; ``"static"`` a Python loop, whose program grows with T;
         ``"associative"`` runs all steps of linear cells at once by `jax.lax.associative_scan`.
-        ``"auto"`` takes the fastest: associative for linear cells on accelerators, else scan. All
-        give the same numbers.
+        ``"auto"`` takes the fastest: associative for linear cells on accelerators, a scan with a
+        backward pass of its own for a `seqjax.types.FactoredCell`, else scan. All give the same
+        numbers. A backward pass of its own has no derivative: JAX refuses `jax.jvp`, `jax.jacfwd`
+        and `jax.hessian` through it ("can't apply forward-mode autodiff to a custom_vjp function"),
+        which ``"scan"`` allows.
 
     Returns:
       ``(final_state, outputs)``: the state after each row's last step, arrays ``[B, ...]``, and the

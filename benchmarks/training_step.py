@@ -1,0 +1,329 @@
+"""One training step of one model, ours by every method beside PyTorch's and Flax's.
+
+    python -m benchmarks.training_step --help
+    python -m benchmarks.training_step --allocator tuned             about 8 minutes on 2 cores
+
+The model is an embedding of `VOCABULARY` tokens, recurrent layers, a readout and the mean
+cross-entropy; a step is its forward and backward pass and Adam. All that is timed runs in one
+process on the same cores with the same allocator, every way once per repetition, so that what else
+the machine does meets all of them alike. Medians are of all repetitions; the ratios are medians of
+the ratios within a repetition. Memory is what XLA allots for intermediates; PyTorch does not say.
+"""
+
+import dataclasses
+import importlib
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import tyro
+from flax import linen
+from jax.flatten_util import ravel_pytree
+from jax.sharding import AxisType, PartitionSpec
+
+import seqjax
+from seqjax.affine import affine
+from seqjax.unroll import Method
+
+VOCABULARY = 65
+PRODUCT = 2048  # units on each side of what counts as a large product
+LONGEST_STATIC = 8  # steps; the static program grows with them
+# glibc gives freed memory back and maps large arrays anew, a page fault for each 4 KiB
+TUNED = {
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TOP_PAD_": str(2**28),
+    "MALLOC_TRIM_THRESHOLD_": str(2**40),
+}
+
+
+class Size(NamedTuple):
+    """What a step is measured at."""
+
+    layers: int
+    units: int
+    batch: int
+    steps: int
+
+
+SIZES = (
+    Size(3, 100, 32, 200),
+    Size(1, 128, 32, 200),
+    Size(1, 320, 32, 64),
+    Size(2, 512, 32, 100),
+    Size(1, 4, 200, 5),
+    Size(1, 1024, 64, 128),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What to measure."""
+
+    sizes: tuple[tuple[int, int, int, int], ...] = SIZES
+    """Layers, units, batch and steps, any number of times."""
+    cell: Literal["lstm", "gru"] = "lstm"
+    """The GRU has its reset after the product, as PyTorch's has."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the products; bfloat16 is PyTorch's autocast."""
+    repetitions: int = 7
+    """How often each way is timed."""
+    threads: int = 2
+    """Cores that all ways have to share."""
+    allocator: Literal["default", "tuned"] = "default"
+    """Of all ways; tuned starts anew with settings that let glibc keep its memory."""
+    json: Path | None = None
+    """A file for the results."""
+
+
+class Way(NamedTuple):
+    """A way to take a training step, ready to run."""
+
+    run: Callable[[], float]  # takes a step, waits for it and returns the loss
+    compile_seconds: float | None = None
+    temporary_bytes: int | None = None
+
+
+Loss = Callable[[Any, jax.Array, jax.Array], jax.Array]
+
+
+def of_jax(loss: Loss, params: Any, batch: tuple[np.ndarray, np.ndarray], devices: int = 1) -> Way:
+    """A step of a loss in JAX, its batch split over ``devices``."""
+    optimizer = optax.adam(1e-3)
+    gradient = jax.value_and_grad(loss)
+    if devices > 1:
+        gradient = _split(gradient, devices)
+
+    def step(state: Any, tokens: jax.Array, targets: jax.Array) -> Any:
+        params, opt_state = state
+        value, grads = gradient(params, tokens, targets)
+        updates, opt_state = optimizer.update(grads, opt_state)
+        return (optax.apply_updates(params, updates), opt_state), value
+
+    state = jax.jit(lambda params: (params, optimizer.init(params)))(params)
+    began = time.perf_counter()
+    compiled = jax.jit(step, donate_argnums=0).lower(state, *batch).compile()
+    seconds = time.perf_counter() - began
+    holder = [jax.device_put(state, compiled.input_shardings[0][0])]
+    placed = jax.device_put(batch, tuple(compiled.input_shardings[0][1:]))
+
+    def run() -> float:
+        # several devices have to be waited for: many queued steps would hang in their all-reduce
+        holder[0], value = jax.block_until_ready(compiled(holder[0], *placed))
+        return float(value)
+
+    memory: Any = compiled.memory_analysis()
+    return Way(run, seconds, memory.temp_size_in_bytes)
+
+
+def _split(gradient: Callable[..., Any], devices: int) -> Callable[..., Any]:
+    """Split the batch over devices, and let them meet once a step."""
+    mesh = jax.make_mesh(
+        (devices,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:devices]
+    )
+    rows, whole = PartitionSpec("data"), PartitionSpec()
+
+    def part(params: Any, tokens: jax.Array, targets: jax.Array) -> Any:
+        own = jax.tree.map(lambda p: jax.lax.pcast(p, "data", to="varying"), params)
+        flat, restore = ravel_pytree(gradient(own, tokens, targets))
+        return restore(jax.lax.pmean(flat, "data"))
+
+    return jax.shard_map(part, mesh=mesh, in_specs=(whole, rows, rows), out_specs=whole)
+
+
+def cross_entropy(logits: jax.Array, targets: jax.Array) -> jax.Array:
+    """The mean over batch and time."""
+    logits = logits.astype(jnp.float32)
+    return optax.softmax_cross_entropy_with_integer_labels(logits, targets).mean()
+
+
+def ours(size: Size, config: Config, method: Method) -> tuple[Loss, Any]:
+    """Our model as a loss and its parameters."""
+    one = {"lstm": seqjax.LSTM(size.units), "gru": seqjax.GRU(size.units, reset_after=True)}
+    cell = seqjax.Stack([one[config.cell]] * size.layers)
+    table = jax.random.normal(jax.random.key(0), (VOCABULARY, size.units))
+    readout = jax.random.normal(jax.random.key(1), (size.units, VOCABULARY)) / size.units**0.5
+    params = table, cell.init(jax.random.key(2), size.units), readout, jnp.zeros(VOCABULARY)
+
+    def loss(params: Any, tokens: jax.Array, targets: jax.Array) -> jax.Array:
+        params = jax.tree.map(lambda p: p.astype(config.precision), params)
+        table, of_cell, readout, bias = params
+        _, ys = seqjax.unroll(cell, of_cell, affine(tokens, table), method=method)
+        return cross_entropy(affine(ys, readout, bias), targets)
+
+    return loss, params
+
+
+def of_flax(size: Size, config: Config) -> tuple[Loss, Any]:
+    """Flax's model as a loss and its parameters."""
+    dtype = jnp.dtype(config.precision)
+    cell = {"lstm": linen.OptimizedLSTMCell, "gru": linen.GRUCell}[config.cell]
+    layers = [linen.RNN(cell(size.units, dtype=dtype)) for _ in range(size.layers)]
+    embedding = linen.Embed(VOCABULARY, size.units, dtype=dtype)
+    model = linen.Sequential([embedding, *layers, linen.Dense(VOCABULARY, dtype=dtype)])
+    params = model.init(jax.random.key(0), jnp.zeros((size.batch, size.steps), jnp.int32))
+
+    def loss(params: Any, tokens: jax.Array, targets: jax.Array) -> jax.Array:
+        logits: Any = model.apply(params, tokens)
+        return cross_entropy(logits, targets)
+
+    return loss, params
+
+
+def of_torch(torch: Any, size: Size, config: Config, batch: tuple[np.ndarray, np.ndarray]) -> Way:
+    """PyTorch's model, time-major as its kernels are."""
+    tokens, targets = (torch.from_numpy(a.T.astype(np.int64).copy()) for a in batch)
+    embedding = torch.nn.Embedding(VOCABULARY, size.units)
+    layer = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[config.cell]
+    recurrent = layer(size.units, size.units, size.layers)
+    readout = torch.nn.Linear(size.units, VOCABULARY)
+    params = [p for module in (embedding, recurrent, readout) for p in module.parameters()]
+    optimizer = torch.optim.Adam(params, lr=1e-3, fused=True)
+
+    def run() -> float:
+        optimizer.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bfloat16"):
+            logits = readout(recurrent(embedding(tokens))[0])
+        loss = torch.nn.functional.cross_entropy(
+            logits.float().reshape(-1, VOCABULARY), targets.reshape(-1)
+        )
+        loss.backward()
+        optimizer.step()
+        return float(loss.detach())
+
+    return Way(run)
+
+
+def large_products(torch: Any, config: Config) -> dict[str, Callable[[], object]]:
+    """A product large enough to show what the cores can do, in JAX and in PyTorch."""
+    square = jnp.ones((PRODUCT, PRODUCT), config.precision)
+    product = jax.jit(jnp.matmul)
+    ways: dict[str, Callable[[], object]] = {
+        "product, jax": lambda: jax.block_until_ready(product(square, square))
+    }
+    if torch is not None:
+        matrix = torch.ones((PRODUCT, PRODUCT), dtype=getattr(torch, config.precision))
+        ways["product, torch"] = lambda: matrix @ matrix
+    return ways
+
+
+def flops(size: Size, config: Config) -> float:
+    """Of the products of a step: forward, and two as large backward."""
+    layers, units, batch, steps = size
+    gates = {"lstm": 4, "gru": 3}[config.cell]
+    return 3 * 2 * batch * steps * units * (layers * 2 * gates * units + VOCABULARY)
+
+
+def measure(torch: Any, size: Size, config: Config) -> list[dict[str, Any]]:
+    """Time all ways at one size, in turns."""
+    tokens = np.random.default_rng(0).integers(
+        0, VOCABULARY, (2, size.batch, size.steps), dtype=np.int32
+    )
+    batch = tokens[0], tokens[1]
+    methods: list[Method] = ["auto", "scan"]
+    if size.steps <= LONGEST_STATIC:
+        methods.append("static")
+    ways = {f"seqjax {m}": of_jax(*ours(size, config, m), batch) for m in methods}
+    if size.batch % config.threads == 0 and config.threads > 1:
+        name = f"seqjax auto, {config.threads} devices"
+        ways[name] = of_jax(*ours(size, config, "auto"), batch, config.threads)
+    ways["flax"] = of_jax(*of_flax(size, config), batch)
+    if torch is not None:
+        ways["torch"] = of_torch(torch, size, config, batch)
+    runs: dict[str, Callable[[], object]] = {name: way.run for name, way in ways.items()}
+    runs |= large_products(torch, config)
+    for run in runs.values():
+        run()
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(config.repetitions):
+        for name, run in runs.items():
+            began = time.perf_counter()
+            run()
+            times[name].append(time.perf_counter() - began)
+
+    peak = 2 * PRODUCT**3 / min(min(times[name]) for name in runs if name not in ways) / 1e9
+
+    def beside(name: str, peer: str) -> float | None:
+        if peer not in times:
+            return None
+        return statistics.median(a / b for a, b in zip(times[name], times[peer], strict=True))
+
+    return [
+        {
+            **size._asdict(),
+            "way": name,
+            "milliseconds": 1000 * statistics.median(times[name]),
+            "fastest_milliseconds": 1000 * min(times[name]),
+            "beside_torch": beside(name, "torch"),
+            "beside_flax": beside(name, "flax"),
+            "gflops": flops(size, config) / statistics.median(times[name]) / 1e9,
+            "large_product_gflops": peak,
+            "compile_seconds": way.compile_seconds,
+            "temporary_mib": way.temporary_bytes and way.temporary_bytes / 2**20,
+        }
+        for name, way in ways.items()
+    ]
+
+
+def show(rows: list[dict[str, Any]]) -> None:
+    """Print one size."""
+    first = rows[0]
+    print(
+        f"\n{first['layers']} x {first['units']} units, batch {first['batch']}, "
+        f"{first['steps']} steps; a large product runs at {first['large_product_gflops']:.0f} "
+        f"GFLOP/s\n{'':24}{'ms':>9}{'fastest':>9}{'x torch':>9}{'x flax':>9}{'GFLOP/s':>9}"
+        f"{'compile s':>11}{'MiB':>8}"
+    )
+    widths = (9, 9, 9, 9, 9, 11, 8)
+    names = (
+        "milliseconds", "fastest_milliseconds", "beside_torch", "beside_flax", "gflops",
+        "compile_seconds", "temporary_mib",
+    )  # fmt: skip
+    digits = (1, 1, 2, 2, 1, 1, 1)
+    for row in rows:
+        cells = [
+            f"{row[n]:{w}.{d}f}" if row[n] is not None else f"{'-':>{w}}"
+            for n, w, d in zip(names, widths, digits, strict=True)
+        ]
+        print(f"{row['way']:24}{''.join(cells)}", flush=True)
+
+
+def main() -> None:
+    """Measure all sizes."""
+    config = tyro.cli(Config, description=__doc__)
+    if config.allocator == "tuned" and not TUNED.items() <= os.environ.items():
+        os.execve(sys.executable, sys.orig_argv, {**os.environ, **TUNED})
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: config.threads])
+    jax.config.update("jax_num_cpu_devices", config.threads)
+    try:
+        torch: Any = importlib.import_module("torch")
+        torch.set_num_threads(config.threads)
+    except ImportError:
+        torch = None
+        print("no torch here: pip install '.[benchmarks]' to see it beside", file=sys.stderr)
+    print(
+        f"{config.cell}, {config.precision} products, {config.threads} threads, "
+        f"{config.allocator} allocator, median of {config.repetitions}; "
+        f"jax {jax.__version__}, torch {torch and torch.__version__}"
+    )
+    results = []
+    for size in config.sizes:
+        rows = measure(torch, Size(*size), config)
+        show(rows)
+        results.extend(rows)
+    if config.json is not None:
+        record = {"config": dataclasses.asdict(config), "results": results}
+        config.json.write_text(json.dumps(record, indent=2, default=str) + "\n")
+
+
+if __name__ == "__main__":
+    main()
