@@ -6,6 +6,7 @@ the original. ``grad.*`` is the gradient of ``sum(outputs * cot.outputs)``; ``gr
 """
 
 import pathlib
+import re
 
 import jax
 import jax.numpy as jnp
@@ -96,8 +97,9 @@ def compare(name):
                 close(grads[key.removeprefix(prefix)], value)
 
 
-# the loop unrolled in Python takes long to compile, and `tests/test_unroll.py` has it too
-NAMES = [pytest.param(name, marks=[pytest.mark.slow] * ("static" in name)) for name in CASES]
+# what takes long to compile: loops unrolled in Python, and grids of many windows and blocks
+SLOW = re.compile("static|bigridlstm|blocks")
+NAMES = [pytest.param(name, marks=[pytest.mark.slow] * bool(SLOW.search(name))) for name in CASES]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -24,6 +24,10 @@ def test_the_stored_notebook_is_its_text_run_from_top_to_bottom(name):
     assert counts == [*range(1, len(counts) + 1)]
 
 
-@pytest.mark.parametrize("name", NAMES)
+# TensorFlow takes long to start, so the notebook on its files is among the slow tests
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.slow] * (n == "sequence_example")) for n in NAMES],
+)
 def test_it_runs(name):
     run(FOLDER / f"{name}.py")

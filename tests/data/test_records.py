@@ -587,7 +587,7 @@ def test_a_damaged_manifest_or_index_is_named(tmp_path):
             for damaged in (
                 b"",
                 content[:50],
-                content[:-9] + b"1" + content[-8:],
+                content[:-9] + bytes([content[-9] ^ 1]) + content[-8:],
                 b"\xff" + content,
             ):
                 path.write_bytes(damaged)

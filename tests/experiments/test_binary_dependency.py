@@ -92,6 +92,7 @@ def test_true_truncation_trains_on_every_chunk_but_the_first():
     assert losses[0, -5:].mean() < losses[0, :5].mean()
 
 
+@pytest.mark.slow
 def test_true_truncation_changes_the_gradient_and_nothing_else():
     model = OutputProjection(BasicRNN(4), 2)
     params = model.init(jax.random.key(0), 2, jnp.float64)
@@ -123,6 +124,7 @@ def test_a_frozen_cell_keeps_its_weights_while_the_readout_learns():
         assert any(u.any() for u in updates.cell) is not frozen
 
 
+@pytest.mark.slow
 def test_seeds_do_not_depend_on_how_many_run_beside_them():
     def losses(seeds):
         config = Config(seeds=seeds, sequence_length=20_000)

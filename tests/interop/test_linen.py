@@ -32,7 +32,12 @@ def run_flax(module, params):
 
 
 @pytest.mark.parametrize(
-    "cell", [LSTM(H), Stack([GRU(3), LSTM(H)]), OutputProjection(BasicRNN(H), 2)]
+    "cell",
+    [
+        Stack([GRU(3), LSTM(H)]),
+        pytest.param(LSTM(H), marks=pytest.mark.slow),
+        pytest.param(OutputProjection(BasicRNN(H), 2), marks=pytest.mark.slow),
+    ],
 )
 def test_our_cells_run_in_flax(cell):
     params = cell.init(jax.random.key(0), D, jnp.float64)
