@@ -98,7 +98,7 @@ def compare(name):
 
 
 # what takes long to compile: loops unrolled in Python, and grids of many windows and blocks
-SLOW = re.compile("static|bigridlstm|blocks")
+SLOW = re.compile("static|unroll|gridlstm|timefreq|attn_lstm|conv2d|blocks")
 NAMES = [pytest.param(name, marks=[pytest.mark.slow] * bool(SLOW.search(name))) for name in CASES]
 
 

@@ -62,7 +62,7 @@ def elman_by_hand(params, h0, xs, errors, n):
     return np.stack(hs[1:]), grads, grad_xs
 
 
-@pytest.mark.parametrize("n", [1, 2, 4, 100])
+@pytest.mark.parametrize("n", [1, 2, pytest.param(4, marks=pytest.mark.slow), 100])
 def test_each_error_goes_back_n_steps_as_loops_by_hand_send_it(n):
     params, state, xs = rnn_example()
     errors = jax.random.normal(jax.random.key(9), (B, T, 3))

@@ -58,7 +58,9 @@ def close(tree, expected, tolerance=1e-12):
 @pytest.mark.parametrize("depth", [1, pytest.param(3, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("masked", MASKS)
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name != "lstm")) for name in CELLS]
+)
 def test_equals_a_plain_numpy_loop_in_value_and_gradient(name, masked, reverse, depth):
     layer, step = CELLS[name]
     cell = Stack([layer] * depth) if depth > 1 else layer

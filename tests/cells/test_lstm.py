@@ -89,7 +89,13 @@ OPTIONS = {
 }
 
 
-@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param(options, id=name, marks=[pytest.mark.slow] * (name not in ("none", "all")))
+        for name, options in OPTIONS.items()
+    ],
+)
 @pytest.mark.parametrize(
     "cls", [LSTM, pytest.param(CoupledInputForgetGateLSTM, marks=pytest.mark.slow)]
 )

@@ -76,7 +76,7 @@ def test_from_the_zero_state_a_scalar_memory_starts_with_its_first_input():
     check(cell, slstm(cell), state=lambda s: jax.tree.map(np.zeros_like, s))
 
 
-@pytest.mark.parametrize("cls", [SLSTM, MLSTM])
+@pytest.mark.parametrize("cls", [SLSTM, pytest.param(MLSTM, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("i", [-300.0, 0.0, 300.0])
 @pytest.mark.parametrize("f", [-300.0, 0.0, 300.0])
 @pytest.mark.parametrize("x", [0.0, pytest.param(1.0, marks=pytest.mark.slow)])
