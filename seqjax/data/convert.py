@@ -477,7 +477,9 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # TensorFlow speaks of it at every start
     commands = {f.__name__: f for f in (text, csv, jsonl, npz, tfds, inspect)}
     try:
-        tyro.extras.subcommand_cli_from_dict(commands, args=arguments)
+        tyro.extras.subcommand_cli_from_dict(
+            commands, prog="python -m seqjax.data.convert", args=arguments
+        )
     except OSError as error:
         print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
         return 1
