@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
+from jax.sharding import SingleDeviceSharding
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
 from seqjax.types import PyTree
@@ -180,9 +181,9 @@ def _arrays(tree: PyTree) -> dict[str, str]:
 
 
 def _template(leaf: Any) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(
-        np.shape(leaf), leaf.dtype, sharding=getattr(leaf, "sharding", None)
-    )
+    # where nothing says otherwise, on one device: those that it was saved from may not be here
+    sharding = getattr(leaf, "sharding", None) or SingleDeviceSharding(jax.devices()[0])
+    return jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype, sharding=sharding)
 
 
 def _with_keys(like: PyTree, tree: PyTree) -> PyTree:

@@ -2,6 +2,8 @@
 
 import math
 import shutil
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 
 from seqjax.checkpoint import Checkpoints
+from seqjax.devices import split_leading_axis
 
 STATE = {
     "w": jnp.array([0.1, jnp.nan, -0.0], jnp.float32),
@@ -54,6 +57,24 @@ def test_the_last_and_the_best_are_kept_and_no_others(tmp_path):
         save(checkpoints, 5, 0.5)
         assert checkpoints.steps() == {"last": 5, "best": 5}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["5"]
+
+
+def test_what_two_devices_saved_is_read_where_there_is_one(tmp_path):
+    with Checkpoints(tmp_path) as checkpoints:
+        state = {"w": split_leading_axis(jnp.arange(4, dtype=jnp.float32))}
+        assert len(state["w"].devices()) == 2
+        checkpoints.save(1, state, {}, 1.0)
+    code = (
+        "import jax, pathlib, sys; from seqjax.checkpoint import Checkpoints\n"
+        "assert jax.device_count() == 1\n"
+        "with Checkpoints(pathlib.Path(sys.argv[1])) as checkpoints:\n"
+        "    like = {'w': jax.ShapeDtypeStruct((4,), 'float32')}\n"
+        "    print(checkpoints.restore(like).state['w'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[0. 1. 2. 3.]\n"
 
 
 def test_what_was_killed_half_way_is_no_checkpoint(tmp_path):
