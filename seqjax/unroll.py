@@ -233,8 +233,9 @@ def _flip(tree: PyTree) -> PyTree:
 
 def _state_dtype(params: Params, xs: PyTree) -> jnp.dtype:
     # when something was seen is often known to more digits than what was seen
-    features = xs.features if isinstance(xs, TimedInputs) else xs
-    dtypes = [leaf.dtype for leaf in jax.tree.leaves((params, features))]
+    parts = jax.tree.leaves((params, xs), is_leaf=lambda part: isinstance(part, TimedInputs))
+    features = [part.features if isinstance(part, TimedInputs) else part for part in parts]
+    dtypes = [leaf.dtype for leaf in jax.tree.leaves(features)]
     floating = [accumulation_dtype(d) for d in dtypes if jnp.issubdtype(d, jnp.floating)]
     return functools.reduce(jnp.promote_types, floating)
 

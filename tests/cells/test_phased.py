@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqjax import PhasedLSTM, Stack, TimedInputs, unroll
+from seqjax import PhasedLSTM, Reset, ResetInputs, Stack, TimedInputs, unroll
 from tests.cells.test_battery import close, randomise
 from tests.oracle import sigmoid
 
@@ -114,6 +114,8 @@ def test_late_times_are_as_exact_as_float32_can_be():
 def test_times_have_a_precision_of_their_own():
     cell, params, xs = make()
     params, features = jax.tree.map(lambda a: a.astype(jnp.float32), (params, xs.features))
-    state, ys = unroll(cell, params, TimedInputs(xs.times, features))
-    assert xs.times.dtype == jnp.float64
-    assert ys.dtype == state.c.dtype == jnp.float32
+    timed = TimedInputs(xs.times, features)
+    assert timed.times.dtype == jnp.float64
+    for model, inputs in ((cell, timed), (Reset(cell), ResetInputs(jnp.zeros(T, bool), timed))):
+        state, ys = unroll(model, params, inputs)
+        assert ys.dtype == state.c.dtype == jnp.float32
