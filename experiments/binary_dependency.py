@@ -21,7 +21,6 @@ each goes back 5 steps, for ten times the arithmetic. Fewer updates then learn t
 
 import dataclasses
 import functools
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -32,13 +31,14 @@ import jax.numpy as jnp
 import matplotlib.figure
 import numpy as np
 import optax
-import tyro
 from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from experiments.command_line import run_experiment
 from experiments.run_directory import RunDirectory
+from experiments.seeds import spread
 from seqjax import (
     GRU,
     LSTM,
@@ -49,7 +49,7 @@ from seqjax import (
     unroll,
 )
 from seqjax.checks import check_size
-from seqjax.devices import one_cpu_device_per_core, split_leading_axis
+from seqjax.devices import split_leading_axis
 from seqjax.tasks import BinaryDependency
 from seqjax.training import TrainState, init_train_state, train_steps
 from seqjax.truncation import chunks, truncated_unroll
@@ -128,7 +128,7 @@ class Config:
             raise ValueError(f"--learning-rate must be more than 0, got {self.learning_rate}")
         if not 0 <= self.seed < 2**31:
             raise ValueError(f"--seed must lie in [0, 2**31), got {self.seed}")
-        longest = max((abs(lag) for lag, _ in self.dependencies), default=0)
+        longest = max((abs(lag) for lag, _ in self.task.dependencies), default=0)
         row = self.sequence_length // self.batch_size
         if row * self.batch_size <= longest:
             raise ValueError(
@@ -142,6 +142,11 @@ class Config:
                     f"rows leaves {row} steps a row, too few for --num-steps {setting.num_steps}; "
                     "give a longer sequence or a smaller batch"
                 )
+
+    @property
+    def task(self) -> BinaryDependency:
+        """What to learn."""
+        return BinaryDependency(self.dependencies, self.base_rate)
 
     @property
     def settings(self) -> tuple[Setting, ...]:
@@ -352,11 +357,6 @@ def result(runs: list[Run], task: BinaryDependency) -> dict[str, Any]:
     }
 
 
-def spread(losses: np.ndarray) -> dict[str, float]:
-    """Mean, least and greatest."""
-    return {"mean": float(losses.mean()), "min": float(losses.min()), "max": float(losses.max())}
-
-
 def result_table(runs: list[Run], task: BinaryDependency) -> Table:
     """The final losses beside the expected ones."""
     expected = floors(task)
@@ -409,10 +409,9 @@ def figure(runs: list[Run], task: BinaryDependency) -> matplotlib.figure.Figure:
     return fig
 
 
-def run_experiment(config: Config, task: BinaryDependency, folder: RunDirectory) -> None:
+def main(config: Config, folder: RunDirectory) -> None:
     """Train every setting, show progress and results, and write the files."""
-    console = Console()
-    folder.write_json("config.json", config)
+    console, task = Console(), config.task
     runs = []
     with Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
@@ -451,22 +450,5 @@ def run_experiment(config: Config, task: BinaryDependency, folder: RunDirectory)
     console.print(f"Files in {folder.path}", highlight=False)
 
 
-def main() -> None:
-    """Run from the command line; a bad option ends with exit code 2, Ctrl-C with 130."""
-    one_cpu_device_per_core()
-    try:
-        config = tyro.cli(Config, prog="python -m experiments.binary_dependency")
-        task = BinaryDependency(config.dependencies, config.base_rate)
-        folder = RunDirectory("binary_dependency", config.out)
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    try:
-        run_experiment(config, task, folder)
-    except KeyboardInterrupt:
-        print(f"stopped; what was measured is in {folder.path}", file=sys.stderr)
-        sys.exit(130)
-
-
 if __name__ == "__main__":
-    main()
+    run_experiment("binary_dependency", Config, main)

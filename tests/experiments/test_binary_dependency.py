@@ -22,15 +22,8 @@ TASK = BinaryDependency()
 
 
 @pytest.fixture
-def main(monkeypatch):
-    """The command line in this process, whose JAX has started already."""
-    monkeypatch.setattr(experiment, "one_cpu_device_per_core", lambda: None)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["binary_dependency", *map(str, arguments)])
-        experiment.main()
-
-    return run
+def main(run_module):
+    return functools.partial(run_module, experiment)
 
 
 def test_a_run_writes_every_file_and_prints_the_table(main, tmp_path, capsys):

@@ -1,0 +1,45 @@
+"""The frame that all experiments share: options, a folder for the results, and how a run ends."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import tyro
+
+from experiments.run_directory import RunDirectory
+from seqjax.devices import one_cpu_device_per_core
+
+
+class Config(Protocol):
+    """The options of an experiment, a frozen dataclass."""
+
+    @property
+    def out(self) -> Path | None:
+        """A new folder for the results."""
+
+
+C = TypeVar("C", bound=Config)
+
+
+def run_experiment(name: str, config: type[C], run: Callable[[C, RunDirectory], None]) -> None:
+    """Run ``python -m experiments.NAME``; a bad option ends with exit code 2, Ctrl-C with 130.
+
+    Args:
+      name: of the experiment, and of its folder in ``runs``.
+      config: what the options are read into; it raises ``ValueError`` at a bad one.
+      run: does the work, and writes into the folder, where ``config.json`` lies already.
+    """
+    one_cpu_device_per_core()
+    try:
+        options = tyro.cli(config, prog=f"python -m experiments.{name}")
+        folder = RunDirectory(name, options.out)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    folder.write_json("config.json", options)
+    try:
+        run(options, folder)
+    except KeyboardInterrupt:
+        print(f"stopped; what was measured is in {folder.path}", file=sys.stderr)
+        sys.exit(130)
