@@ -1,9 +1,8 @@
 """A label for every step: what does a network gain by reading a sequence from both ends?
 
 "Introduction to Recurrent Networks in TensorFlow" (Hafner, 2016) labels each step of a sequence,
-and "RNNs in TensorFlow, a Practical Guide" (Britz, 2016) reads it in both directions, "for example
-to predict the missing word". Here both meet a task of which the answer is known, and one of real
-text.
+and "RNNs in TensorFlow, a Practical Guide" (Britz, 2016) recommends for that to read it from both
+ends. Here both ways meet a task whose exact answer is known, and real text.
 """
 
 import dataclasses

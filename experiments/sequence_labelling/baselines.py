@@ -7,6 +7,8 @@ import numpy as np
 
 from seqjax.data import Source
 
+CONTEXT = 5  # characters on each side; more are no better on tiny_shakespeare
+
 
 class Characters(NamedTuple):
     """The characters of all lines, one line after the other, ``[N]`` each."""
@@ -78,37 +80,23 @@ def majority(train: Characters, held_out: Characters, offsets: Sequence[int]) ->
     >>> majority(train, characters([7, 5, 5, 5], [0] * 4), [-1])
     array([False,  True, False, False])
     """
-    reach = max(map(abs, offsets), default=0)
-    parts = [_apart(part, reach) for part in (train, held_out)]
-    token = np.concatenate([padded for padded, _ in parts])
-    places = np.split(
-        np.concatenate([parts[0][1], parts[1][1] + len(parts[0][0])]), [len(train.token)]
-    )
-    learned = places[0][train.letter]
-    votes = np.where(train.upper[train.letter], 1, -1)
+    token, upper, letter, column = map(np.concatenate, zip(train, held_out, strict=True))
+    line = np.cumsum(column == 0)
+    is_train = np.arange(len(token)) < len(train.token)
+    learned = is_train & letter
+    votes = np.where(upper[learned], 1, -1)
     context = np.zeros(len(token), np.int64)
-    predicted = np.zeros(len(held_out.token), bool)
+    predicted = np.zeros(len(token), bool)
     for offset in (0, *offsets):
-        # numbers of the contexts so far and of one more character, made small again
-        wider = context * (token.max() + 1) + np.roll(token, -offset)
+        within = np.roll(line, -offset) == line
+        neighbour = np.where(within, np.roll(token, -offset) + 1, 0)
+        # one more character makes other contexts, which are numbered anew to stay small
+        wider = context * (token.max() + 2) + neighbour
         context = np.unique(wider, return_inverse=True)[1]
-        balance = np.bincount(context[learned], votes, minlength=context.max() + 1)
-        seen = np.bincount(context[learned], minlength=context.max() + 1) > 0
-        asked = context[places[1]]
-        predicted = np.where(seen[asked], balance[asked] > 0, predicted)
-    return predicted
-
-
-def _apart(characters: Characters, reach: int) -> tuple[np.ndarray, np.ndarray]:
-    """The tokens with 0 around each line, and the place of each of them among these."""
-    line = np.cumsum(characters.column == 0)
-    places = np.arange(len(line)) + reach * line
-    token = np.zeros(places[-1] + reach + 1, np.int64)
-    token[places] = characters.token + 1
-    return token, places
-
-
-CONTEXT = 4  # characters on each side; more are not better on tiny_shakespeare
+        balance = np.bincount(context[learned], votes, minlength=len(token))
+        seen = np.bincount(context[learned], minlength=len(token)) > 0
+        predicted = np.where(seen[context], balance[context] > 0, predicted)
+    return predicted[~is_train]
 
 
 def baselines(train: Characters, held_out: Characters) -> dict[str, np.ndarray]:

@@ -7,17 +7,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seqjax.data import Source
+from seqjax.data import Example, Source
 from seqjax.data.schema import Feature, Schema
 from seqjax.data.text import Vocabulary, split
 
 SCHEMA = Schema(
-    context={"text": Feature(bytes)},  # the line as it was, in UTF-8
     sequence={
-        "token": Feature(np.int32),  # its characters in lower case
+        "token": Feature(np.int32),  # the characters of a line in lower case
         "upper": Feature(bool),  # whether it was upper case
         "letter": Feature(bool),  # whether it has two cases: what counts
-    },
+    }
 )
 
 
@@ -56,8 +55,8 @@ def cut_lines(text: str, longest: int) -> Lines:
     Raises:
       ValueError: there are fewer than two lines, or no upper case letter in one of the parts.
 
-    >>> cut_lines("To be,\n\nor not\nTo Be", longest=4).train
-    ['To b', 'e,', 'or n', 'ot']
+    >>> cut_lines("To be,\n\nor not\nTo", longest=4)
+    Lines(train=['To b', 'e,', 'or n', 'ot'], held_out=['To'], split='first 90% / last 10%')
     """
     lines = [
         line[start : start + longest]
@@ -76,7 +75,7 @@ def cut_lines(text: str, longest: int) -> Lines:
     return Lines(parts.train.tolist(), parts.validation.tolist(), parts.name)
 
 
-def example(line: str, vocabulary: Vocabulary) -> dict[str, bytes | np.ndarray]:
+def example(line: str, vocabulary: Vocabulary) -> Example:
     """Return the features of `SCHEMA` for one line.
 
     >>> features = example("Ah!", Vocabulary("!ah"))
@@ -85,7 +84,6 @@ def example(line: str, vocabulary: Vocabulary) -> dict[str, bytes | np.ndarray]:
     """
     low = lower(line)
     return {
-        "text": line.encode(),
         "token": vocabulary.encode(low),
         "upper": np.array([a != b for a, b in zip(line, low, strict=True)], bool),
         "letter": np.array([c.upper() != c for c in low], bool),

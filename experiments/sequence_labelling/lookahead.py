@@ -208,8 +208,6 @@ def result_table(runs: list[Run], task: BinaryDependency) -> Table:
     """The final losses beside the floors."""
     table = Table(
         title=f"Loss (nats) of {len(runs[0].final_losses)} seeds on fresh data",
-        caption=f"reached: within {TOLERANCE} of the exact loss of the best model that sees what\n"
-        f"the network sees. A model that knows nothing has {floors(task)['neither']:.4f}.",
         box=box.SIMPLE,
     )
     for column in ("network", "floor", "mean", "best", "worst", "reached"):
@@ -275,3 +273,8 @@ def main(config: Lookahead, folder: RunDirectory) -> None:
     with folder.replacing("learning_curves.png") as path:
         figure(runs, task).savefig(path, dpi=120)
     console.print(result_table(runs, task))
+    console.print(
+        f"A floor is the exact loss of the best model that sees what the network sees, reached\n"
+        f"within {TOLERANCE}. One that knows nothing has {floors(task)['neither']:.4f}.",
+        highlight=False,
+    )

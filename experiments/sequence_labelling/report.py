@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 EXAMPLES = 8
 WIDTH = 60  # characters of a line that are shown
+LEGEND = (
+    "Only letters count. F1 is that of the upper case, in the last column without the first\n"
+    "character of each line. Below the means of the networks: their worst and best seed."
+)
 COLORS = matplotlib.colormaps["Blues"]
 
 
@@ -68,12 +72,9 @@ def result_table(
     """The scores of baselines and networks."""
     letters = int(held_out.letter.sum())
     share = (held_out.upper & held_out.letter).sum() / max(letters, 1)
-    seeds = len(runs[0].score.f1)
     table = Table(
-        title=f"{corpus}: {letters:,} held-out letters, {share:.1%} of them upper case",
-        caption=f"Networks: mean of {seeds} seeds, and below it least and greatest. Only letters\n"
-        "count. F1 is that of the upper case; in the last column without the first\n"
-        "character of each line.",
+        title=f"{corpus}: {letters:,} held-out letters, {share:.1%} of them upper case; "
+        f"{len(runs[0].score.f1)} seeds",
         box=box.SIMPLE,
     )
     for column in ("", "parameters", "accuracy", "F1", "F1 after\nthe first"):
@@ -97,18 +98,17 @@ def conclusion(scores: Mapping[str, Score], runs: Sequence["Run"]) -> str:
     """Say in words whether reading both ways helps more than another seed would."""
     forward, both = (run.score.f1 for run in runs)
     best = max(scores, key=lambda name: float(scores[name].f1))
-    gap = f"{both.mean() - forward.mean():+.4f}"
-    if both.min() > forward.max():
-        text = f"Reading both ways changes F1 by {gap}: its worst seed is above the forward best."
-    else:
-        text = f"Reading both ways changes F1 by {gap}, and the seeds of the two overlap."
-    lines = [text]
+    apart = (
+        "every seed of it is above every forward one"
+        if both.min() > forward.max()
+        else ("but seeds of the two overlap")
+    )
+    lines = [f"Reading both ways changes F1 by {both.mean() - forward.mean():+.4f}; {apart}."]
     for run in runs:
-        side = "above" if run.score.f1.min() > scores[best].f1 else "not above"
+        above = int((run.score.f1 > scores[best].f1).sum())
         lines.append(
-            f"All seeds of the {run.network.name} GRU are {side} the best baseline, {best}."
-            if side == "above"
-            else f"Not all seeds of the {run.network.name} GRU are above the best baseline, {best}."
+            f"{above} of {len(run.score.f1)} seeds of the {run.network.name} GRU are above the "
+            f"best baseline, {best}."
         )
     return "\n".join(lines)
 

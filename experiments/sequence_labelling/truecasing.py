@@ -107,19 +107,20 @@ class Run(NamedTuple):
     wall_seconds: float
 
 
-def buckets(config: Truecasing, lengths: np.ndarray) -> Bucketed:
-    """Four buckets, each for a quarter of the lines: four shapes are compiled, with little padding.
+def buckets(lengths: np.ndarray, batch_steps: int) -> Bucketed:
+    """Four buckets, each for a quarter of the lines: four shapes to compile, and little padding.
 
-    >>> buckets(Truecasing(corpus="python_docs"), np.array([3, 4, 5, 6, 9])).boundaries
-    (4, 5, 6, 9)
+    >>> policy = buckets(np.array([3, 4, 5, 6, 9]), batch_steps=18)
+    >>> policy.boundaries, policy.batch_size
+    ((4, 5, 6, 9), (4, 3, 3, 2))
     """
     boundaries = np.unique(np.quantile(lengths, (0.25, 0.5, 0.75, 1), method="higher"))
-    return Bucketed.of_steps(boundaries.tolist(), config.batch_steps, drop_remainder=True)
+    return Bucketed.of_steps(boundaries.tolist(), batch_steps, drop_remainder=True)
 
 
 def steps_per_epoch(config: Truecasing, lengths: np.ndarray) -> int:
     """How many batches `train` takes of lines of these lengths, ``int[N]``, in a pass."""
-    return len(plan(lengths, [len(lengths)], buckets(config, lengths)))
+    return len(plan(lengths, [len(lengths)], buckets(lengths, config.batch_steps)))
 
 
 def batch_loss(
@@ -145,7 +146,7 @@ def train(
     Yields:
       The parameters ``[seeds, ...]`` and the losses ``[seeds]`` of the next step.
     """
-    policy = buckets(config, source.lengths)
+    policy = buckets(source.lengths, config.batch_steps)
     total = config.epochs * steps_per_epoch(config, source.lengths)
     schedule = optax.cosine_decay_schedule(config.learning_rate, total)
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
@@ -226,11 +227,11 @@ def main(config: Truecasing, folder: RunDirectory) -> None:
     lines = config.read_lines()
     with console.status("writing the lines as records"):
         records = write_records(lines, folder.path / "records")
-    policy = buckets(config, records.train.lengths)
+    policy = buckets(records.train.lengths, config.batch_steps)
     batches = plan(records.train.lengths, records.train.shards, policy, seed=config.seed)
     console.print(
         f"{len(lines.train):,} lines to train on, {len(lines.held_out):,} held out "
-        f"({lines.split}), in {folder.path / 'records'}\n"
+        f"({lines.split})\n"
         f"an epoch: {Report.of_plan(batches, records.train.lengths, policy)}",
         highlight=False,
     )
@@ -252,4 +253,4 @@ def main(config: Truecasing, folder: RunDirectory) -> None:
     for shown in examples:
         console.print(report.in_terminal(shown))
     console.print(report.result_table(config.corpus, held_out, scores, runs))
-    console.print(report.conclusion(scores, runs), highlight=False)
+    console.print(report.LEGEND, report.conclusion(scores, runs), sep="\n", highlight=False)
