@@ -20,7 +20,8 @@ from rich.console import Console
 from experiments.char_model import __main__ as cli
 from experiments.char_model import evaluation
 from experiments.char_model import run as runs
-from experiments.char_model.config import CELLS, PRESETS, Config, check_model
+from experiments.char_model import train as training
+from experiments.char_model.config import CELLS, PRESETS, Config, build_model, check_model
 from experiments.char_model.evaluation import streaming, token_losses, windowed
 from experiments.char_model.train import learning_rate
 from experiments.run_directory import RunDirectory
@@ -141,6 +142,23 @@ def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(corpus, tmp_path
         return {r["step"]: r["validation_nats"] for r in map(json.loads, lines) if len(r) == 4}
 
     assert steps(whole) == steps(stopped)
+
+
+def test_with_true_truncation_a_step_reads_two_chunks_and_scores_the_second():
+    config = Config(cell="gru", units=8, batch_size=2, num_steps=5, truncation="true")
+    rows = jax.random.randint(jax.random.key(1), (2, 22), 0, 7)
+    data = training.Data(rows[:, :-1], rows[:, 1:])
+    assert training.steps_per_epoch(config, 21) == 3
+    model = build_model(config, 7)
+    state = training.init_state(config, model)
+    between, _ = unroll(model, state.params, rows[:, :5])
+    _, logits = unroll(model, state.params, rows[:, :10])
+    block = training.make_block(config, model, training.data_mesh(2))
+    after, losses = block(
+        *training.spread(training.data_mesh(2), state, data), jnp.zeros(2), jnp.int32(1)
+    )
+    np.testing.assert_allclose(after.carry.h, between.h, rtol=1e-5)
+    np.testing.assert_allclose(losses[0], sequence_loss(logits[:, 5:], rows[:, 6:11]), rtol=1e-5)
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_names_the_step(corpus, tmp_path):
