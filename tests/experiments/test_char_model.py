@@ -280,6 +280,41 @@ def test_from_the_shell_errors_have_no_traceback(tmp_path):
         assert "Traceback" not in done.stderr
 
 
+FULL_DISK = """
+import resource, runpy, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+sys.argv[0] = "char_model"
+runpy.run_module("experiments.char_model", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.slow
+def test_where_a_checkpoint_cannot_be_written_the_run_says_so_and_goes_on_from_the_one_before(
+    corpus, tmp_path
+):
+    out = tmp_path / "run"
+    options = ("--corpus", corpus, "--units", 128, "--batch-size", 8, "--num-steps", 8,
+               "--max-seconds", "None", "--epochs", 2, "--evaluations", 2)  # fmt: skip
+    train = shell("train", *options, "--out", out)
+    process = subprocess.Popen(train, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not (out / "metrics.jsonl").exists() and process.poll() is None:
+        time.sleep(0.05)
+    process.terminate()  # it saves before it ends
+    process.communicate(timeout=120)
+    with Checkpoints(out / "checkpoints") as checkpoints:
+        before = checkpoints.steps()
+    full = [sys.executable, "-c", FULL_DISK, "train", "--resume", str(out)]
+    done = subprocess.run(full, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert "cannot be written to" in done.stderr
+    assert "MiB are free" in done.stderr
+    assert "Traceback" not in done.stderr
+    with Checkpoints(out / "checkpoints") as checkpoints:
+        assert checkpoints.steps() == before
+    subprocess.run(shell("train", "--resume", out), check=True, capture_output=True)
+    assert (out / "result.json").exists()
+
+
 @pytest.mark.slow
 def test_a_run_that_is_killed_again_and_again_ends_in_the_same_parameters(tmp_path):
     """SIGKILL at 20 random moments and SIGTERM at 5, in the middle of saving too."""
