@@ -52,7 +52,7 @@ from seqjax.checks import check_size
 from seqjax.devices import split_leading_axis
 from seqjax.tasks import BinaryDependency
 from seqjax.training import TrainState, init_train_state, train_steps
-from seqjax.truncation import chunks, truncated_unroll
+from seqjax.truncation import chunks, truncated_chunk
 from seqjax.types import Array, Params, State
 
 CELLS: dict[str, Callable[[int], Cell]] = {"rnn": BasicRNN, "gru": GRU, "lstm": LSTM}
@@ -212,9 +212,8 @@ def true_chunk_loss(
 ) -> tuple[Array, State]:
     """Like `chunk_loss` of the second of two chunks; each error goes back ``num_steps`` steps."""
     xs, ys = batch
-    _, logits = truncated_unroll(model, params, xs, num_steps, initial_state=state)
-    between, _ = unroll(model, params, xs[:, :num_steps], initial_state=state)
-    return sequence_loss(logits[:, num_steps:], ys[:, num_steps:]), between
+    state, logits = truncated_chunk(model, params, xs, num_steps, initial_state=state)
+    return sequence_loss(logits, ys[:, num_steps:]), state
 
 
 def epoch_chunks(

@@ -1,7 +1,8 @@
 """Truncated backpropagation through time: errors flow back over some steps, and no further.
 
 Two kinds share the name. `chunks` cuts streams into chunks of n steps and lets no error over a cut:
-the errors of a chunk go back 1, 2, ..., n steps. In `truncated_unroll` every error goes back n.
+the errors of a chunk go back 1, 2, ..., n steps. In `truncated_unroll` and in `truncated_chunk`
+every error goes back n.
 """
 
 import dataclasses
@@ -110,12 +111,68 @@ def truncated_unroll(
     [False False False  True  True]
     """
     check_size("truncated_unroll", "num_steps", num_steps)
-    constants = jax.lax.stop_gradient((params, xs, initial_state))
-    final_state, before = unroll(
-        _StatesBefore(cell), *constants[:2], initial_state=constants[2], key=key
-    )
+    final_state, before = _states_before(cell, params, xs, initial_state, key)
     leading_shape = cell.leading_shape(params, xs)
     return final_state, _outputs(cell, params, xs, before, key, num_steps, leading_shape)
+
+
+def truncated_chunk(
+    cell: Cell,
+    params: Params,
+    xs: PyTree,
+    num_steps: int,
+    *,
+    initial_state: State,
+    key: Array | None = None,
+) -> tuple[State, PyTree]:
+    """Run a chunk so that each of its errors goes back exactly ``num_steps`` steps.
+
+    ``xs`` is the chunk with the one before it in front, which the errors flow back into. To train
+    on a long sequence, give one chunk after the other and the state returned to the next call.
+
+    Args:
+      cell: any cell.
+      params: as `Cell.init` makes them.
+      xs: ``[B, 2 num_steps, D]``, tokens ``[B, 2 num_steps]``, or what the cell takes.
+      num_steps: the length of a chunk, and over how many steps errors flow back.
+      initial_state: before the first step of ``xs``.
+      key: for the noise of cells that have any (dropout).
+
+    Returns:
+      ``(state, outputs)``: the state between the two chunks, and the outputs of the second one,
+      ``[B, num_steps, ...]``.
+
+    Raises:
+      ValueError: ``xs`` is not two chunks long, or as for `truncated_unroll`.
+
+    >>> import seqjax
+    >>> cell = seqjax.BasicRNN(4)
+    >>> params = cell.init(jax.random.key(0), input_size=1)
+    >>> xs = jnp.ones((2, 6, 1), jnp.float32)
+    >>> state, ys = truncated_chunk(cell, params, xs, 3, initial_state=cell.initial_state((2,)))
+    >>> _, all_ys = seqjax.unroll(cell, params, xs)
+    >>> ys.shape, bool(jnp.allclose(ys, all_ys[:, 3:])), bool((state.h == all_ys[:, 2]).all())
+    ((2, 3, 4), True, True)
+    """
+    check_size("truncated_chunk", "num_steps", num_steps)
+    leading_shape = cell.leading_shape(params, xs)
+    if leading_shape[-1] != 2 * num_steps:
+        raise ValueError(
+            f"truncated_chunk: num_steps={num_steps} needs xs of {2 * num_steps} steps, a chunk "
+            f"and the one before it, got {leading_shape[-1]}"
+        )
+    _, before = _states_before(cell, params, xs, initial_state, key)
+    ys = _outputs(cell, params, xs, before, key, num_steps, leading_shape, first=num_steps)
+    between = functools.partial(jnp.take, indices=num_steps, axis=len(leading_shape) - 1)
+    return jax.tree.map(between, before), ys
+
+
+def _states_before(
+    cell: Cell, params: Params, xs: PyTree, initial_state: State | None, key: Array | None
+) -> tuple[State, State]:
+    """The final state and the states before each step, all of them constants."""
+    params, xs, initial_state = jax.lax.stop_gradient((params, xs, initial_state))
+    return unroll(_StatesBefore(cell), params, xs, initial_state=initial_state, key=key)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,7 +184,7 @@ class _StatesBefore(Wrapper):
         return after, state
 
 
-@functools.partial(jax.jit, static_argnames=("cell", "num_steps", "leading_shape"))
+@functools.partial(jax.jit, static_argnames=("cell", "num_steps", "leading_shape", "first"))
 def _outputs(
     cell: Cell,
     params: Params,
@@ -136,7 +193,9 @@ def _outputs(
     key: Array | None,
     num_steps: int,
     leading_shape: tuple[int, ...],
+    first: int = 0,
 ) -> PyTree:
+    """The outputs from step ``first`` on, each computed from the state that it goes back to."""
     *batch_shape, length = leading_shape
     n = max(1, min(num_steps, length))
     xs, before = jax.tree.map(lambda a: jnp.moveaxis(a, len(batch_shape), 0), (xs, before))
@@ -145,17 +204,19 @@ def _outputs(
         noise = cell.draw_noise(key, (length, *batch_shape), cell.input_size(params))
     zs = cell.project(params, xs, noise)
     padded_zs = _repeat_first(zs, n - 1)
-    state = jax.tree.map(lambda s: s[:length], _repeat_first(before, n - 1))
-    steps = jnp.arange(length)
+    state = jax.tree.map(lambda s: s[first:length], _repeat_first(before, n - 1))
+    steps = jnp.arange(first, length)
 
     def body(state: State, k: Array) -> tuple[State, None]:
         """Take step ``t - n + 1 + k`` of every t, where there is one."""
-        z = jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, k, length), padded_zs)
+        z = jax.tree.map(
+            lambda a: jax.lax.dynamic_slice_in_dim(a, first + k, length - first), padded_zs
+        )
         after, _ = cell.step(params, state, z)
         return select(steps - n + 1 + k >= 0, after, state), None
 
     state, _ = jax.lax.scan(body, state, jnp.arange(n - 1))
-    _, ys = cell.step(params, state, zs)
+    _, ys = cell.step(params, state, jax.tree.map(lambda a: a[first:], zs))
     return jax.tree.map(lambda y: jnp.moveaxis(y, 0, len(batch_shape)), ys)
 
 

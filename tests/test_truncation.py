@@ -15,7 +15,7 @@ from seqjax import LSTM, BasicRNN, Dropout, HiddenState, OutputProjection, seque
 from seqjax import truncation as module
 from seqjax.cells.elman import BasicRNNParams
 from seqjax.training import init_train_state, train_step
-from seqjax.truncation import truncated_unroll
+from seqjax.truncation import truncated_chunk, truncated_unroll
 from tests.cells.registry import EXAMPLES
 
 B, T = 2, 6
@@ -196,6 +196,24 @@ def test_it_is_a_loss_for_train_step_and_the_state_carries_on():
     final, logits = unroll(model, params, jnp.concatenate(list(xs), 1))
     close(state.carry, final)
     close(np.mean(losses), sequence_loss(logits, jnp.concatenate(list(ys), 1)))
+
+
+def test_a_chunk_is_the_second_half_of_the_two_and_leaves_the_state_between_them():
+    params, state, xs = rnn_example()
+    xs = jnp.concatenate([xs, xs[:, ::-1]], 1)  # two chunks of T
+
+    def chunk(params):
+        between, ys = truncated_chunk(RNN, params, xs, T, initial_state=state)
+        return weigh(ys), (between, ys)
+
+    def half(params):
+        _, ys = truncated_unroll(RNN, params, xs, T, initial_state=state)
+        return weigh(ys[:, T:]), (unroll(RNN, params, xs[:, :T], initial_state=state)[0], ys[:, T:])
+
+    for have, want in zip(*(jax.grad(f, has_aux=True)(params) for f in (chunk, half)), strict=True):
+        close(have, want)
+    with pytest.raises(ValueError, match=f"num_steps={T - 1} needs xs of {2 * T - 2} steps"):
+        truncated_chunk(RNN, params, xs, T - 1, initial_state=state)
 
 
 def test_no_batch_axis_or_two_and_vmap_give_the_same_numbers():

@@ -120,6 +120,8 @@ class Config:
     """Contiguous rows that the text is cut into."""
     num_steps: int = 64
     """Characters over which errors flow back, the length of a chunk."""
+    truncation: Literal["chunks", "true"] = "chunks"
+    """Whether errors stop at the start of their chunk, or each flows back over all num_steps."""
     epochs: float = 10.0
     """Passes over the training text; fractions too."""
     max_seconds: float | None = None

@@ -27,7 +27,9 @@ from experiments.char_model.train import (
     init_state,
     learning_rate,
     make_block,
+    span,
     spread,
+    steps_per_epoch,
 )
 from experiments.run_directory import RunDirectory
 from seqjax import LanguageModel
@@ -82,11 +84,11 @@ def read_text(config: Config) -> Text:
         if unseen and not vocabulary.unknown:
             vocabulary = dataclasses.replace(vocabulary, unknown=True)
     train, validation = map(vocabulary.encode, (parts.train, parts.validation))
-    needed = config.batch_size * config.num_steps + 1
+    needed = config.batch_size * span(config) + 1
     if len(train) < needed:
         raise ValueError(
             f"the training part of {config.corpus} has {len(train)} characters, and one step needs "
-            f"{needed}: --batch-size {config.batch_size} rows of --num-steps {config.num_steps}; "
+            f"{needed}: --batch-size {config.batch_size} rows of {span(config)} steps; "
             "give a longer text, fewer rows or shorter chunks"
         )
     if len(validation) < 2:
@@ -164,7 +166,7 @@ class _Run:
         mesh = data_mesh(config.batch_size)
         state = init_state(config, model)
         data = Data(*map(jnp.asarray, streams(text.train, config.batch_size)))
-        self.chunks = data.inputs.shape[1] // config.num_steps
+        self.chunks = steps_per_epoch(config, data.inputs.shape[1])
         self.total = max(1, round(config.epochs * self.chunks))
         self.elapsed = 0.0  # seconds of training
         self.step = 0

@@ -12,6 +12,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from experiments.char_model.config import Config
 from seqjax import LanguageModel, sequence_loss, unroll
+from seqjax.truncation import truncated_chunk
 from seqjax.types import Array, Params, State
 
 
@@ -31,6 +32,16 @@ class Data(NamedTuple):
 
     inputs: Array  # int32[B, N]
     targets: Array  # int32[B, N], the characters after them
+
+
+def span(config: Config) -> int:
+    """Characters of a row that one step reads."""
+    return config.num_steps * (2 if config.truncation == "true" else 1)
+
+
+def steps_per_epoch(config: Config, length: int) -> int:
+    """Chunks that a row of ``length`` characters is trained on."""
+    return (length - span(config)) // config.num_steps + 1
 
 
 def data_mesh(batch_size: int) -> jax.sharding.Mesh:
@@ -73,20 +84,22 @@ def make_block(
     the gradients meet once a step.
     """
     optimizer = config.optimizer_chain
-    T = config.num_steps
+    T, S = config.num_steps, span(config)
     compute_dtype = jnp.dtype(config.precision)
 
     def loss_fn(
         params: Params, carry: State, xs: Array, ys: Array, key: Array
     ) -> tuple[Array, State]:
         params = jax.tree.map(lambda p: p.astype(compute_dtype), params)
-        carry, logits = unroll(model, params, xs, initial_state=carry, key=key)
-        return sequence_loss(logits, ys), carry
+        if config.truncation == "true":
+            carry, logits = truncated_chunk(model, params, xs, T, initial_state=carry, key=key)
+        else:
+            carry, logits = unroll(model, params, xs, initial_state=carry, key=key)
+        return sequence_loss(logits, ys[:, -T:]), carry
 
     def step(state: RunState, data: Data, rate: Array) -> tuple[RunState, Array]:
-        chunks = data.inputs.shape[1] // T
-        chunk = state.step % chunks
-        xs, ys = (jax.lax.dynamic_slice_in_dim(a, chunk * T, T, axis=1) for a in data)
+        chunk = state.step % steps_per_epoch(config, data.inputs.shape[1])
+        xs, ys = (jax.lax.dynamic_slice_in_dim(a, chunk * T, S, axis=1) for a in data)
         carry = jax.tree.map(lambda s: jnp.where(chunk == 0, 0, s), state.carry)
         key = jax.random.fold_in(state.key, state.step)
         key = jax.random.fold_in(key, jax.lax.axis_index("data"))

@@ -20,7 +20,8 @@ from rich.console import Console
 from experiments.char_model import __main__ as cli
 from experiments.char_model import evaluation
 from experiments.char_model import run as runs
-from experiments.char_model.config import CELLS, PRESETS, Config, check_model
+from experiments.char_model import train as training
+from experiments.char_model.config import CELLS, PRESETS, Config, build_model, check_model
 from experiments.char_model.evaluation import streaming, token_losses, windowed
 from experiments.char_model.train import learning_rate
 from experiments.run_directory import RunDirectory
@@ -143,6 +144,23 @@ def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(corpus, tmp_path
     assert steps(whole) == steps(stopped)
 
 
+def test_with_true_truncation_a_step_reads_two_chunks_and_scores_the_second():
+    config = Config(cell="gru", units=8, batch_size=2, num_steps=5, truncation="true")
+    rows = jax.random.randint(jax.random.key(1), (2, 22), 0, 7)
+    data = training.Data(rows[:, :-1], rows[:, 1:])
+    assert training.steps_per_epoch(config, 21) == 3
+    model = build_model(config, 7)
+    state = training.init_state(config, model)
+    between, _ = unroll(model, state.params, rows[:, :5])
+    _, logits = unroll(model, state.params, rows[:, :10])
+    block = training.make_block(config, model, training.data_mesh(2))
+    after, losses = block(
+        *training.spread(training.data_mesh(2), state, data), jnp.zeros(2), jnp.int32(1)
+    )
+    np.testing.assert_allclose(after.carry.h, between.h, rtol=1e-5)
+    np.testing.assert_allclose(losses[0], sequence_loss(logits[:, 5:], rows[:, 6:11]), rtol=1e-5)
+
+
 def test_a_loss_that_is_no_number_stops_the_run_and_names_the_step(corpus, tmp_path):
     config = dataclasses.replace(
         SMALL, corpus=corpus, learning_rate=1e38, schedule="constant", warm_up=0.0, clip=None
@@ -260,6 +278,41 @@ def test_from_the_shell_errors_have_no_traceback(tmp_path):
         assert done.returncode != 0
         assert message in done.stderr
         assert "Traceback" not in done.stderr
+
+
+FULL_DISK = """
+import resource, runpy, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+sys.argv[0] = "char_model"
+runpy.run_module("experiments.char_model", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.slow
+def test_where_a_checkpoint_cannot_be_written_the_run_says_so_and_goes_on_from_the_one_before(
+    corpus, tmp_path
+):
+    out = tmp_path / "run"
+    options = ("--corpus", corpus, "--units", 128, "--batch-size", 8, "--num-steps", 8,
+               "--max-seconds", "None", "--epochs", 2, "--evaluations", 2)  # fmt: skip
+    train = shell("train", *options, "--out", out)
+    process = subprocess.Popen(train, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not (out / "metrics.jsonl").exists() and process.poll() is None:
+        time.sleep(0.05)
+    process.terminate()  # it saves before it ends
+    process.communicate(timeout=120)
+    with Checkpoints(out / "checkpoints") as checkpoints:
+        before = checkpoints.steps()
+    full = [sys.executable, "-c", FULL_DISK, "train", "--resume", str(out)]
+    done = subprocess.run(full, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert "cannot be written to" in done.stderr
+    assert "MiB are free" in done.stderr
+    assert "Traceback" not in done.stderr
+    with Checkpoints(out / "checkpoints") as checkpoints:
+        assert checkpoints.steps() == before
+    subprocess.run(shell("train", "--resume", out), check=True, capture_output=True)
+    assert (out / "result.json").exists()
 
 
 @pytest.mark.slow
