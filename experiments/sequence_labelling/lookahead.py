@@ -18,7 +18,7 @@ from rich.table import Table
 
 from experiments.run_directory import RunDirectory
 from experiments.seeds import spread
-from experiments.sequence_labelling.networks import Network
+from experiments.sequence_labelling.networks import Network, start_all
 from seqjax import sequence_loss
 from seqjax.checks import check_size
 from seqjax.devices import split_leading_axis
@@ -141,8 +141,6 @@ def train(config: Lookahead, network: Network) -> Iterator[tuple[Params, np.ndar
     optimizer = optax.adam(schedule)
     loss_fn = functools.partial(window_loss, config, network)
 
-    @jax.jit
-    @jax.vmap
     def start(key: Array) -> TrainState:
         return init_train_state(network.init(key, input_size=2), optimizer, None)
 
@@ -155,7 +153,8 @@ def train(config: Lookahead, network: Network) -> Iterator[tuple[Params, np.ndar
         return jax.vmap(one_seed)(state, keys)
 
     keys = _keys(config)
-    state = start(keys[:, 0])
+    state = start_all(start, keys[:, 0])
+    keys = split_leading_axis(keys)
     for first in range(0, config.training_steps, BLOCK):
         count = min(BLOCK, config.training_steps - first)
         state, losses = train_block(state, keys[:, 1], count)
@@ -173,12 +172,12 @@ def _evaluate(config: Lookahead, network: Network, params: Params, key: Array) -
 
 def evaluate(config: Lookahead, network: Network, params: Params) -> np.ndarray:
     """The mean loss of each seed on `EVALUATION` batches that it has not seen, ``[seeds]``."""
-    return np.asarray(_evaluate(config, network, params, _keys(config)[:, 2]))
+    return np.asarray(_evaluate(config, network, params, split_leading_axis(_keys(config)[:, 2])))
 
 
 def _keys(config: Lookahead) -> Array:
     """Keys ``[seeds, 3]``: for the parameters, the training and the evaluation."""
-    return split_leading_axis(jax.random.split(jax.random.key(config.seed), (config.seeds, 3)))
+    return jax.random.split(jax.random.key(config.seed), (config.seeds, 3))
 
 
 def reached(run: Run, task: BinaryDependency) -> np.ndarray:
@@ -274,7 +273,7 @@ def main(config: Lookahead, folder: RunDirectory) -> None:
         figure(runs, task).savefig(path, dpi=120)
     console.print(result_table(runs, task))
     console.print(
-        f"A floor is the exact loss of the best model that sees what the network sees, reached\n"
-        f"within {TOLERANCE}. One that knows nothing has {floors(task)['neither']:.4f}.",
+        f"A floor is the exact loss of the best model that sees what the network sees;\n"
+        f"reached: within {TOLERANCE}. Who knows nothing has {floors(task)['neither']:.4f}.",
         highlight=False,
     )

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import time
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,13 +24,12 @@ from experiments.sequence_labelling.lines import (
     cut_lines,
     write_records,
 )
-from experiments.sequence_labelling.networks import Network
+from experiments.sequence_labelling.networks import Network, start_all
 from seqjax import sequence_loss
 from seqjax.checks import check_size
 from seqjax.data import Batch, Bucketed, Loader, Report, Source, plan
 from seqjax.data.text import read_corpus
-from seqjax.devices import split_leading_axis
-from seqjax.training import init_train_state, train_step
+from seqjax.training import TrainState, init_train_state, train_step
 from seqjax.types import Array, Params
 
 EVALUATED_AT_ONCE = 256  # lines
@@ -153,12 +152,10 @@ def train(
     step = functools.partial(train_step, functools.partial(batch_loss, network), optimizer)
     step_all = jax.jit(jax.vmap(step, in_axes=(0, None)))
 
-    @jax.jit
-    @jax.vmap
-    def start(key: Array) -> Any:
+    def start(key: Array) -> TrainState:
         return init_train_state(network.init(key, vocabulary_size), optimizer, None)
 
-    state = start(split_leading_axis(jax.random.split(jax.random.key(config.seed), config.seeds)))
+    state = start_all(start, jax.random.split(jax.random.key(config.seed), config.seeds))
     with Loader(source, policy, seed=config.seed, epochs=config.epochs) as loader:
         for batch in loader:
             state, losses = step_all(state, arrays(batch))

@@ -139,7 +139,7 @@ def test_scores_count_letters_alone():
     np.testing.assert_allclose(scores.f1_after_first, [0, 1])
 
 
-def test_both_directions_have_one_readout_of_their_joined_outputs_and_padding_is_inert():
+def test_both_directions_meet_in_the_layer_between_and_padding_is_inert():
     network = Network(3, bidirectional=True)
     params = network.init(jax.random.key(0), 5)
     tokens = jnp.array([[1, 4, 0, 2], [3, 3, 0, 0]])
@@ -147,13 +147,25 @@ def test_both_directions_have_one_readout_of_their_joined_outputs_and_padding_is
     logits = network.logits(params, tokens, lengths)
     for row, length in enumerate(lengths):
         steps = tokens[row, :length]
-        _, forward = unroll(GRU(3), params.forward.cell, steps)
-        _, backward = unroll(GRU(3), params.backward.cell, steps[::-1])
-        joined = np.concatenate([forward, backward[::-1]], -1)
-        kernel = np.concatenate([p.kernel for p in params])
-        expected = joined @ kernel + np.asarray(params.forward.bias + params.backward.bias)
+        _, past = unroll(GRU(3), params.cells.forward.cell, steps)
+        _, future = unroll(GRU(3), params.cells.backward.cell, steps[::-1])
+        joined = np.concatenate([past, future[::-1]], -1)
+        kernel = np.concatenate([cell.kernel for cell in params.cells])
+        between = np.tanh(joined @ kernel + sum(np.asarray(cell.bias) for cell in params.cells))
+        expected = between @ np.asarray(params.kernel) + np.asarray(params.bias)
         np.testing.assert_allclose(logits[row, :length], expected, rtol=1e-5, atol=1e-6)
-    assert not logits[1, 2:].any()
+
+
+def test_a_sum_of_what_past_and_future_say_cannot_reach_the_floor_of_both():
+    """The reason for the layer between, and the loss that the docstring of `Network` gives."""
+    odds = np.array([0.5, 0.25, 1.0, 0.75])  # P(Y = 1) where X[t - 3], X[t + 4] are 00 01 10 11
+    features = np.array([[1, 0, 0], [1, 0, 1], [1, 1, 0], [1, 1, 1]])
+    weights = np.zeros(3)
+    for _ in range(20_000):  # a convex problem
+        p = 1 / (1 + np.exp(-features @ weights))
+        weights += 0.5 * features.T @ (odds - p) / 4
+    loss = -(odds * np.log(p) + (1 - odds) * np.log(1 - p)).mean()
+    assert round(loss, 4) == 0.4719
 
 
 def test_predictions_come_in_the_order_of_the_lines(monkeypatch):
