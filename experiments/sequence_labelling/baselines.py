@@ -22,11 +22,12 @@ class Characters(NamedTuple):
     def of(cls, source: Source) -> "Characters":
         """Read all lines of a source of `lines.SCHEMA`."""
         examples = source.read(np.arange(len(source.lengths)))
-        features = (
+        token, upper, letter = (
             np.concatenate([line[name] for line in examples])
             for name in ("token", "upper", "letter")
         )
-        return cls(*features, np.concatenate([np.arange(n) for n in source.lengths]))
+        column = np.concatenate([np.arange(n) for n in source.lengths])
+        return cls(token, upper, letter, column)
 
     @property
     def after_first(self) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from seqjax import GRU, Directions, OutputProjection, bidirectional_unroll, unroll
+from seqjax import GRU, Directions, Dropout, OutputProjection, bidirectional_unroll, unroll
 from seqjax.affine import affine
 from seqjax.devices import split_leading_axis
 from seqjax.initializers import glorot_uniform
@@ -36,10 +36,12 @@ class Network:
     Args:
       units: of each GRU, and of the layer between.
       bidirectional: whether there is a GRU that reads backward too; without, V is not there.
+      dropout: the rate at which outputs of the GRUs are dropped where `logits` has a key.
     """
 
     units: int
     bidirectional: bool
+    dropout: float = 0.0
 
     @property
     def name(self) -> str:
@@ -48,7 +50,7 @@ class Network:
 
     @property
     def _cell(self) -> OutputProjection:
-        return OutputProjection(GRU(self.units), self.units)
+        return OutputProjection(Dropout(GRU(self.units), output_rate=self.dropout), self.units)
 
     def init(self, key: Array, input_size: int) -> NetworkParams:
         """Draw the parameters, float32, for tokens in ``[0, input_size)``."""
@@ -60,7 +62,13 @@ class Network:
             jnp.zeros(2, jnp.float32),
         )
 
-    def logits(self, params: NetworkParams, tokens: Array, lengths: Array | None = None) -> Array:
+    def logits(
+        self,
+        params: NetworkParams,
+        tokens: Array,
+        lengths: Array | None = None,
+        key: Array | None = None,
+    ) -> Array:
         """Return logits ``[B, T, 2]`` of tokens ``int[B, T]``; those past ``lengths`` say nothing.
 
         >>> network = Network(units=4, bidirectional=True)
@@ -71,11 +79,11 @@ class Network:
         cell = self._cell
         if self.bidirectional:
             _, (past, future) = bidirectional_unroll(
-                cell, cell, params.cells, tokens, lengths=lengths
+                cell, cell, params.cells, tokens, lengths=lengths, key=key
             )
             between = past + future
         else:
-            _, between = unroll(cell, params.cells, tokens, lengths=lengths)
+            _, between = unroll(cell, params.cells, tokens, lengths=lengths, key=key)
         return affine(jnp.tanh(between), params.kernel, params.bias)
 
 

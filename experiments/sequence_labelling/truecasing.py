@@ -26,7 +26,7 @@ from experiments.sequence_labelling.lines import (
 )
 from experiments.sequence_labelling.networks import Network, start_all
 from seqjax import sequence_loss
-from seqjax.checks import check_size
+from seqjax.checks import check_rate, check_size
 from seqjax.data import Batch, Bucketed, Loader, Report, Source, plan
 from seqjax.data.text import read_corpus
 from seqjax.training import TrainState, init_train_state, train_step
@@ -47,18 +47,20 @@ class Truecasing:
     """tiny_shakespeare, python_docs (built in), or the path of a UTF-8 file or folder of .txt."""
     longest: int = 128
     """Longer lines are cut into pieces of so many characters."""
-    forward_units: int = 96
+    forward_units: int = 64
     """Of the GRU that reads forward."""
-    bidirectional_units: int = 64
+    bidirectional_units: int = 44
     """Of each of the two GRUs that read both ways."""
-    batch_steps: int = 4096
+    dropout: float = 0.3
+    """The rate at which outputs of the GRUs are dropped in training."""
+    batch_steps: int = 1024
     """Characters in a batch at most, padding included: a bucket of short lines has more of them."""
     epochs: int = 2
     """Passes over the training lines."""
     learning_rate: float = 0.01
     """Of Adam at the start; it falls to 0 along a cosine."""
     seeds: int = 4
-    """How many seeds to train at once; they differ in their first weights."""
+    """How many seeds to train at once; they differ in first weights and in what is dropped."""
     seed: int = 0
     """From which the seeds and the order of the lines are drawn."""
 
@@ -66,6 +68,7 @@ class Truecasing:
         sizes = ("forward_units", "bidirectional_units", "longest", "epochs", "seeds")
         for name in (*sizes, "batch_steps"):
             check_size("truecasing", "--" + name.replace("_", "-"), getattr(self, name))
+        check_rate("truecasing", "--dropout", self.dropout)
         if not 0 < self.learning_rate < float("inf"):
             raise ValueError(f"--learning-rate must be more than 0, got {self.learning_rate}")
         if not 0 <= self.seed < 2**31:
@@ -87,8 +90,8 @@ class Truecasing:
     def networks(self) -> tuple[Network, Network]:
         """What is compared."""
         return (
-            Network(self.forward_units, bidirectional=False),
-            Network(self.bidirectional_units, bidirectional=True),
+            Network(self.forward_units, bidirectional=False, dropout=self.dropout),
+            Network(self.bidirectional_units, bidirectional=True, dropout=self.dropout),
         )
 
     def read_lines(self) -> Lines:
@@ -123,12 +126,16 @@ def steps_per_epoch(config: Truecasing, lengths: np.ndarray) -> int:
 
 
 def batch_loss(
-    network: Network, params: Params, carry: None, batch: dict[str, Array]
-) -> tuple[Array, None]:
-    """Mean cross-entropy of the letters of a batch ``[B, T]``; padding is no letter."""
-    logits = network.logits(params, batch["token"], batch["lengths"])
+    network: Network, params: Params, key: Array, batch: dict[str, Array]
+) -> tuple[Array, Array]:
+    """Mean cross-entropy of the letters of a batch ``[B, T]``, and the key of the next one.
+
+    Padding is no letter.
+    """
+    key, dropout_key = jax.random.split(key)
+    logits = network.logits(params, batch["token"], batch["lengths"], dropout_key)
     weights = batch["letter"].astype(logits.dtype)
-    return sequence_loss(logits, batch["upper"].astype(jnp.int32), weights=weights), carry
+    return sequence_loss(logits, batch["upper"].astype(jnp.int32), weights=weights), key
 
 
 def arrays(batch: Batch) -> dict[str, np.ndarray]:
@@ -153,7 +160,8 @@ def train(
     step_all = jax.jit(jax.vmap(step, in_axes=(0, None)))
 
     def start(key: Array) -> TrainState:
-        return init_train_state(network.init(key, vocabulary_size), optimizer, None)
+        init_key, dropout_key = jax.random.split(key)
+        return init_train_state(network.init(init_key, vocabulary_size), optimizer, dropout_key)
 
     state = start_all(start, jax.random.split(jax.random.key(config.seed), config.seeds))
     with Loader(source, policy, seed=config.seed, epochs=config.epochs) as loader:
