@@ -103,10 +103,10 @@ def conclusion(scores: Mapping[str, Score], runs: Sequence["Run"]) -> str:
     for run in runs:
         rivals = [name for name in scores if run.network.bidirectional or name != AROUND]
         best = max(rivals, key=lambda name: float(scores[name].f1))
-        above = int((run.score.f1 > scores[best].f1).sum())
+        gap = run.score.f1 - scores[best].f1
         lines.append(
-            f"{run.network.name}: {above} of {len(run.score.f1)} seeds are above the best baseline "
-            f"that sees as much,\n  {best}; the mean by {run.score.f1.mean() - scores[best].f1:+.4f}."
+            f"{run.network.name}: {(gap > 0).sum()} of {len(gap)} seeds are above the best "
+            f"baseline that sees as much,\n  {best}; the mean by {gap.mean():+.4f}."
         )
     return "\n".join(lines)
 
