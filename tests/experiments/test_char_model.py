@@ -30,7 +30,7 @@ from seqjax.checkpoint import Checkpoints
 
 TEXT = "the quick brown fox jumps over the lazy dog. " * 60
 SMALL = Config(
-    cell="gru", units=8, embedding_size=4, input_dropout=0.2, output_dropout=0.2, batch_size=4,
+    cell="gru", units=8, embedding_size=4, input_dropout=0.2, weight_dropout=0.2, batch_size=4,
     num_steps=10, epochs=1, average=0.9, evaluations=3, window=32,
 )  # fmt: skip
 
@@ -205,6 +205,12 @@ def test_the_learning_rate_warms_up_and_cools_down():
 @pytest.mark.parametrize("name", CELLS)
 def test_every_cell_of_the_list_makes_a_model(name):
     check_model(Config(cell=name, units=4, layers=2, embedding_size=3, residual=True))
+
+
+def test_weight_dropout_is_refused_where_there_are_no_recurrent_weights():
+    check_model(Config(cell="gru", units=4, weight_dropout=0.5))
+    with pytest.raises(ValueError, match="none of the parameters is called recurrent_kernel"):
+        check_model(Config(cell="mingru", units=4, weight_dropout=0.5))
 
 
 def test_a_cell_that_needs_features_asks_for_an_embedding():
