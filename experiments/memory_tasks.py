@@ -55,26 +55,19 @@ TaskName = Literal["adding", "parity", "copy", "recall"]
 
 
 class Setup(NamedTuple):
-    """A task as it is trained and as it is tested, at the length that is trained at by default."""
+    """A task as it is trained, and as it is tested."""
 
     train: MemoryTask
     test: MemoryTask
-    length: int
+    length: int  # trained at by default
+    unit: str  # of the length
 
 
 TASKS: dict[TaskName, Setup] = {
-    "adding": Setup(Adding(), Adding(), 200),
-    "parity": Setup(DelayedParity(every_step=True), DelayedParity(), 16),
-    "copy": Setup(Copy(count=3), Copy(count=3), 10),
-    "recall": Setup(AssociativeRecall(), AssociativeRecall(), 3),
-}
-
-
-LENGTHS: dict[TaskName, str] = {
-    "adding": "steps",
-    "parity": "coins",
-    "copy": "steps to bridge",
-    "recall": "pairs",
+    "adding": Setup(Adding(), Adding(), 200, "steps"),
+    "parity": Setup(DelayedParity(every_step=True), DelayedParity(), 16, "coins"),
+    "copy": Setup(Copy(count=3), Copy(count=3), 10, "steps to bridge"),
+    "recall": Setup(AssociativeRecall(), AssociativeRecall(), 3, "pairs"),
 }
 
 
@@ -356,37 +349,40 @@ def published_table() -> Table:
 
 def figure(config: Config, outcomes: list[Outcome]) -> matplotlib.figure.Figure:
     """Success over length: mean and range over the seeds, a panel for each task."""
-    fig = matplotlib.figure.Figure(
-        figsize=(1.5 + 3.2 * len(config.tasks), 3.6), layout="constrained"
-    )
+    width = 3 + 2.8 * len(config.tasks)
+    fig = matplotlib.figure.Figure(figsize=(width, 4), layout="constrained")
     panels = np.ravel(fig.subplots(1, len(config.tasks), sharey=True))
     for axes, task in zip(panels, config.tasks, strict=True):
         mine = [outcome for outcome in outcomes if outcome.trial.task == task]
         for outcome in mine:
-            color = f"C{config.cells.index(outcome.trial.cell) % 10}"
-            lengths = [*outcome.losses]
+            place = config.cells.index(outcome.trial.cell)
+            apart = 2 ** (0.08 * (place - (len(config.cells) - 1) / 2))  # lines that would coincide
+            lengths = apart * np.array([*outcome.losses])
             success = 1 - np.stack([*outcome.losses.values()]) / outcome.chance
             success = np.nan_to_num(success, nan=0.0).clip(0, 1)
-            axes.fill_between(
-                lengths, success.min(1), success.max(1), color=color, alpha=0.15, linewidth=0
-            )
-            axes.plot(lengths, success.mean(1), "o-", color=color, fillstyle="none")
-            axes.plot(lengths[0], success[0].mean(), "o", color=color)
+            mean = success.mean(1)
+            color = f"C{place % 10}"
+            axes.vlines(lengths, success.min(1), success.max(1), color=color, alpha=0.4)
+            axes.plot(lengths, mean, "o-", color=color, markerfacecolor="white")
+            axes.plot(lengths[0], mean[0], "o", color=color)
         axes.set_xscale("log", base=2)
         axes.set_xticks(sorted({length for outcome in mine for length in outcome.losses}))
         axes.xaxis.set_major_formatter("{x:.0f}")
+        axes.minorticks_off()
         axes.set_title(task)
-        axes.set_xlabel(LENGTHS[task])
-    panels[0].set_ylabel("success")
-    panels[0].set_yticks([0, 0.5, 1], ["0 (chance)", "0.5", "1 (optimum)"])
+        axes.set_xlabel(f"length ({TASKS[task].unit})")
+    panels[0].set_ylim(-0.05, 1.05)
+    panels[0].set_yticks([0, 0.5, 1], ["0: chance", "0.5", "1: optimum"])
+    panels[0].set_ylabel("success, 1 - loss / chance")
     fig.legend(
         [matplotlib.lines.Line2D([], [], color=f"C{n % 10}") for n in range(len(config.cells))],
         config.cells,
         loc="outside right center",
     )
     fig.suptitle(
-        f"Success, 1 - loss / chance, of {config.seeds} seeds, mean and range; "
-        "filled: the length trained at"
+        f"Mean and range of {config.seeds} seeds\n"
+        "filled: trained at this length, open: only tested",
+        fontsize="medium",
     )
     return fig
 
@@ -404,7 +400,7 @@ def main(config: Config, folder: RunDirectory) -> None:
             name = f"{trial.task} {trial.length} {trial.cell}"
             bar = progress.add_task(f"{name:22}", total=config.steps, loss="-")
             steps = 0
-            for params, losses in train(config, trial):
+            for params, losses in train(config, trial):  # noqa: B007, the last are tested
                 steps += losses.shape[1]
                 loss = spread(losses.mean(1))
                 folder.append_jsonl(

@@ -60,9 +60,9 @@ class Adding(MemoryTask):
         value_key, *mark_keys = jax.random.split(key, 3)
         values = jax.random.uniform(value_key, (length,), jnp.float32)
         half = length // 2
-        first = jax.random.randint(mark_keys[0], (), 0, half)
-        second = jax.random.randint(mark_keys[1], (), half, length)
-        steps = jnp.arange(length)
+        first = jax.random.randint(mark_keys[0], (), 0, half, jnp.int32)
+        second = jax.random.randint(mark_keys[1], (), half, length, jnp.int32)
+        steps = jnp.arange(length, dtype=jnp.int32)
         marks = ((steps == first) | (steps == second)).astype(jnp.float32)
         last = (steps == length - 1).astype(jnp.float32)
         return Example(jnp.stack([values, marks], -1), last * (values * marks).sum(), last)
@@ -77,5 +77,7 @@ class Adding(MemoryTask):
         Returns:
           A scalar.
         """
-        errors = example.weights * (outputs[..., 0] - example.targets) ** 2
-        return errors.sum() / example.weights.sum()
+        targets, weights = (
+            jnp.asarray(a).astype(outputs.dtype) for a in (example.targets, example.weights)
+        )
+        return (weights * (outputs[..., 0] - targets) ** 2).sum() / weights.sum()

@@ -35,6 +35,7 @@ class AssociativeRecall(MemoryTask):
     >>> task = AssociativeRecall(keys=4, values=3)
     >>> example = task.sample(jax.random.key(0), length=2)
     >>> print(example.inputs, example.targets[-1])
+    [3 2 5 1 5] 1
     """
 
     keys: int = 26
@@ -70,9 +71,10 @@ class AssociativeRecall(MemoryTask):
                 f"example all differ, got {length}"
             )
         key_key, value_key, query_key = jax.random.split(key, 3)
-        keys = self.values + jax.random.permutation(key_key, self.keys)[:length].astype(jnp.int32)
+        all_keys = self.values + jnp.arange(self.keys, dtype=jnp.int32)
+        keys = jax.random.permutation(key_key, all_keys)[:length]
         values = jax.random.randint(value_key, (length,), 0, self.values, jnp.int32)
-        asked = jax.random.randint(query_key, (), 0, length)
+        asked = jax.random.randint(query_key, (), 0, length, jnp.int32)
         pairs = jnp.stack([keys, values], -1).reshape(-1)
         last = jnp.arange(2 * length + 1) == 2 * length
         return Example(

@@ -38,9 +38,9 @@ class Copy(MemoryTask):
 
     >>> example = Copy(symbols=4, count=3).sample(jax.random.key(0), length=2)
     >>> print(example.inputs)
-    [0 3 0 4 5 4 4 4]
+    [1 0 0 4 5 4 4 4]
     >>> print(example.targets)
-    [0 0 0 0 0 0 3 0]
+    [0 0 0 0 0 1 0 0]
     >>> print(example.weights)
     [0. 0. 0. 0. 0. 1. 1. 1.]
     """

@@ -41,8 +41,11 @@ class DelayedParity(MemoryTask):
 
     >>> example = DelayedParity(delay=2).sample(jax.random.key(1), length=5)
     >>> print(example.inputs)
+    [0 1 0 1 0 2 2]
     >>> print(example.targets)
+    [0 1 1 0 0 0 0]
     >>> print(example.weights)
+    [0. 0. 0. 0. 0. 0. 1.]
     """
 
     delay: int = 4
@@ -78,7 +81,7 @@ class DelayedParity(MemoryTask):
           ValueError: ``length`` is not a whole number of at least 1.
         """
         check_size("DelayedParity", "length", length)
-        coins = jax.random.bernoulli(key, 0.5, (length,)).astype(jnp.int32)
+        coins = jax.random.randint(key, (length,), 0, 2, jnp.int32)
         parity = jnp.cumsum(jnp.pad(coins, (0, self.delay)), dtype=jnp.int32) % 2
         asks = self.every_step | (jnp.arange(length + self.delay) == length + self.delay - 1)
         return Example(
