@@ -1,6 +1,7 @@
 """Associative recall: pairs of a key and a value go by, then a key asks for its value."""
 
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
@@ -54,6 +55,23 @@ class AssociativeRecall(MemoryTask):
     def output_size(self) -> int:
         """V."""
         return self.values
+
+    def values_alone(self, length: int) -> float:
+        """The loss of the best model that knows all values of an example, and no pair.
+
+        Where k of the n values are v, it gives v the probability k / n, and the loss is the mean
+        over all examples of the entropy of that::
+
+            -V sum over k of P(k) (k / n) ln(k / n),  k from the binomial of n trials of 1 / V
+
+        >>> print(f"{AssociativeRecall().values_alone(3):.4f}")
+        0.9627
+        """
+        n, p = length, 1 / self.values
+        return -self.values * math.fsum(
+            math.comb(n, k) * p**k * (1 - p) ** (n - k) * (k / n) * math.log(k / n)
+            for k in range(1, n + 1)
+        )
 
     def sample(self, key: Array, length: int) -> Example:
         """Draw one example of ``length`` pairs.

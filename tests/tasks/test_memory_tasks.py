@@ -156,6 +156,15 @@ def test_recall_asks_for_the_value_behind_one_of_the_keys():
     assert near(cells, 1 / 12)
 
 
+@pytest.mark.parametrize(("values", "length"), [(3, 1), (3, 4), (2, 5), (1, 3)])
+def test_the_loss_of_values_without_their_keys_is_a_mean_over_all_of_them(values, length):
+    losses = []
+    for example in itertools.product(range(values), repeat=length):
+        losses += [-math.log(example.count(value) / length) for value in example]
+    exact = AssociativeRecall(values=values).values_alone(length)
+    assert exact == pytest.approx(np.mean(losses), abs=1e-12)
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_a_sample_follows_from_its_key(name):
     task, length = CASES[name]
