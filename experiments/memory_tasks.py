@@ -414,6 +414,9 @@ def main(config: Config, folder: RunDirectory) -> None:
                 )
                 progress.update(bar, completed=steps, loss=f"{loss['mean']:.4f}")
             tested = {n: test_losses(config, trial, n, params) for n in config.tested(trial)}
+            for length, losses in tested.items():
+                record = {**trial._asdict(), "step": steps, "tested_at": length}
+                folder.append_jsonl("metrics.jsonl", record | {"loss": spread(losses)})
             progress.update(bar, total=steps)
             progress.stop_task(bar)
             seconds = round(time.perf_counter() - began, 2)

@@ -64,9 +64,13 @@ class AssociativeRecall(MemoryTask):
 
             -V sum over k of P(k) (k / n) ln(k / n),  k from the binomial of n trials of 1 / V
 
+        Raises:
+          ValueError: ``length`` is not a whole number in ``[1, keys]``.
+
         >>> print(f"{AssociativeRecall().values_alone(3):.4f}")
-        0.9627
+        0.9629
         """
+        self._check_length(length)
         n, p = length, 1 / self.values
         return -self.values * math.fsum(
             math.comb(n, k) * p**k * (1 - p) ** (n - k) * (k / n) * math.log(k / n)
@@ -82,12 +86,7 @@ class AssociativeRecall(MemoryTask):
         Raises:
           ValueError: ``length`` is not a whole number in ``[1, keys]``.
         """
-        check_size("AssociativeRecall", "length", length)
-        if length > self.keys:
-            raise ValueError(
-                f"AssociativeRecall: length must be at most keys={self.keys}, as the keys of an "
-                f"example all differ, got {length}"
-            )
+        self._check_length(length)
         key_key, value_key, query_key = jax.random.split(key, 3)
         all_keys = self.values + jnp.arange(self.keys, dtype=jnp.int32)
         keys = jax.random.permutation(key_key, all_keys)[:length]
@@ -100,3 +99,11 @@ class AssociativeRecall(MemoryTask):
             jnp.where(last, values[asked], 0),
             last.astype(jnp.float32),
         )
+
+    def _check_length(self, length: int) -> None:
+        check_size("AssociativeRecall", "length", length)
+        if length > self.keys:
+            raise ValueError(
+                f"AssociativeRecall: length must be at most keys={self.keys}, as the keys of an "
+                f"example all differ, got {length}"
+            )

@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 
 from experiments import memory_tasks as experiment
+from experiments.cells import CELLS
 from experiments.memory_tasks import PUBLISHED, Config, Trial, verdict
+
+KEY = jax.random.key(0)
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +46,8 @@ def test_a_run_writes_every_file_and_prints_the_tables(main, tmp_path, capsys):
         assert len(set(loss["per_seed"])) == 2
         assert loss["min"] <= loss["mean"] <= loss["max"]
     metrics = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    assert [record["step"] for record in metrics] == [50, 60]
+    assert [record["step"] for record in metrics] == [50, 60, 60, 60]
+    assert [record.get("tested_at") for record in metrics] == [None, None, 3, 6]
     printed = capsys.readouterr().out
     assert re.search(r"adding +3 +mingru +0\.1667", printed)
     assert re.search(r"copy +1000 +lstm +0\.0204 +0\.0204 +at chance", printed)
@@ -85,6 +89,16 @@ def test_a_bad_option_ends_with_code_2_and_says_why(main, capsys, arguments, mes
     assert stop.value.code == 2
     captured = capsys.readouterr()
     assert message in re.sub(r"[\s│]+", " ", captured.err + captured.out)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", CELLS)
+def test_every_cell_fits_every_task(cell):
+    for task, _, _, _ in experiment.TASKS.values():
+        model = experiment.build_model(Config(layers=2), cell, task)
+        loss = functools.partial(experiment.mean_loss, model, task, 5, 2)
+        params = jax.eval_shape(lambda key: model.init(key, task.input_size), KEY)  # noqa: B023
+        assert jax.eval_shape(loss, params, KEY).shape == ()
 
 
 def shares_of_chance(trial, length, **options):
