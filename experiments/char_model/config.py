@@ -1,38 +1,16 @@
 """What a run of the character model is: its options, presets and the model they make."""
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
 import optax
 
+from experiments.cells import CELLS, CellName
 from seqjax import (
-    CFN,
-    GRU,
-    LRU,
-    LSTM,
-    MGU,
-    MLSTM,
-    NAS,
-    RGLRU,
-    SLSTM,
-    SRU,
-    UGRNN,
-    BasicRNN,
     Cell,
-    CoupledInputForgetGateLSTM,
     Dropout,
-    IndRNN,
-    IndyGRU,
-    IndyLSTM,
-    InputProjection,
     LanguageModel,
-    LayerNorm,
-    MinGRU,
-    MinimalRNN,
-    MinLSTM,
-    Mogrifier,
     Residual,
     Stack,
     unroll,
@@ -40,37 +18,6 @@ from seqjax import (
 from seqjax.checks import check_number, check_range, check_rate, check_size
 from seqjax.regularization import drop_weights
 from seqjax.types import Array
-
-# units -> a layer; each of them takes inputs of any size
-CELLS: dict[str, Callable[[int], Cell]] = {
-    "rnn": BasicRNN,
-    "gru": GRU,
-    "lstm": LSTM,
-    "layer_norm_lstm": lambda units: LSTM(units, layer_norm=LayerNorm()),
-    "peephole_lstm": lambda units: LSTM(units, peepholes=True),
-    "coupled_lstm": CoupledInputForgetGateLSTM,
-    "ugrnn": UGRNN,
-    "nas": NAS,
-    "sru": SRU,
-    "indrnn": IndRNN,
-    "indygru": IndyGRU,
-    "indylstm": IndyLSTM,
-    "minimal": MinimalRNN,
-    "cfn": CFN,
-    "mgu": MGU,
-    "mingru": MinGRU,
-    "minlstm": MinLSTM,
-    "lru": lambda units: LRU(units, units),
-    "rglru": lambda units: InputProjection(RGLRU(units), units),
-    "slstm": SLSTM,
-    "mlstm": MLSTM,
-    "mogrifier_lstm": lambda units: Mogrifier(LSTM(units)),
-}
-CellName = Literal[
-    "rnn", "gru", "lstm", "layer_norm_lstm", "peephole_lstm", "coupled_lstm", "ugrnn", "nas", "sru",
-    "indrnn", "indygru", "indylstm", "minimal", "cfn", "mgu", "mingru", "minlstm", "lru", "rglru",
-    "slstm", "mlstm", "mogrifier_lstm",
-]  # fmt: skip
 
 
 def _option(name: str) -> str:

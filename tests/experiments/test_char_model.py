@@ -17,11 +17,12 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from experiments.cells import CELLS
 from experiments.char_model import __main__ as cli
 from experiments.char_model import evaluation
 from experiments.char_model import run as runs
 from experiments.char_model import train as training
-from experiments.char_model.config import CELLS, PRESETS, Config, build_model, check_model
+from experiments.char_model.config import PRESETS, Config, build_model, check_model
 from experiments.char_model.evaluation import streaming, token_losses, windowed
 from experiments.char_model.train import learning_rate
 from experiments.run_directory import RunDirectory
