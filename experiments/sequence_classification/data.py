@@ -146,7 +146,6 @@ def _mnist() -> Split:
         sets = tensorflow_datasets.load(
             "mnist", split=["train", "test"], batch_size=-1, as_supervised=True
         )
-        sets = tensorflow_datasets.as_numpy(sets)
     except (ImportError, OSError, ValueError) as error:  # of a download: OSError
         raise ValueError(
             f"--dataset mnist: tensorflow-datasets cannot load it: {error}. It needs TensorFlow "
@@ -154,7 +153,9 @@ def _mnist() -> Split:
             "--dataset digits, or the path of records that python -m seqjax.data.convert made of "
             "images"
         ) from None
-    train, test = (images_to_rows(images[..., 0], labels) for images, labels in sets)
+    train, test = (
+        images_to_rows(np.asarray(images)[..., 0], np.asarray(labels)) for images, labels in sets
+    )
     return Split(train, test, "as published", tuple(map(str, range(10))))
 
 

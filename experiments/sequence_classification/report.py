@@ -6,7 +6,7 @@ from typing import Any
 import matplotlib.figure
 import numpy as np
 from matplotlib.colors import LogNorm
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
 from rich import box
 from rich.table import Table
 from sklearn.linear_model import LogisticRegression
@@ -17,6 +17,7 @@ from experiments.sequence_classification.data import Split
 
 NEIGHBOURS = 3
 SHOWN = 24  # misread examples
+TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1)  # of an error on a log scale
 LABELLED_CLASSES = 20  # a confusion matrix of more has no numbers in its cells
 
 
@@ -141,14 +142,15 @@ def learning_curves(outcome: Outcome) -> matplotlib.figure.Figure:
         (right, 1 - np.array([epoch.accuracies for epoch in outcome.epochs])),
     ):
         axes.fill_between(numbers, curves.min(1), curves.max(1), alpha=0.25, linewidth=0)
-        axes.plot(numbers, curves.mean(1), marker="." if len(numbers) < 3 else None)
+        axes.plot(numbers, curves.mean(1))
         axes.set_xlabel("epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
-    left.set_yscale("log")
+    left.set_ylim(bottom=0)
     left.set_ylabel("training loss (nats), with dropout")
     right.set_yscale("log")
-    right.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
-    right.yaxis.set_minor_formatter(PercentFormatter(1, decimals=None))
+    right.yaxis.set_major_locator(FixedLocator(TICKS))
+    right.yaxis.set_major_formatter(PercentFormatter(1))
+    right.yaxis.set_minor_locator(NullLocator())
     right.set_ylabel("test error")
     for name, accuracy in outcome.baselines.items():
         if accuracy < 1:
@@ -196,6 +198,7 @@ def misread(outcome: Outcome) -> matplotlib.figure.Figure:
         axes.axis("off")
     for axes, k in zip(grid.flat, worst, strict=False):
         axes.imshow(test.xs[k, : test.lengths[k]], cmap="gray_r", aspect="auto")
+        axes.set_box_aspect(1)
         mistaken = np.bincount(predictions[wrong[:, k], k]).argmax()
         names = outcome.split.classes
         axes.set_title(
