@@ -164,8 +164,6 @@ def train(
     schedule = optax.cosine_decay_schedule(config.learning_rate, config.epochs * steps)
     optimizer = optax.chain(optax.clip_by_global_norm(MAX_NORM), optax.adam(schedule))
 
-    @jax.jit
-    @jax.vmap
     def start(key: Array) -> TrainState:
         return init_train_state(model.init(key, examples.xs.shape[2]), optimizer, None)
 
@@ -189,9 +187,11 @@ def train(
 
         return jax.vmap(functools.partial(train_steps, loss_fn, optimizer))(state, batches)
 
-    keys = split_leading_axis(jax.random.split(jax.random.key(config.seed), (config.seeds, 2)))
+    keys = jax.random.split(jax.random.key(config.seed), (config.seeds, 2))
+    # one seed after the other: several batched QRs at once wait for each other's threads forever
+    state = jax.jit(functools.partial(jax.lax.map, start))(keys[:, 0])
+    keys, state = split_leading_axis((keys, state))
     data = jax.device_put(examples, NamedSharding(keys.sharding.mesh, PartitionSpec()))
-    state = start(keys[:, 0])
     for epoch in range(config.epochs):
         batches = start_epoch(keys[:, 1], epoch)
         for first in range(0, steps, WINDOW):

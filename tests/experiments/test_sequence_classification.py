@@ -206,9 +206,9 @@ def test_every_pooling_and_cell_learns(pooling, cell):
     )  # fmt: skip
     model = build_model(config, 3)
     by_epoch, params = {}, None
-    for epoch, losses, params in train(config, model, examples):
+    for epoch, losses, after in train(config, model, examples):
         assert losses.shape == (2, 3)
-        by_epoch[epoch] = losses.mean(1)
+        by_epoch[epoch], params = losses.mean(1), after
     assert [*by_epoch] == list(range(8))
     assert (by_epoch[7] < by_epoch[0] - 0.1).all()
     probabilities = predict(model, pooling, params, examples)
