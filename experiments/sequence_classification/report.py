@@ -17,7 +17,8 @@ from experiments.sequence_classification.data import Split
 
 NEIGHBOURS = 3
 SHOWN = 24  # misread examples
-TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1)  # of an error on a log scale
+TICKS = (0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1)  # of an error rate
+STYLES = (":", "-.", "--")  # of the baselines
 LABELLED_CLASSES = 20  # a confusion matrix of more has no numbers in its cells
 
 
@@ -147,19 +148,18 @@ def learning_curves(outcome: Outcome) -> matplotlib.figure.Figure:
         axes.xaxis.get_major_locator().set_params(integer=True)
     left.set_ylim(bottom=0)
     left.set_ylabel("training loss (nats), with dropout")
-    right.set_yscale("log")
+    # down to one error a log scale, below it a linear one, which has a place for none
+    right.set_yscale("symlog", linthresh=1 / len(outcome.split.test.labels))
+    right.set_ylim(bottom=0)
     right.yaxis.set_major_locator(FixedLocator(TICKS))
     right.yaxis.set_major_formatter(PercentFormatter(1))
     right.yaxis.set_minor_locator(NullLocator())
     right.set_ylabel("test error")
-    for name, accuracy in outcome.baselines.items():
-        if accuracy < 1:
-            right.axhline(1 - accuracy, color="black", linewidth=0.8, linestyle="--")
-            right.annotate(
-                f"{name}\n{1 - accuracy:.1%}", (1, 1 - accuracy), (6, 0), va="center",
-                xycoords=("axes fraction", "data"), textcoords="offset points",
-            )  # fmt: skip
-    fig.suptitle(f"{len(outcome.accuracies)} seeds, mean and range; dashed: baselines")
+    for style, (name, accuracy) in zip(STYLES, outcome.baselines.items(), strict=True):
+        label = f"{name}, {1 - accuracy:.1%}"
+        right.axhline(1 - accuracy, color="black", linewidth=0.8, linestyle=style, label=label)
+    right.legend()
+    fig.suptitle(f"{len(outcome.accuracies)} seeds, mean and range")
     return fig
 
 

@@ -27,6 +27,8 @@ from experiments.sequence_classification.report import (
 )
 from experiments.sequence_classification.run import build_model, classify, predict, train
 from seqjax import unroll
+from seqjax.data.schema import Feature, Schema
+from seqjax.data.writing import write
 
 RNG = np.random.default_rng(0)
 FILES = [
@@ -196,7 +198,10 @@ def test_the_logits_are_a_layer_on_one_vector_for_the_sequence(pooling):
     np.testing.assert_array_equal(logits(dirty, lengths), logits(xs, lengths))
 
 
-@pytest.mark.parametrize(("pooling", "cell"), [("mean", "lstm"), ("attention", "rnn")])
+@pytest.mark.parametrize(
+    ("pooling", "cell"),
+    [("attention", "rnn"), pytest.param("mean", "lstm", marks=pytest.mark.slow)],
+)
 def test_every_pooling_and_cell_learns(pooling, cell):
     examples = sequences(60)
     examples.xs[:, 0, 0] += 3 * examples.labels
@@ -220,7 +225,7 @@ def outcome_of(probabilities, labels):
     test = sequences(len(labels))._replace(labels=np.array(labels, np.int32))
     seeds = len(probabilities)
     epochs = [Epoch(np.full(seeds, 1.0), np.full(seeds, 0.5)) for _ in range(2)]
-    known = {"most common class": 0.5, "logistic regression": 1.0}
+    known = {"most common class": 0.5, "logistic regression": 1.0, "3 nearest neighbours": 0.9}
     return Outcome(split_of(sequences(9), test), known, epochs, np.array(probabilities), 1.0)
 
 
@@ -288,3 +293,50 @@ def test_a_bad_option_ends_with_code_2_and_says_why(
 ):
     monkeypatch.chdir(tmp_path)
     fails(message, *arguments)
+
+
+@pytest.mark.slow
+def test_records_of_any_length_are_read_from_their_own_features(main, fails, tmp_path):
+    schema = Schema(
+        context={"y": Feature(np.int32), "writer": Feature(np.int64)},
+        sequence={"strokes": Feature(np.float32, (2, 2)), "pen": Feature(np.uint8)},
+    )
+    _, lengths, labels = sequences(60, classes=2)
+    examples = [
+        {
+            "y": label,
+            "writer": 7,
+            "strokes": (RNG.normal(size=(length, 2, 2)) + 4 * label - 2).astype(np.float32),
+            "pen": np.zeros(length, np.uint8),
+        }
+        for length, label in zip(lengths, labels, strict=True)
+    ]
+    records = tmp_path / "records"
+    write(records, schema, examples, shards=2)
+    split = load(str(records), "strokes", "y")
+    both = [np.concatenate(pair) for pair in zip(split.train, split.test, strict=True)]
+    assert both[0].shape == (60, lengths.max(), 4)
+    found = {tuple(xs[:length].ravel()): label for xs, length, label in zip(*both, strict=True)}
+    assert found == {tuple(e["strokes"].ravel()): e["y"] for e in examples}
+    # a file does not say what is in it, but its first records do
+    with pytest.raises(ValueError, match="--inputs must name one sequence feature"):
+        load(str(records / "*.tfrecord"), "ink", "y")
+
+    named = ["--dataset", records, "--inputs", "strokes", "--label", "y"]
+    small = ["--units", 8, "--layers", 1, "--seeds", 2, "--batch-size", 8]
+    main(*named, *small, "--epochs", 10, "--learning-rate", 0.02, "--out", tmp_path / "out")
+    written = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert written["split"]["test"] == 12
+    assert written["test_accuracy"]["min"] == 1
+
+    fails("of ['pen', 'strokes']", "--dataset", records, "--out", tmp_path / "a")
+    fails("got 'ink'", "--dataset", records, "--inputs", "ink", "--out", tmp_path / "b")
+    fails("of ['writer', 'y']", "--dataset", records, "--inputs", "pen", "--out", tmp_path / "c")
+    fails("needs sequences of one length", *named, "--permuted", "--out", tmp_path / "d")
+    fails("no such file", "--dataset", tmp_path / "none", "--out", tmp_path / "e")
+    write(records, schema, [{**examples[0], "strokes": np.zeros((0, 2, 2)), "pen": []}])
+    fails("1 of 1 have none", *named, "--out", tmp_path / "f")
+    write(records, schema, [{**example, "y": -1} for example in examples])
+    fails("counted from 0", *named, "--out", tmp_path / "g")
+    write(records, schema, [{**e, "y": int(k == 0)} for k, e in enumerate(examples)])
+    fails("give more examples of each class", *named, "--out", tmp_path / "h")
