@@ -6,7 +6,7 @@ from typing import Any
 import matplotlib.figure
 import numpy as np
 from matplotlib.colors import LogNorm
-from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
+from matplotlib.ticker import FixedLocator, NullLocator
 from rich import box
 from rich.table import Table
 from sklearn.linear_model import LogisticRegression
@@ -17,7 +17,7 @@ from experiments.sequence_classification.data import Split
 
 NEIGHBOURS = 3
 SHOWN = 24  # misread examples
-TICKS = (0, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1)  # of an error rate
+TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1)  # of an error rate
 STYLES = (":", "-.", "--")  # of the baselines
 LABELLED_CLASSES = 20  # a confusion matrix of more has no numbers in its cells
 
@@ -149,10 +149,11 @@ def learning_curves(outcome: Outcome) -> matplotlib.figure.Figure:
     left.set_ylim(bottom=0)
     left.set_ylabel("training loss (nats), with dropout")
     # down to one error a log scale, below it a linear one, which has a place for none
-    right.set_yscale("symlog", linthresh=1 / len(outcome.split.test.labels))
+    one = 1 / len(outcome.split.test.labels)
+    right.set_yscale("symlog", linthresh=one)
     right.set_ylim(bottom=0)
-    right.yaxis.set_major_locator(FixedLocator(TICKS))
-    right.yaxis.set_major_formatter(PercentFormatter(1))
+    right.yaxis.set_major_locator(FixedLocator([0, *(tick for tick in TICKS if tick >= one)]))
+    right.yaxis.set_major_formatter(lambda error, _: f"{100 * error:g}%")
     right.yaxis.set_minor_locator(NullLocator())
     right.set_ylabel("test error")
     for style, (name, accuracy) in zip(STYLES, outcome.baselines.items(), strict=True):
