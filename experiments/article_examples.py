@@ -177,17 +177,20 @@ def masked_loss(seed: int) -> Outcome:
     losses = np.sign(targets) * -np.log(chances)
     expected = (losses.sum(1) / lengths).mean()
     measured = seqjax.sequence_loss(
-        jnp.asarray(logits), targets, lengths=jnp.asarray(lengths), average_over_batch=False
+        jnp.asarray(logits),
+        jnp.asarray(targets),
+        lengths=jnp.asarray(lengths),
+        average_over_batch=False,
     )
     return Outcome(expected, measured.mean())
 
 
 def class_zero(seed: int) -> Outcome:
     """The loss of a guess of 99% for class 1, on labels 0 0 1 and 1 0: by sign, and by length."""
-    targets, lengths = np.array([[0, 0, 1], [1, 0, 0]]), np.array([3, 2])
+    targets, lengths = jnp.array([[0, 0, 1], [1, 0, 0]]), jnp.array([3, 2])
     logits = jnp.broadcast_to(jnp.log(jnp.array([0.01, 0.99])), (2, 3, 2))
     by_sign = seqjax.sequence_loss(logits, targets, weights=jnp.sign(targets).astype(logits.dtype))
-    by_length = seqjax.sequence_loss(logits, targets, lengths=jnp.asarray(lengths))
+    by_length = seqjax.sequence_loss(logits, targets, lengths=lengths)
     exact = -np.log([0.99, 0.01])
     return Outcome([exact[0], (2 * exact[0] + 3 * exact[1]) / 5], [by_sign, by_length])
 

@@ -1,0 +1,423 @@
+"""Every number, table and figure of the five articles, and the commands that measure them.
+
+A new experiment is a row of `RUNS`, and a row of `CLAIMS` for each thing that an article says of
+what it measures.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from experiments.article_examples import EXAMPLE_OF_TENSORFLOW
+from experiments.reproduce.claims import (
+    Claim,
+    Criterion,
+    Files,
+    Run,
+    at_least,
+    at_most,
+    between,
+    equal,
+    near,
+    shown,
+    told,
+)
+from experiments.unroll_comparison import ARTICLE as UNROLLED
+from experiments.unroll_comparison import Way
+
+ARTICLES = {
+    "guide": "RNNs in TensorFlow, a Practical Guide and Undocumented Features (Britz, 2016)",
+    "digest": "A Chinese digest of that guide, with its code (2016)",
+    "intro": "Introduction to Recurrent Networks in TensorFlow (Hafner, 2016)",
+    "rnn1": "Recurrent Neural Networks in TensorFlow I (Pitis, 2016)",
+    "rnn2": "Recurrent Neural Networks in TensorFlow II (Pitis, 2016)",
+}
+
+RUNS = (
+    Run("article_examples", "article_examples"),
+    Run("binary_dependency", "binary_dependency", quick="--seeds 4"),
+    Run(
+        "unroll_comparison",
+        "unroll_comparison",
+        quick="--ways static dynamic scan --epochs 1 --sweep 25 --cap 30",
+    ),
+    Run(
+        "basic_rnn",
+        "unroll_comparison --cell rnn --layers 1 --embedding-size None --ways static dynamic "
+        "--epochs 0",
+        quick="--num-steps 100 --sweep 25",
+        full="--sweep 25 50 100",
+    ),
+    Run(
+        "text",
+        "char_model train --cell gru --layers 2 --units 200 --embedding-size 100 --layer-norm "
+        "--layer-dropout 0.1 --evaluations 1",
+        quick="--max-seconds 20",
+        full="--max-seconds 200",
+    ),
+)
+
+FIRST_CURVE = dict(
+    zip(
+        range(100, 1000, 100),
+        (0.6560, 0.6172, 0.5958, 0.5689, 0.5241, 0.5227, 0.5220, 0.5192, 0.5200),
+        strict=True,
+    )
+)
+ROUNDING = 1e-5  # of float32 arithmetic
+TIME = told("times of another machine and another compiler are told, not compared")
+
+
+def example(article: str, says: str, name: str, criterion: Criterion | None = None) -> Claim:
+    """A worked example; without a criterion all its numbers have to come out up to rounding."""
+    if criterion:
+        return Claim(
+            article,
+            says,
+            "article_examples",
+            lambda files: files.result[name]["measured"],
+            criterion,
+        )
+
+    def greatest_error(files: Files) -> float:
+        expected, measured = (_flat(files.result[name][key]) for key in ("expected", "measured"))
+        return max(abs(there - here) for there, here in zip(expected, measured, strict=True))
+
+    limit = at_most(ROUNDING, "the greatest error of all numbers")
+    return Claim(article, says, "article_examples", greatest_error, limit)
+
+
+def _flat(value: Any) -> list[float]:
+    return [n for item in value for n in _flat(item)] if isinstance(value, list) else [value]
+
+
+def final_loss(num_steps: int, *keys: str) -> Callable[[Files], list[float]]:
+    """Final losses of one setting of the binary dependency, over its seeds."""
+
+    def read(files: Files) -> list[float]:
+        (run,) = (run for run in files.result["runs"] if run["num_steps"] == num_steps)
+        return [run["final_loss"][key] for key in keys]
+
+    return read
+
+
+def beside_first_curve(files: Files) -> float:
+    """How far the article's learning curve leaves the range of the seeds, at most."""
+    records = (record for record in files.metrics if record["num_steps"] == 5)
+    ranges = {record["step"]: record["loss"] for record in records}
+    return max(
+        max(ranges[step]["min"] - loss, loss - ranges[step]["max"], 0.0)
+        for step, loss in FIRST_CURVE.items()
+    )
+
+
+def of_way(way: Way, key: str) -> Callable[[Files], Any]:
+    """One result of one way to unroll."""
+    return lambda files: files.result["ways"][way][key]
+
+
+def first_losses(way: Way) -> Callable[[Files], list[float]]:
+    """The loss of the first epoch alone, which is all that the quick mode trains."""
+    return lambda files: files.result["ways"][way]["epoch_losses"][:1]
+
+
+def pace(files: Files, way: Way) -> float:
+    """Seconds that 3 epochs take at the pace of those that were trained."""
+    return 3 * files.result["ways"][way]["seconds_per_epoch"]
+
+
+def three_epochs(way: Way) -> Callable[[Files], float]:
+    """As `pace`, of one way."""
+    return lambda files: pace(files, way)
+
+
+def scan_to_dynamic(files: Files) -> float:
+    """Training time of scan in units of dynamic's."""
+    return pace(files, "scan") / pace(files, "dynamic")
+
+
+def builds(files: Files, way: Way) -> dict[int, float]:
+    """Seconds to build one way, by num_steps."""
+    return {int(n): b["seconds"] for n, b in files.result["ways"][way]["builds"].items()}
+
+
+def static_to_dynamic(files: Files) -> float:
+    """How many times as long static takes to build, at the most steps that both were built at."""
+    static, dynamic = builds(files, "static"), builds(files, "dynamic")
+    steps = max(static.keys() & dynamic.keys())
+    return static[steps] / dynamic[steps]
+
+
+def growth(way: Way) -> Callable[[Files], float]:
+    """How many times as long the program of the most steps takes to build as that of the fewest."""
+
+    def read(files: Files) -> float:
+        seconds = builds(files, way)
+        return seconds[max(seconds)] / seconds[min(seconds)]
+
+    return read
+
+
+def losses_apart(files: Files) -> float:
+    """How far apart the ways' last losses are, of one start and the same data."""
+    losses = [way["last_loss"] for way in files.result["ways"].values() if way["steps"]]
+    return max(losses) - min(losses)
+
+
+CLAIMS = (
+    example(
+        "guide",
+        "A SequenceExample holds the length as context, and a list of tokens and one of labels",
+        "sequence_example",
+        equal(EXAMPLE_OF_TENSORFLOW, "the bytes that TensorFlow writes"),
+    ),
+    example(
+        "guide",
+        "The format is verbose: it blew up a data set by 10 times",
+        "record_size",
+        between(5, 20, "times its bytes, of texts as one character a step"),
+    ),
+    example(
+        "guide",
+        "One sequence of 1,000 steps among many of 20 wastes most of a batch if all are padded to "
+        "it, and less if each batch is padded to its own longest (share of padding: both)",
+        "padding_share",
+    ),
+    example(
+        "guide",
+        "A really long example will only affect a single batch (of 32), not all of the data",
+        "long_sequence",
+        equal(1, "1 batch of 200"),
+    ),
+    example(
+        "guide",
+        "Rows of 13 and 20 steps: outputs past step 13 are 0 and the state is that of step 13; "
+        "without sequence_length it is not",
+        "lengths_freeze",
+    ),
+    example(
+        "guide",
+        "A bidirectional network has separate outputs and states for both directions, and each "
+        "minds the lengths",
+        "bidirectional",
+    ),
+    example(
+        "guide",
+        "Six basic cells and wrappers, and five contributed ones",
+        "listed_cells",
+        equal(11, "all 11 are here"),
+    ),
+    example(
+        "guide",
+        "Where 0 is a class, a mask by the sign of the targets leaves it out, one by lengths does "
+        "not (both losses of one model)",
+        "class_zero",
+    ),
+    example(
+        "digest",
+        "tf.train.batch with dynamic_pad, and PaddingFIFOQueue: batch shape (5, 4), "
+        "[[0 0 0 0] [1 0 0 0] [1 2 0 0] [1 2 3 0] [1 2 3 4]]",
+        "padded_batch",
+    ),
+    example(
+        "digest",
+        "dynamic_rnn of 64 LSTM units on X (2, 10, 8) of lengths 10 and 6: outputs (2, 10, 64), "
+        "and those at [1, 7] are 0",
+        "dynamic_rnn",
+    ),
+    example(
+        "digest",
+        "The mean of each example's masked loss, B = 4, T = 8, 10 classes, lengths 1, 2, 3, 8",
+        "masked_loss",
+    ),
+    example(
+        "intro",
+        "Three layers of 200 GRU units with dropout on (batch, 100, 28): the last output, "
+        "outputs[-1], is one row of 200",
+        "last_output",
+    ),
+    example(
+        "intro",
+        "rnn and dynamic_rnn have one interface; dynamic_rnn unrolls no graph",
+        "static_and_dynamic",
+    ),
+    example(
+        "intro",
+        "Sequence labelling: one softmax layer shared by all steps is that of the outputs "
+        "flattened to a batch",
+        "shared_readout",
+    ),
+    Claim(
+        "rnn1",
+        "Expected loss of a model that learns neither dependency, the first, both: "
+        "0.661563238158, 0.519166699707, 0.454454367449",
+        "binary_dependency",
+        lambda files: [*files.result["expected_loss"].values()],
+        near([0.661563238158, 0.519166699707, 0.454454367449], 1e-12),
+        unit="nats",
+    ),
+    Claim(
+        "rnn1",
+        "num_steps = 5, 4 units, 1 epoch: the loss converges to 0.52 (last printed: 0.51997)",
+        "binary_dependency",
+        final_loss(5, "mean"),
+        near([0.51997], 0.005),
+        unit="nats, mean of the seeds",
+    ),
+    Claim(
+        "rnn1",
+        f"Its learning curve, after 100, 200, ..., 900 steps: {shown([*FIRST_CURVE.values()])}",
+        "binary_dependency",
+        beside_first_curve,
+        at_most(0.02, "the most that it leaves the range of the seeds"),
+        unit="nats",
+    ),
+    Claim(
+        "rnn1",
+        "num_steps = 1, 4 units, 2 epochs: hovers around something slightly better than 0.66",
+        "binary_dependency",
+        final_loss(1, "min", "mean", "max"),
+        between(0.5192, 0.6616, "between the floors of the first and of neither"),
+        unit="nats, best, mean and worst seed",
+    ),
+    Claim(
+        "rnn1",
+        "num_steps = 10, 16 units, 10 epochs: comes close to 0.454",
+        "binary_dependency",
+        final_loss(10, "mean"),
+        near([0.454454], 0.005),
+        unit="nats, mean of the seeds",
+    ),
+    example(
+        "rnn1",
+        "A sequence of 49 steps and n = 7: in chunks only 7 errors go back the full 7 steps; if "
+        "each goes back 7, 42 do",
+        "full_errors",
+        equal([7, 43], "7, and 43 = 49 - 6: the seventh error has seven steps to go back too"),
+    ),
+    Claim(
+        "rnn2",
+        "Data length: 1115394",
+        "unroll_comparison",
+        lambda files: files.result["characters"],
+        equal(1_115_394),
+        unit="characters",
+    ),
+    Claim(
+        "rnn2",
+        "5.6 seconds to build the static graph of a basic RNN of 200 steps",
+        "basic_rnn",
+        of_way("static", "build_seconds"),
+        TIME,
+        unit="s",
+        full_only=True,
+    ),
+    Claim(
+        "rnn2",
+        "Even with the most basic RNN a static graph is slow to build",
+        "basic_rnn",
+        static_to_dynamic,
+        at_least(3.0, "times as long as dynamic"),
+        unit="times",
+    ),
+    Claim(
+        "rnn2",
+        "25.6 s to build three layers of LSTM as a static graph",
+        "unroll_comparison",
+        of_way("static", "build_seconds"),
+        TIME,
+        unit="s",
+        full_only=True,
+    ),
+    Claim(
+        "rnn2",
+        "0.53 s to build them with dynamic_rnn",
+        "unroll_comparison",
+        of_way("dynamic", "build_seconds"),
+        TIME,
+        unit="s",
+    ),
+    Claim(
+        "rnn2",
+        "0.65 s to build them with scan",
+        "unroll_comparison",
+        of_way("scan", "build_seconds"),
+        TIME,
+        unit="s",
+    ),
+    Claim(
+        "rnn2",
+        "A static graph takes 48 times as long to build as a dynamic one",
+        "unroll_comparison",
+        static_to_dynamic,
+        at_least(3.0, "times, at the most steps that both were built at"),
+        unit="times",
+    ),
+    Claim(
+        "rnn2",
+        "A dynamic graph is built at run time, however many steps",
+        "unroll_comparison",
+        growth("dynamic"),
+        at_most(2.0, "the build of the most steps in units of that of the fewest"),
+        unit="times",
+    ),
+    *(
+        Claim(
+            "rnn2",
+            f"{way}: average training loss of epochs 0, 1, 2: {shown(UNROLLED[way].epoch_losses)}",
+            "unroll_comparison",
+            of_way(way, "epoch_losses"),
+            at_most(UNROLLED[way].epoch_losses, "the article's"),
+            unit="nats",
+            full_only=True,
+        )
+        for way in UNROLLED
+    ),
+    *(
+        Claim(
+            "rnn2",
+            f"{way}: average training loss of epoch 0: {UNROLLED[way].epoch_losses[0]}",
+            "unroll_comparison",
+            first_losses(way),
+            at_most(UNROLLED[way].epoch_losses[:1], "the article's"),
+            unit="nats",
+        )
+        for way in ("dynamic", "scan")
+    ),
+    *(
+        Claim(
+            "rnn2",
+            f"{way}: {UNROLLED[way].train_seconds} s to train for 3 epochs",
+            "unroll_comparison",
+            three_epochs(way),
+            TIME,
+            unit="s at the measured pace",
+            full_only=way == "static",
+        )
+        for way in UNROLLED
+    ),
+    Claim(
+        "rnn2",
+        "Using scan was only marginally slower than using dynamic_rnn",
+        "unroll_comparison",
+        scan_to_dynamic,
+        at_most(1.25, "its training time in units of dynamic's"),
+        unit="times",
+    ),
+    Claim(
+        "rnn2",
+        "All ways train the same model (their losses differ by their random starts)",
+        "unroll_comparison",
+        losses_apart,
+        at_most(0.01, "from one start"),
+        unit="nats",
+    ),
+    Claim(
+        "rnn2",
+        "GRU, more layers, dropout and layer normalisation improve the model, and it generates "
+        "text (a sample is in what the run printed)",
+        "text",
+        lambda files: files.result["val"]["streaming_nats"],
+        at_most(3.2176, "the least loss of the article, here on text that was held out"),
+        unit="nats",
+    ),
+)

@@ -1,0 +1,134 @@
+"""What a claim of an article is, and when a measured value agrees with it."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+
+class Run(NamedTuple):
+    """A command ``python -m experiments.COMMAND --out FOLDER``."""
+
+    name: str  # of its folder
+    command: str
+    quick: str = ""  # further options
+    full: str = ""
+
+    def arguments(self, full: bool) -> list[str]:
+        """The command after ``python -m``, without ``--out``."""
+        return f"experiments.{self.command} {self.full if full else self.quick}".split()
+
+
+class Files(NamedTuple):
+    """What a run wrote."""
+
+    result: Any  # result.json
+    metrics: list[Any]  # metrics.jsonl
+
+
+class Criterion(NamedTuple):
+    """When a measured value agrees."""
+
+    text: str
+    holds: Callable[[Any], bool] | None  # None: it is told, and not held to anything
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """Something that an article says or shows."""
+
+    article: str  # a key of ARTICLES
+    says: str  # in the article's words, or near to them
+    run: str  # the name of the run that measures it
+    read: Callable[[Files], Any]  # the measured value: a text, a number or a list of them
+    criterion: Criterion
+    unit: str = ""
+    full_only: bool = False  # the quick mode does not measure it
+
+
+def near(expected: float | Sequence[float], tolerance: float) -> Criterion:
+    """Each number is within ``tolerance`` of the expected one.
+
+    >>> near([0.66, 0.52], 0.01).holds([0.655, 0.525])
+    True
+    """
+    text = f"within {tolerance:g} of {shown(expected)}"
+    return Criterion(
+        text,
+        lambda measured: all(
+            abs(here - there) <= tolerance
+            for here, there in zip(_numbers(measured), _numbers(expected), strict=True)
+        ),
+    )
+
+
+def at_most(limit: float | Sequence[float], why: str = "") -> Criterion:
+    """Each number is at most its limit.
+
+    >>> at_most([3.5, 3.3], why="the article's").text
+    "at most 3.5, 3.3: the article's"
+    """
+    return Criterion(
+        f"at most {shown(limit)}{why and ': ' + why}",
+        lambda measured: all(
+            here <= there for here, there in zip(_numbers(measured), _numbers(limit), strict=True)
+        ),
+    )
+
+
+def at_least(limit: float, why: str = "") -> Criterion:
+    """Each number is at least the limit.
+
+    >>> at_least(0.97).holds(0.96)
+    False
+    """
+    return Criterion(
+        f"at least {shown(limit)}{why and ': ' + why}",
+        lambda measured: min(_numbers(measured)) >= limit,
+    )
+
+
+def between(low: float, high: float, why: str = "") -> Criterion:
+    """Each number lies in ``[low, high]``.
+
+    >>> between(0, 1).holds([0.5, 2])
+    False
+    """
+    return Criterion(
+        f"from {shown(low)} to {shown(high)}{why and ': ' + why}",
+        lambda measured: all(low <= value <= high for value in _numbers(measured)),
+    )
+
+
+def equal(expected: Any, text: str = "") -> Criterion:
+    """The value is the expected one.
+
+    >>> equal([5, 4]).text
+    'equal to 5, 4'
+    """
+    return Criterion(
+        text or f"equal to {shown(expected)}", lambda measured: bool(measured == expected)
+    )
+
+
+def told(why: str) -> Criterion:
+    """The value is shown beside the article's, and not held to it."""
+    return Criterion(why, None)
+
+
+def shown(value: Any) -> str:
+    """A value as a reader sees it.
+
+    >>> shown([0.51919999, 3])
+    '0.5192, 3'
+    """
+    if isinstance(value, list | tuple):
+        return ", ".join(map(shown, value))
+    if isinstance(value, float):
+        if abs(value) < 1e-3:
+            return f"{value:.1g}"
+        return f"{value:.4f}" if abs(value) < 10 else f"{value:.1f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _numbers(value: float | Sequence[float]) -> Sequence[float]:
+    return value if isinstance(value, Sequence) else [value]
