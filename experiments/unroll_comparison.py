@@ -22,6 +22,7 @@ A full run::
 
 import dataclasses
 import functools
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -114,7 +115,7 @@ class Config:
     """Passes over the text by each way; fractions too, and 0 only builds."""
     sweep: tuple[int, ...] = (25, 50, 100, 200, 400, 800, 1600)
     """Further num_steps at which the program is built, and not run."""
-    cap: float = 300.0
+    cap: float = 400.0
     """Seconds that a static build may take, as the one before it says; longer ones are left out."""
     seed: int = 0
     """From which the parameters are drawn."""
@@ -145,6 +146,24 @@ class Config:
             num_steps=num_steps,
             seed=self.seed,
         )
+
+
+def read(config: Config) -> tuple[int, int, Data]:
+    """Read the text: its characters, how many different ones there are, and its rows.
+
+    Raises:
+      ValueError: there is no such text, or it is too short.
+    """
+    text = read_corpus(config.corpus).text
+    vocabulary = Vocabulary.of(text)
+    rows = Data(*map(jnp.asarray, streams(vocabulary.encode(text), config.batch_size)))
+    length, needed = rows.inputs.shape[1], max(config.num_steps, *config.sweep, 1)
+    if length < needed:
+        raise ValueError(
+            f"--corpus {config.corpus} in --batch-size {config.batch_size} rows leaves {length} "
+            f"characters a row, too few for {needed} steps; give a longer text or fewer rows"
+        )
+    return len(text), vocabulary.size, rows
 
 
 class Build(NamedTuple):
@@ -369,9 +388,11 @@ def run_way(
 def main(config: Config, folder: RunDirectory) -> None:
     """Build and train every way, show progress and results, and write the files."""
     console = Console()
-    corpus = read_corpus(config.corpus)
-    vocabulary = Vocabulary.of(corpus.text)
-    rows = Data(*map(jnp.asarray, streams(vocabulary.encode(corpus.text), config.batch_size)))
+    try:
+        characters, vocabulary_size, rows = read(config)
+    except ValueError as error:  # an option names a text that cannot be read, or is too short
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
     steps = steps_per_epoch(config.at(config.num_steps), rows.inputs.shape[1])
     total = round(config.epochs * steps)
     outcomes = []
@@ -380,7 +401,7 @@ def main(config: Config, folder: RunDirectory) -> None:
         TextColumn("{task.fields[about]}"), TimeElapsedColumn(), console=console,
     ) as progress:  # fmt: skip
         for way in config.ways:
-            outcome = run_way(config, way, vocabulary.size, rows, total, progress)
+            outcome = run_way(config, way, vocabulary_size, rows, total, progress)
             outcomes.append(outcome)
             for took in outcome.builds:
                 folder.append_jsonl("metrics.jsonl", {"way": way, **took._asdict()})
@@ -389,7 +410,7 @@ def main(config: Config, folder: RunDirectory) -> None:
                 for step, (loss, seconds) in enumerate(pairs, 1):
                     record = {"way": way, "step": step, "loss": loss, "seconds": seconds}
                     folder.append_jsonl("metrics.jsonl", record)
-    measured = result(config, outcomes, len(corpus.text), steps)
+    measured = result(config, outcomes, characters, steps)
     folder.write_json("result.json", measured)
     with folder.replacing("unroll_comparison.png") as path:
         figure(config, outcomes).savefig(path, dpi=120)

@@ -86,13 +86,14 @@ def judge(claim: Claim, finished: Finished, full: bool, folder: Path) -> Finding
         return Finding(claim, None, FAILED)
     lines = (folder / claim.run / "metrics.jsonl").read_text().splitlines()
     result = json.loads((folder / claim.run / "result.json").read_text())
-    measured = claim.read(Files(result, [json.loads(line) for line in lines]))
-    if measured is None:
+    try:
+        measured = claim.read(Files(result, [json.loads(line) for line in lines]))
+        holds = claim.criterion.holds
+        if holds is None:
+            return Finding(claim, measured, FAILED if measured is None else TOLD)
+        return Finding(claim, measured, AGREES if holds(measured) else DISAGREES)
+    except (LookupError, TypeError, ValueError):  # a null, or no number at all
         return Finding(claim, None, FAILED)
-    holds = claim.criterion.holds
-    if holds is None:
-        return Finding(claim, measured, TOLD)
-    return Finding(claim, measured, AGREES if holds(measured) else DISAGREES)
 
 
 def machine() -> str:

@@ -4,14 +4,10 @@ A new experiment is a row of `RUNS`, and a row of `CLAIMS` for each thing that a
 what it measures.
 """
 
-from collections.abc import Callable
-from typing import Any
-
 from experiments.article_examples import EXAMPLE_OF_TENSORFLOW
 from experiments.reproduce.claims import (
     Claim,
     Criterion,
-    Files,
     Run,
     at_least,
     at_most,
@@ -21,8 +17,21 @@ from experiments.reproduce.claims import (
     shown,
     told,
 )
+from experiments.reproduce.readers import (
+    FIRST_CURVE,
+    beside_first_curve,
+    final_loss,
+    first_losses,
+    greatest_error,
+    growth,
+    losses_apart,
+    of_example,
+    of_way,
+    scan_to_dynamic,
+    static_to_dynamic,
+    three_epochs,
+)
 from experiments.unroll_comparison import ARTICLE as UNROLLED
-from experiments.unroll_comparison import Way
 
 ARTICLES = {
     "guide": "RNNs in TensorFlow, a Practical Guide and Undocumented Features (Britz, 2016)",
@@ -56,13 +65,6 @@ RUNS = (
     ),
 )
 
-FIRST_CURVE = dict(
-    zip(
-        range(100, 1000, 100),
-        (0.6560, 0.6172, 0.5958, 0.5689, 0.5241, 0.5227, 0.5220, 0.5192, 0.5200),
-        strict=True,
-    )
-)
 ROUNDING = 1e-5  # of float32 arithmetic
 TIME = told("times of another machine and another compiler are told, not compared")
 
@@ -70,97 +72,9 @@ TIME = told("times of another machine and another compiler are told, not compare
 def example(article: str, says: str, name: str, criterion: Criterion | None = None) -> Claim:
     """A worked example; without a criterion all its numbers have to come out up to rounding."""
     if criterion:
-        return Claim(
-            article,
-            says,
-            "article_examples",
-            lambda files: files.result[name]["measured"],
-            criterion,
-        )
-
-    def greatest_error(files: Files) -> float:
-        expected, measured = (_flat(files.result[name][key]) for key in ("expected", "measured"))
-        return max(abs(there - here) for there, here in zip(expected, measured, strict=True))
-
+        return Claim(article, says, "article_examples", of_example(name), criterion)
     limit = at_most(ROUNDING, "the greatest error of all numbers")
-    return Claim(article, says, "article_examples", greatest_error, limit)
-
-
-def _flat(value: Any) -> list[float]:
-    return [n for item in value for n in _flat(item)] if isinstance(value, list) else [value]
-
-
-def final_loss(num_steps: int, *keys: str) -> Callable[[Files], list[float]]:
-    """Final losses of one setting of the binary dependency, over its seeds."""
-
-    def read(files: Files) -> list[float]:
-        (run,) = (run for run in files.result["runs"] if run["num_steps"] == num_steps)
-        return [run["final_loss"][key] for key in keys]
-
-    return read
-
-
-def beside_first_curve(files: Files) -> float:
-    """How far the article's learning curve leaves the range of the seeds, at most."""
-    records = (record for record in files.metrics if record["num_steps"] == 5)
-    ranges = {record["step"]: record["loss"] for record in records}
-    return max(
-        max(ranges[step]["min"] - loss, loss - ranges[step]["max"], 0.0)
-        for step, loss in FIRST_CURVE.items()
-    )
-
-
-def of_way(way: Way, key: str) -> Callable[[Files], Any]:
-    """One result of one way to unroll."""
-    return lambda files: files.result["ways"][way][key]
-
-
-def first_losses(way: Way) -> Callable[[Files], list[float]]:
-    """The loss of the first epoch alone, which is all that the quick mode trains."""
-    return lambda files: files.result["ways"][way]["epoch_losses"][:1]
-
-
-def pace(files: Files, way: Way) -> float:
-    """Seconds that 3 epochs take at the pace of those that were trained."""
-    return 3 * files.result["ways"][way]["seconds_per_epoch"]
-
-
-def three_epochs(way: Way) -> Callable[[Files], float]:
-    """As `pace`, of one way."""
-    return lambda files: pace(files, way)
-
-
-def scan_to_dynamic(files: Files) -> float:
-    """Training time of scan in units of dynamic's."""
-    return pace(files, "scan") / pace(files, "dynamic")
-
-
-def builds(files: Files, way: Way) -> dict[int, float]:
-    """Seconds to build one way, by num_steps."""
-    return {int(n): b["seconds"] for n, b in files.result["ways"][way]["builds"].items()}
-
-
-def static_to_dynamic(files: Files) -> float:
-    """How many times as long static takes to build, at the most steps that both were built at."""
-    static, dynamic = builds(files, "static"), builds(files, "dynamic")
-    steps = max(static.keys() & dynamic.keys())
-    return static[steps] / dynamic[steps]
-
-
-def growth(way: Way) -> Callable[[Files], float]:
-    """How many times as long the program of the most steps takes to build as that of the fewest."""
-
-    def read(files: Files) -> float:
-        seconds = builds(files, way)
-        return seconds[max(seconds)] / seconds[min(seconds)]
-
-    return read
-
-
-def losses_apart(files: Files) -> float:
-    """How far apart the ways' last losses are, of one start and the same data."""
-    losses = [way["last_loss"] for way in files.result["ways"].values() if way["steps"]]
-    return max(losses) - min(losses)
+    return Claim(article, says, "article_examples", greatest_error(name), limit)
 
 
 CLAIMS = (
