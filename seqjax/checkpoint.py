@@ -1,6 +1,7 @@
 """Checkpoints: everything that a run is, kept whole through a kill at any moment."""
 
 import logging
+import shutil
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -44,7 +45,8 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path) -> None:
-        logging.getLogger("absl").setLevel(logging.ERROR)  # orbax tells every step of its own
+        # orbax tells every step of its own, and the trace of each error that it raises anyway
+        logging.getLogger("absl").setLevel(logging.CRITICAL)
         self.folder = folder.absolute()
         policy = AnyPreservationPolicy(
             [LatestN(1), BestN(n=1, get_metric_fn=lambda metrics: -metrics[_LOSS])]
@@ -87,15 +89,20 @@ class Checkpoints:
         if step in self._manager.all_steps():
             return
         state = _plain(state)
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardSave(state),
-                about=ocp.args.JsonSave({"about": about, "arrays": _arrays(state)}),
-            ),
-            metrics={_LOSS: float(loss)},
+        args = ocp.args.Composite(
+            state=ocp.args.StandardSave(state),
+            about=ocp.args.JsonSave({"about": about, "arrays": _arrays(state)}),
         )
-        self._manager.wait_until_finished()
+        needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+        free = shutil.disk_usage(self.folder).free
+        where = f"the checkpoint of step {step} cannot be written to {self.folder}"
+        if free < needed:  # half-way orbax would leave several threads behind, each with a trace
+            raise OSError(f"{where}: it has {needed:,} bytes, and {free:,} are free; make room")
+        try:
+            self._manager.save(step, args=args, metrics={_LOSS: float(loss)})
+            self._manager.wait_until_finished()
+        except Exception as error:  # orbax and its storage raise many kinds
+            raise OSError(f"{where}; earlier ones are whole ({_reason(error)})") from error
 
     def steps(self) -> dict[str, int]:
         """The steps of the checkpoints there are, as ``last`` and ``best``; empty without any."""
@@ -146,11 +153,14 @@ class Checkpoints:
         try:
             return self._manager.restore(steps[which], args=ocp.args.Composite(**args))
         except Exception as error:  # orbax and its storage raise many kinds
-            reason = str(error).strip().partition("\n")[0][:200]
             raise ValueError(
                 f"the {which} checkpoint in {self.folder} cannot be read: it is damaged, or was "
-                f"made by another program ({reason})"
+                f"made by another program ({_reason(error)})"
             ) from error
+
+
+def _reason(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0][-200:]
 
 
 def _is_key(leaf: Any) -> bool:

@@ -12,6 +12,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from experiments.char_model.config import Config
 from seqjax import LanguageModel, sequence_loss, unroll
+from seqjax.regularization import drop_weights
 from seqjax.truncation import truncated_chunk
 from seqjax.types import Array, Params, State
 
@@ -93,6 +94,9 @@ def make_block(
     def loss_fn(
         params: Params, carry: State, xs: Array, ys: Array, key: Array
     ) -> tuple[Array, State]:
+        if config.weight_dropout:
+            key, weight_key = jax.random.split(key)
+            params = drop_weights(weight_key, params, config.weight_dropout)
         params = jax.tree.map(lambda p: p.astype(compute_dtype), params)
         if config.truncation == "true":
             carry, logits = truncated_chunk(model, params, xs, T, initial_state=carry, key=key)
