@@ -38,8 +38,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from experiments.cells import CellName
 from experiments.char_model import config as char_model
-from experiments.char_model.config import PRESETS, CellName, build_model
+from experiments.char_model.config import PRESETS, build_model
 from experiments.char_model.train import (
     Data,
     data_mesh,

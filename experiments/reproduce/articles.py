@@ -19,10 +19,11 @@ from experiments.reproduce.claims import (
 )
 from experiments.reproduce.readers import (
     FIRST_CURVE,
+    accuracies,
     beside_first_curve,
+    expected_losses,
     final_loss,
     first_losses,
-    greatest_error,
     growth,
     losses_apart,
     of_example,
@@ -30,6 +31,8 @@ from experiments.reproduce.readers import (
     scan_to_dynamic,
     static_to_dynamic,
     three_epochs,
+    with_error,
+    worst_adding,
 )
 from experiments.unroll_comparison import ARTICLE as UNROLLED
 
@@ -63,9 +66,15 @@ RUNS = (
         quick="--max-seconds 20",
         full="--max-seconds 200",
     ),
+    Run("sequence_classification", "sequence_classification", quick="--seeds 2"),
+    Run("adding", "memory_tasks --tasks adding --cells gru", quick=None),
 )
 
-ROUNDING = 1e-5  # of float32 arithmetic
+ROUNDED = Criterion(
+    "no number is off by more than 1e-05", lambda measured: measured["off by"] <= 1e-5
+)
+LUCK = 0.05  # nats; the article's own three runs, of other random starts, differ by up to 0.065
+BELOW = f"the article's and {LUCK} for another random start"
 TIME = told("times of another machine and another compiler are told, not compared")
 
 
@@ -73,8 +82,7 @@ def example(article: str, says: str, name: str, criterion: Criterion | None = No
     """A worked example; without a criterion all its numbers have to come out up to rounding."""
     if criterion:
         return Claim(article, says, "article_examples", of_example(name), criterion)
-    limit = at_most(ROUNDING, "the greatest error of all numbers")
-    return Claim(article, says, "article_examples", greatest_error(name), limit)
+    return Claim(article, says, "article_examples", with_error(name), ROUNDED)
 
 
 CLAIMS = (
@@ -161,12 +169,21 @@ CLAIMS = (
         "shared_readout",
     ),
     Claim(
+        "intro",
+        "Sequence classification: a softmax on the last output of the three layers (no number; the "
+        "rows of handwritten digits here, 1 in 5 held out)",
+        "sequence_classification",
+        accuracies,
+        Criterion("a mean of at least 0.97", lambda measured: measured[0] >= 0.97),
+        unit="accuracy, mean, worst and best seed",
+    ),
+    Claim(
         "rnn1",
         "Expected loss of a model that learns neither dependency, the first, both: "
         "0.661563238158, 0.519166699707, 0.454454367449",
         "binary_dependency",
-        lambda files: [*files.result["expected_loss"].values()],
-        near([0.661563238158, 0.519166699707, 0.454454367449], 1e-12),
+        expected_losses,
+        equal(["0.661563238158", "0.519166699707", "0.454454367449"], "equal to the last digit"),
         unit="nats",
     ),
     Claim(
@@ -230,7 +247,7 @@ CLAIMS = (
         "Even with the most basic RNN a static graph is slow to build",
         "basic_rnn",
         static_to_dynamic,
-        at_least(3.0, "times as long as dynamic"),
+        at_least(3, "times as long as dynamic"),
         unit="times",
     ),
     Claim(
@@ -263,7 +280,7 @@ CLAIMS = (
         "A static graph takes 48 times as long to build as a dynamic one",
         "unroll_comparison",
         static_to_dynamic,
-        at_least(3.0, "times, at the most steps that both were built at"),
+        at_least(3, "times, at the most steps that both were built at"),
         unit="times",
     ),
     Claim(
@@ -271,7 +288,7 @@ CLAIMS = (
         "A dynamic graph is built at run time, however many steps",
         "unroll_comparison",
         growth("dynamic"),
-        at_most(2.0, "the build of the most steps in units of that of the fewest"),
+        at_most(2, "the build of the most steps in units of that of the fewest"),
         unit="times",
     ),
     *(
@@ -280,7 +297,7 @@ CLAIMS = (
             f"{way}: average training loss of epochs 0, 1, 2: {shown(UNROLLED[way].epoch_losses)}",
             "unroll_comparison",
             of_way(way, "epoch_losses"),
-            at_most(UNROLLED[way].epoch_losses, "the article's"),
+            at_most([loss + LUCK for loss in UNROLLED[way].epoch_losses], BELOW),
             unit="nats",
             full_only=True,
         )
@@ -292,7 +309,7 @@ CLAIMS = (
             f"{way}: average training loss of epoch 0: {UNROLLED[way].epoch_losses[0]}",
             "unroll_comparison",
             first_losses(way),
-            at_most(UNROLLED[way].epoch_losses[:1], "the article's"),
+            at_most([UNROLLED[way].epoch_losses[0] + LUCK], BELOW),
             unit="nats",
         )
         for way in ("dynamic", "scan")
@@ -324,6 +341,15 @@ CLAIMS = (
         losses_apart,
         at_most(0.01, "from one start"),
         unit="nats",
+    ),
+    Claim(
+        "rnn2",
+        "200 steps are to capture much longer dependencies (no number; here the adding problem of "
+        "200 steps, where a guess has 0.1667)",
+        "adding",
+        worst_adding,
+        at_most(0.01, "solved by every seed of a GRU"),
+        unit="squared error, worst seed",
     ),
     Claim(
         "rnn2",

@@ -10,12 +10,12 @@ class Run(NamedTuple):
 
     name: str  # of its folder
     command: str
-    quick: str = ""  # further options
+    quick: str | None = ""  # further options; None: the quick mode does without
     full: str = ""
 
     def arguments(self, full: bool) -> list[str]:
         """The command after ``python -m``, without ``--out``."""
-        return f"experiments.{self.command} {self.full if full else self.quick}".split()
+        return f"experiments.{self.command} {self.full if full else self.quick or ''}".split()
 
 
 class Files(NamedTuple):
@@ -39,7 +39,7 @@ class Claim:
     article: str  # a key of ARTICLES
     says: str  # in the article's words, or near to them
     run: str  # the name of the run that measures it
-    read: Callable[[Files], Any]  # the measured value: a text, a number or a list of them
+    read: Callable[[Files], Any]  # a text or a number, a list or a dict of them
     criterion: Criterion
     unit: str = ""
     full_only: bool = False  # the quick mode does not measure it
@@ -118,15 +118,18 @@ def told(why: str) -> Criterion:
 def shown(value: Any) -> str:
     """A value as a reader sees it.
 
-    >>> shown([0.51919999, 3])
-    '0.5192, 3'
+    >>> shown([0.51919999, 25.64, [2, 10]])
+    '0.5192, 25.6, [2, 10]'
     """
+    if isinstance(value, dict):
+        return "; ".join(f"{name} {shown(part)}" for name, part in value.items())
     if isinstance(value, list | tuple):
-        return ", ".join(map(shown, value))
+        parts = (f"[{shown(v)}]" if isinstance(v, list | tuple) else shown(v) for v in value)
+        return ", ".join(parts)
     if isinstance(value, float):
-        if abs(value) < 1e-3:
+        if 0 < abs(value) < 1e-3:
             return f"{value:.1g}"
-        return f"{value:.4f}" if abs(value) < 10 else f"{value:.1f}"
+        return f"{round(value, 4):g}" if abs(value) < 10 else f"{value:.1f}"
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 

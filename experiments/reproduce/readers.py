@@ -20,18 +20,24 @@ def of_example(name: str) -> Callable[[Files], Any]:
     return lambda files: files.result[name]["measured"]
 
 
-def greatest_error(name: str) -> Callable[[Files], float]:
-    """By how much any number of a worked example is off."""
+def with_error(name: str) -> Callable[[Files], dict[str, Any]]:
+    """What came out of a worked example, and by how much any number of it is off."""
 
-    def read(files: Files) -> float:
-        expected, measured = (_flat(files.result[name][key]) for key in ("expected", "measured"))
-        return max(abs(there - here) for there, here in zip(expected, measured, strict=True))
+    def read(files: Files) -> dict[str, Any]:
+        expected, measured = (files.result[name][key] for key in ("expected", "measured"))
+        pairs = zip(_flat(expected), _flat(measured), strict=True)
+        return {"values": measured, "off by": max(abs(there - here) for there, here in pairs)}
 
     return read
 
 
 def _flat(value: Any) -> list[float]:
     return [n for item in value for n in _flat(item)] if isinstance(value, list) else [value]
+
+
+def expected_losses(files: Files) -> list[str]:
+    """The exact losses of the binary dependency to the digits that the article prints."""
+    return [f"{loss:.12f}" for loss in files.result["expected_loss"].values()]
 
 
 def final_loss(num_steps: int, *keys: str) -> Callable[[Files], list[float]]:
@@ -105,3 +111,14 @@ def losses_apart(files: Files) -> float:
     """How far apart the ways' last losses are, of one start and the same data."""
     losses = [way["last_loss"] for way in files.result["ways"].values() if way["steps"]]
     return max(losses) - min(losses)
+
+
+def accuracies(files: Files) -> list[float]:
+    """Test accuracies of the sequence classification: mean, worst and best seed."""
+    return [files.result["test_accuracy"][key] for key in ("mean", "min", "max")]
+
+
+def worst_adding(files: Files) -> float:
+    """The squared error of the worst seed on sequences as long as those it was trained on."""
+    (run,) = files.result["runs"]
+    return run["tests"][0]["loss"]["max"]

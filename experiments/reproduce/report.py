@@ -13,8 +13,15 @@ AGREES = "agrees"
 DISAGREES = "DISAGREES"
 FAILED = "NOT MEASURED"
 TOLD = "told"
-FULL_ONLY = "with --full"
+FULL_ONLY = "needs --full"
 FAILURES = (DISAGREES, FAILED)
+COUNTED = {  # in the summary
+    AGREES: "agree",
+    DISAGREES: "DISAGREE",
+    FAILED: "could NOT BE MEASURED",
+    TOLD: "are told and not compared",
+    FULL_ONLY: "need --full",
+}
 
 
 class Finding(NamedTuple):
@@ -30,7 +37,8 @@ class Finding(NamedTuple):
         if self.measured is None:
             return "-"
         text = shown(self.measured)
-        text = text if len(text) <= 100 else f"{text[:12]}… ({len(text)} characters)"
+        if len(text) > 100:
+            text = f"{text[:12]}… ({len(text)} characters)"
         return f"{text} {self.claim.unit}".rstrip()
 
 
@@ -58,9 +66,8 @@ class Report(NamedTuple):
     def summary(self) -> str:
         """How many claims came to which verdict."""
         verdicts = [finding.verdict for finding in self.findings]
-        kinds = (AGREES, DISAGREES, FAILED, TOLD, FULL_ONLY)
-        counts = (f"{verdicts.count(kind)} {kind}" for kind in kinds if kind in verdicts)
-        return f"Of {len(verdicts)} claims: " + ", ".join(counts)
+        counts = (f"{verdicts.count(k)} {text}" for k, text in COUNTED.items() if k in verdicts)
+        return f"Of {len(verdicts)} claims {', '.join(counts)}"
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -74,7 +81,7 @@ class Report(NamedTuple):
                 yield title, findings
 
 
-HEADERS = ("The article says", "Measured", "Agreement", "Criterion", "Run, seconds")
+HEADERS = ("The article says", "Measured", "Verdict", "Criterion", "Run and seconds")
 TITLE = "Five articles of 2016, measured again"
 STYLE = """
 :root { color-scheme: light dark; --line: #d5d9e0; --soft: #f3f5f8; --good: #14713d;
@@ -85,11 +92,13 @@ body { font: 1rem/1.5 system-ui, sans-serif; max-width: 72rem; margin: 0 auto; p
   overflow-wrap: anywhere; }
 h1, h2, h3 { line-height: 1.2; }
 h2 { margin-top: 2.5rem; }
-table { border-collapse: collapse; width: 100%; font-size: .92rem; }
+table { border-collapse: collapse; width: 100%; font-size: .92rem; table-layout: fixed; }
 th, td { text-align: left; vertical-align: top; padding: .45rem .6rem;
   border-bottom: 1px solid var(--line); }
 thead th { color: var(--quiet); font-weight: 600; }
-td:nth-child(1) { width: 36%; }
+th:nth-child(1) { width: 34%; }
+th:nth-child(3) { width: 9rem; }
+th:nth-child(5) { width: 13rem; }
 td:nth-child(2) { font-variant-numeric: tabular-nums; }
 .good { color: var(--good); font-weight: 600; }
 .bad { color: var(--bad); font-weight: 700; }
@@ -100,8 +109,8 @@ pre { background: var(--soft); padding: .8rem; overflow-x: auto; overflow-wrap: 
 img { max-width: 100%; height: auto; background: #fff; border-radius: .3rem; }
 figure { margin: 1rem 0; }
 @media (max-width: 44rem) {
-  thead { position: absolute; left: -100vw; }
-  tr, td, td:nth-child(1) { display: block; width: auto; }
+  thead { display: none; }
+  table, tbody, tr, td { display: block; }
   tr { border-bottom: 1px solid var(--line); padding: .6rem 0; }
   td { border: 0; padding: .15rem 0; }
   td:nth-child(1) { font-weight: 600; }
@@ -152,7 +161,8 @@ def _provenance(report: Report) -> str:
 
 def _cells(report: Report, finding: Finding) -> list[str]:
     claim = finding.claim
-    run = f"{claim.run}, {report.seconds[claim.run]:.0f}"
+    seconds = report.seconds.get(claim.run)  # none: the quick mode does without this run
+    run = claim.run if seconds is None else f"{claim.run}, {seconds:.0f}"
     return [claim.says, finding.value, finding.verdict, claim.criterion.text, run]
 
 
@@ -164,7 +174,8 @@ def _table(report: Report, findings: Sequence[Finding]) -> Iterable[str]:
     for finding in findings:
         cells = [_text(cell) for cell in _cells(report, finding)]
         cells[2] = f'<span class="{colours.get(finding.verdict, "quiet")}">{cells[2]}</span>'
-        cells[4] = f'<a href="#{finding.claim.run}">{cells[4]}</a>'
+        if finding.claim.run in report.seconds:
+            cells[4] = f'<a href="#{finding.claim.run}">{cells[4]}</a>'
         yield "<tr>"
         yield from (
             f'<td data-label="{header}">{cell}</td>'
