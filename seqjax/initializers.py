@@ -58,14 +58,11 @@ def orthogonal(
     True
     """
     shape = (units if rows is None else rows, units)
-
     # Under vmap one after the other: a batch of QR decompositions is spread over the threads of the
     # CPU, and where several devices each have a batch they wait for each other's threads forever.
-    @jax.custom_batching.sequential_vmap
-    def draw(key: Array) -> Array:
-        # in float32: there is no bfloat16 QR
-        return jax.nn.initializers.orthogonal()(key, shape, jnp.float32)
-
+    draw = jax.custom_batching.sequential_vmap(
+        lambda key: jax.nn.initializers.orthogonal()(key, shape, jnp.float32)  # no QR has 16 bits
+    )
     return _side_by_side([draw(k) for k in jax.random.split(key, gates)], dtype)
 
 

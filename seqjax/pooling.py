@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from seqjax.affine import accumulation_dtype
 from seqjax.masking import resolve_mask, zero_outside
@@ -116,7 +117,7 @@ def attention_pool(
     ys = ys.astype(accumulation_dtype(ys.dtype))
     scores = (scores if time_major else jnp.moveaxis(scores, -1, 0)).astype(ys.dtype)
     # not -inf: a row of that alone has no softmax
-    scores = jnp.where(counts, scores, float(jnp.finfo(ys.dtype).min))
+    scores = jnp.where(counts, scores, float(np.finfo(ys.dtype).min))
     weights = zero_outside(counts, jax.nn.softmax(scores, axis=0))
     return (weights[..., None] * zero_outside(counts, ys)).sum(0)
 

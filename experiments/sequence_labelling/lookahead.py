@@ -1,0 +1,280 @@
+"""A binary sequence that depends on what was and on what will be, against its exact losses."""
+
+import dataclasses
+import functools
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import matplotlib.figure
+import numpy as np
+import optax
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from experiments.run_directory import RunDirectory
+from experiments.seeds import spread
+from experiments.sequence_labelling.networks import Network
+from seqjax import sequence_loss
+from seqjax.checks import check_size
+from seqjax.devices import split_leading_axis
+from seqjax.tasks import BinaryDependency
+from seqjax.training import TrainState, init_train_state, train_steps
+from seqjax.types import Array, Params
+
+BLOCK = 50  # training steps in one program, whose mean is one point of a curve
+EVALUATION = 200  # fresh batches
+TOLERANCE = 0.005  # nats: a loss this close to a floor has reached it
+
+
+@dataclasses.dataclass(frozen=True)
+class Lookahead:
+    """Learn a binary sequence that depends on another one, some steps back and some ahead.
+
+    A network that reads forward can know the first kind only, one that reads both ways knows both;
+    the losses of either are exactly known.
+    """
+
+    dependencies: tuple[tuple[int, float], ...] = ((3, 0.5), (-4, -0.25))
+    """Pairs of a lag (negative: ahead) and the change in P(Y = 1) where X is 1 there."""
+    base_rate: float = 0.5
+    """P(Y = 1) where every X that counts is 0."""
+    units: int = 16
+    """Of each GRU."""
+    window: int = 32
+    """Steps that a network sees at a time; those whose dependencies lie outside do not count."""
+    batch_size: int = 100
+    """Windows in a batch."""
+    training_steps: int = 800
+    """Batches to train on, each of fresh windows."""
+    learning_rate: float = 0.02
+    """Of Adam at the start; it falls to 0 along a cosine."""
+    seeds: int = 8
+    """How many seeds to train at once, each with its own data."""
+    seed: int = 0
+    """From which the seeds are drawn."""
+
+    def __post_init__(self) -> None:
+        for name in ("units", "window", "batch_size", "training_steps", "seeds"):
+            check_size("lookahead", "--" + name.replace("_", "-"), getattr(self, name))
+        if not 0 < self.learning_rate < float("inf"):
+            raise ValueError(f"--learning-rate must be more than 0, got {self.learning_rate}")
+        if not 0 <= self.seed < 2**31:
+            raise ValueError(f"--seed must lie in [0, 2**31), got {self.seed}")
+        if not counted(self.task, self.window).any():
+            raise ValueError(
+                f"--window {self.window} holds no step with all its dependencies, "
+                f"{list(self.task.dependencies)}; give a longer one"
+            )
+
+    @property
+    def task(self) -> BinaryDependency:
+        """What to learn."""
+        return BinaryDependency(self.dependencies, self.base_rate)
+
+    @property
+    def networks(self) -> tuple[Network, Network]:
+        """What learns it."""
+        return Network(self.units, bidirectional=False), Network(self.units, bidirectional=True)
+
+
+class Run(NamedTuple):
+    """A network and what came of it."""
+
+    network: Network
+    losses: np.ndarray  # [seeds, training steps]
+    final_losses: np.ndarray  # [seeds], on fresh data
+    wall_seconds: float
+
+
+def counted(task: BinaryDependency, window: int) -> np.ndarray:
+    """Which steps of a window have all that they depend on inside of it, ``bool[window]``.
+
+    What lies outside a network cannot know, so at the other steps the floors do not hold.
+
+    >>> print(counted(BinaryDependency([(1, 0.1), (-2, 0.1)]), 5).astype(int))
+    [0 1 1 0 0]
+    """
+    lags = [lag for lag, _ in task.dependencies]
+    steps = np.arange(window)
+    return (steps >= max(lags, default=0)) & (steps - min(lags, default=0) < window)
+
+
+def floors(task: BinaryDependency) -> dict[str, float]:
+    """Exact losses of a model that knows nothing, of one that sees no future, of one that does."""
+    lags = [lag for lag, _ in task.dependencies]
+    return {
+        "neither": task.expected_loss([]),
+        "forward": task.expected_loss([lag for lag in lags if lag >= 0]),
+        "bidirectional": task.expected_loss(lags),
+    }
+
+
+def window_loss(
+    config: Lookahead, network: Network, params: Params, carry: None, batch: tuple[Array, Array]
+) -> tuple[Array, None]:
+    """Mean cross-entropy of the steps that count in windows ``(xs, ys)``, ``int[B, T]``."""
+    xs, ys = batch
+    weights = jnp.asarray(counted(config.task, config.window), jnp.float32)
+    weights = jnp.broadcast_to(weights, xs.shape)
+    return sequence_loss(network.logits(params, xs), ys, weights=weights), carry
+
+
+def draw(config: Lookahead, key: Array, batches: int) -> tuple[Array, Array]:
+    """Draw a fresh sequence and cut it into windows: ``(xs, ys)``, ``int32[batches, B, T]``."""
+    shape = (batches, config.batch_size, config.window)
+    xs, ys = config.task.sample(key, int(np.prod(shape)))
+    return xs.reshape(shape), ys.reshape(shape)
+
+
+def train(config: Lookahead, network: Network) -> Iterator[tuple[Params, np.ndarray]]:
+    """Train all seeds as one program.
+
+    Yields:
+      The parameters ``[seeds, ...]`` and the losses ``[seeds, steps]`` of the next steps.
+    """
+    schedule = optax.cosine_decay_schedule(config.learning_rate, config.training_steps)
+    optimizer = optax.adam(schedule)
+    loss_fn = functools.partial(window_loss, config, network)
+
+    @jax.jit
+    @jax.vmap
+    def start(key: Array) -> TrainState:
+        return init_train_state(network.init(key, input_size=2), optimizer, None)
+
+    @functools.partial(jax.jit, static_argnames="count")
+    def train_block(state: TrainState, keys: Array, count: int) -> tuple[TrainState, Array]:
+        def one_seed(state: TrainState, key: Array) -> tuple[TrainState, Array]:
+            batches = draw(config, jax.random.fold_in(key, state.step), count)
+            return train_steps(loss_fn, optimizer, state, batches)
+
+        return jax.vmap(one_seed)(state, keys)
+
+    keys = _keys(config)
+    keys, state = split_leading_axis((keys, start(keys[:, 0])))
+    for first in range(0, config.training_steps, BLOCK):
+        count = min(BLOCK, config.training_steps - first)
+        state, losses = train_block(state, keys[:, 1], count)
+        yield state.params, np.asarray(losses)
+
+
+@functools.partial(jax.jit, static_argnames=("config", "network"))
+@functools.partial(jax.vmap, in_axes=(None, None, 0, 0))
+def _evaluate(config: Lookahead, network: Network, params: Params, key: Array) -> Array:
+    def loss(batch: tuple[Array, Array]) -> Array:
+        return window_loss(config, network, params, None, batch)[0]
+
+    return jax.lax.map(loss, draw(config, key, EVALUATION)).mean()
+
+
+def evaluate(config: Lookahead, network: Network, params: Params) -> np.ndarray:
+    """The mean loss of each seed on `EVALUATION` batches that it has not seen, ``[seeds]``."""
+    return np.asarray(_evaluate(config, network, params, split_leading_axis(_keys(config)[:, 2])))
+
+
+def _keys(config: Lookahead) -> Array:
+    """Keys ``[seeds, 3]``: for the parameters, the training and the evaluation."""
+    return jax.random.split(jax.random.key(config.seed), (config.seeds, 3))
+
+
+def reached(run: Run, task: BinaryDependency) -> np.ndarray:
+    """Which seeds end at the floor of their network, ``bool[seeds]``."""
+    return np.abs(run.final_losses - floors(task)[run.network.name]) <= TOLERANCE
+
+
+def result(runs: list[Run], task: BinaryDependency) -> dict[str, Any]:
+    """What goes into ``result.json``."""
+    return {
+        "task": "lookahead",
+        "expected_loss": floors(task),
+        "runs": [
+            {
+                "network": run.network.name,
+                "seeds": len(run.final_losses),
+                "final_loss": {**spread(run.final_losses), "per_seed": run.final_losses.tolist()},
+                "reached_its_floor": int(reached(run, task).sum()),
+                "wall_seconds": run.wall_seconds,
+            }
+            for run in runs
+        ],
+    }
+
+
+def result_table(runs: list[Run], task: BinaryDependency) -> Table:
+    """The final losses beside the floors."""
+    table = Table(
+        title=f"Loss (nats) of {len(runs[0].final_losses)} seeds on fresh data",
+        box=box.SIMPLE,
+    )
+    for column in ("network", "floor", "mean", "best", "worst", "reached"):
+        table.add_column(column, justify="left" if column == "network" else "right")
+    for run in runs:
+        final = run.final_losses
+        losses = (floors(task)[run.network.name], final.mean(), final.min(), final.max())
+        count = f"{reached(run, task).sum()} of {len(final)}"
+        table.add_row(run.network.name, *(f"{loss:.4f}" for loss in losses), count)
+    return table
+
+
+def figure(runs: list[Run], task: BinaryDependency) -> matplotlib.figure.Figure:
+    """Learning curves, mean and range over the seeds, against the floors."""
+    fig = matplotlib.figure.Figure(figsize=(7, 4), layout="constrained")
+    axes = fig.subplots()
+    for run in runs:
+        blocks = np.split(run.losses, np.arange(BLOCK, run.losses.shape[1], BLOCK), axis=1)
+        means = np.stack([block.mean(1) for block in blocks], axis=1)
+        steps = np.cumsum([block.shape[1] for block in blocks])
+        axes.fill_between(steps, means.min(0), means.max(0), alpha=0.25, linewidth=0)
+        axes.plot(steps, means.mean(0), label=run.network.name)
+    for (name, loss), text in zip(
+        floors(task).items(),
+        ("knows nothing", "sees the past", "sees past and future"),
+        strict=True,
+    ):
+        axes.axhline(loss, color="black", linewidth=0.8, linestyle="--", gid=name)
+        axes.annotate(
+            f"{text}\n{loss:.4f}", (1, loss), (6, 0), va="center",
+            xycoords=("axes fraction", "data"), textcoords="offset points",
+        )  # fmt: skip
+    axes.set(xlabel="training steps", ylabel=f"loss (nats), mean of {BLOCK} steps")
+    axes.legend(title="network reads")
+    seeds = len(runs[0].losses)
+    fig.suptitle(f"Loss of {seeds} seeds, mean and range; dashed: the exact loss of a model that")
+    return fig
+
+
+def main(config: Lookahead, folder: RunDirectory) -> None:
+    """Train both networks, show progress and results, and write the files."""
+    console, task = Console(), config.task
+    runs = []
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]}"), TimeRemainingColumn(), console=console,
+    ) as progress:  # fmt: skip
+        for network in config.networks:
+            bar = progress.add_task(network.name, total=config.training_steps, loss="-")
+            began = time.perf_counter()
+            blocks: list[np.ndarray] = []
+            for params, losses in train(config, network):  # noqa: B007, the last are evaluated
+                blocks.append(losses)
+                at_end = spread(losses.mean(1))
+                progress.update(bar, advance=losses.shape[1], loss=f"{at_end['mean']:.4f}")
+                step = sum(block.shape[1] for block in blocks)
+                record = {"network": network.name, "step": step, "loss": at_end}
+                folder.append_jsonl("metrics.jsonl", record)
+            final = evaluate(config, network, params)
+            seconds = round(time.perf_counter() - began, 2)
+            runs.append(Run(network, np.concatenate(blocks, 1), final, seconds))
+    folder.write_json("result.json", result(runs, task))
+    with folder.replacing("learning_curves.png") as path:
+        figure(runs, task).savefig(path, dpi=120)
+    console.print(result_table(runs, task))
+    console.print(
+        f"A floor is the exact loss of the best model that sees what the network sees;\n"
+        f"reached: within {TOLERANCE}. Who knows nothing has {floors(task)['neither']:.4f}.",
+        highlight=False,
+    )

@@ -1,0 +1,202 @@
+"""What truecasing shows: scores as a table, and lines in colour in the terminal and a figure."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import matplotlib
+import matplotlib.cm
+import matplotlib.colors
+import matplotlib.figure
+import matplotlib.patches
+import numpy as np
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from experiments.seeds import spread
+from experiments.sequence_labelling.baselines import Characters, Score
+from experiments.sequence_labelling.lines import lower
+
+if TYPE_CHECKING:
+    from experiments.sequence_labelling.truecasing import Run
+
+EXAMPLES = 8
+WIDTH = 60  # characters of a line that are shown
+LEGEND = (
+    "Only letters count. F1 is that of the upper case, in the last column without the first\n"
+    "character of each line. Below the means of the networks: their worst and best seed."
+)
+COLORS = matplotlib.colormaps["Blues"]
+
+
+class Example(NamedTuple):
+    """A line, and how likely each network takes each of its letters for upper case."""
+
+    text: str
+    probabilities: dict[str, np.ndarray]  # by network, [len(text)] each
+
+
+def result(
+    corpus: str, held_out: Characters, scores: Mapping[str, Score], runs: Sequence["Run"]
+) -> dict[str, Any]:
+    """What goes into ``result.json``."""
+    return {
+        "task": "truecasing",
+        "corpus": corpus,
+        "held_out_letters": int(held_out.letter.sum()),
+        "held_out_upper": int((held_out.upper & held_out.letter).sum()),
+        "baselines": {
+            name: {part: float(value) for part, value in scored._asdict().items()}
+            for name, scored in scores.items()
+        },
+        "runs": [
+            {
+                "network": run.network.name,
+                "units": run.network.units,
+                "parameters": run.parameters,
+                "seeds": len(run.score.f1),
+                **{
+                    part: {**spread(value), "per_seed": value.tolist()}
+                    for part, value in run.score._asdict().items()
+                },
+                "wall_seconds": run.wall_seconds,
+            }
+            for run in runs
+        ],
+    }
+
+
+def result_table(
+    corpus: str, held_out: Characters, scores: Mapping[str, Score], runs: Sequence["Run"]
+) -> Table:
+    """The scores of baselines and networks."""
+    letters = int(held_out.letter.sum())
+    share = (held_out.upper & held_out.letter).sum() / max(letters, 1)
+    table = Table(
+        title=f"{corpus}: {letters:,} held-out letters, {share:.1%} of them upper case; "
+        f"{len(runs[0].score.f1)} seeds",
+        box=box.SIMPLE,
+    )
+    for column in ("", "parameters", "accuracy", "F1", "F1 after\nthe first"):
+        table.add_column(column, justify="right" if column else "left")
+    for name, scored in scores.items():
+        table.add_row(name, "", *(f"{value:.4f}" for value in scored))
+    table.add_section()
+    for run in runs:
+        table.add_row(
+            f"{run.network.name} GRU",
+            f"{run.parameters:,}",
+            *(
+                f"{value.mean():.4f}\n[dim]{value.min():.4f}-{value.max():.4f}[/dim]"
+                for value in run.score
+            ),
+        )
+    return table
+
+
+def conclusion(scores: Mapping[str, Score], runs: Sequence["Run"]) -> str:
+    """Say in words whether reading both ways helps more than another seed would."""
+    forward, both = (run.score.f1 for run in runs)
+    best = max(scores, key=lambda name: float(scores[name].f1))
+    apart = (
+        "every seed of it is above every forward one"
+        if both.min() > forward.max()
+        else ("but seeds of the two overlap")
+    )
+    lines = [f"Reading both ways changes F1 by {both.mean() - forward.mean():+.4f}; {apart}."]
+    for run in runs:
+        above = int((run.score.f1 > scores[best].f1).sum())
+        lines.append(
+            f"{above} of {len(run.score.f1)} seeds of the {run.network.name} GRU are above the "
+            f"best baseline, {best}."
+        )
+    return "\n".join(lines)
+
+
+def choose(lines: Sequence[str], runs: Sequence["Run"]) -> list[Example]:
+    """Half of the examples are spread evenly over the lines, half are those that differ most.
+
+    Spread over those with an upper case letter after the first character; the difference is that
+    of the probabilities of the two networks, summed over a line. All are of the first seed.
+    """
+    ends = np.cumsum([len(line) for line in lines])[:-1]
+    split = {run.network.name: np.split(run.probabilities[0], ends) for run in runs}
+    forward, both = split.values()
+    gaps = [np.abs(a - b).sum() for a, b in zip(forward, both, strict=True)]
+    fitting = [n for n, line in enumerate(lines) if len(line) <= WIDTH] or range(len(lines))
+    cased = [n for n in fitting if lines[n][1:] != lower(lines[n][1:])] or fitting
+    spread_out = [cased[int(at)] for at in np.linspace(0, len(cased) - 1, EXAMPLES // 2)]
+    chosen = {lines[n]: n for n in spread_out}
+    for n in sorted(fitting, key=lambda n: -gaps[n]):
+        if len(chosen) < EXAMPLES:
+            chosen.setdefault(lines[n], n)
+    return [
+        Example(line[:WIDTH], {name: parts[n][:WIDTH] for name, parts in split.items()})
+        for line, n in chosen.items()
+    ]
+
+
+def in_terminal(example: Example) -> Text:
+    """The line as each network would write it, with ``^`` below what is wrong.
+
+    >>> print(in_terminal(Example("Ay, Sir", {"forward": np.array([1, 0, 0, 0, 0, 0, 0])})))
+    truth          Ay, Sir
+    forward        Ay, sir
+                       ^
+    <BLANKLINE>
+    """
+    text = Text(f"{'truth':15}{example.text}\n")
+    low = lower(example.text)
+    for name, probabilities in example.probabilities.items():
+        text.append(f"{name:15}", style="dim")
+        marks = ""
+        for truth, small, p in zip(example.text, low, probabilities, strict=True):
+            written = small.upper() if p > 0.5 and len(small.upper()) == 1 else small
+            wrong = (p > 0.5) != (truth != small) and small.upper() != small
+            style = "bold red" if wrong else "bold green" if truth != small else ""
+            text.append(written, style=style)
+            marks += "^" if wrong else " "
+        text.append(f"\n{'':15}{marks.rstrip()}\n" if marks.strip() else "\n", style="red")
+    return text
+
+
+def figure(examples: Sequence[Example]) -> matplotlib.figure.Figure:
+    """Each line as each network sees it, letters on the colour of their probability."""
+    names = list(examples[0].probabilities)
+    longest = max(len(example.text) for example in examples)
+    rows = len(examples) * (len(names) + 0.6)
+    fig = matplotlib.figure.Figure(figsize=(2.2 + 0.19 * longest, 1.3 + 0.27 * rows))
+    axes = fig.add_axes((0.1, 0.12, 0.88, 0.8))
+    for n, example in enumerate(examples):
+        for k, name in enumerate(names):
+            y = n * (len(names) + 0.6) + k
+            axes.text(-0.8, y, name, ha="right", va="center", fontsize=8)
+            _draw_line(axes, y, example.text, example.probabilities[name])
+    axes.set(xlim=(-0.7, longest), ylim=(rows - 0.6, -0.8))
+    axes.axis("off")
+    fig.suptitle(
+        "Letters on the colour of P(upper case), as they were; a red frame where that is wrong",
+        fontsize=10,
+    )
+    scale = matplotlib.cm.ScalarMappable(matplotlib.colors.Normalize(0, 1), COLORS)
+    bar = fig.colorbar(scale, cax=fig.add_axes((0.3, 0.07, 0.4, 0.015)), orientation="horizontal")
+    bar.set_label("P(upper case)", fontsize=8)
+    bar.ax.tick_params(labelsize=8)
+    return fig
+
+
+def _draw_line(axes: Any, y: float, text: str, probabilities: np.ndarray) -> None:
+    for x, (truth, small, p) in enumerate(zip(text, lower(text), probabilities, strict=True)):
+        is_letter = small.upper() != small
+        wrong = is_letter and (p > 0.5) != (truth != small)
+        if is_letter:
+            axes.add_patch(
+                matplotlib.patches.Rectangle(
+                    (x - 0.46, y - 0.46), 0.92, 0.92, facecolor=COLORS(float(p)),
+                    edgecolor="red" if wrong else "none", linewidth=1.4,
+                )
+            )  # fmt: skip
+        axes.text(
+            x, y, truth, ha="center", va="center", family="monospace", fontsize=9,
+            color="white" if is_letter and p > 0.6 else "black", parse_math=False,
+        )  # fmt: skip

@@ -1,0 +1,265 @@
+"""Which letters of a line were upper case: real text of any length, from records and buckets."""
+
+import dataclasses
+import functools
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from experiments.run_directory import RunDirectory
+from experiments.seeds import spread
+from experiments.sequence_labelling import report
+from experiments.sequence_labelling.baselines import Characters, Score, baselines, score
+from experiments.sequence_labelling.lines import (
+    Lines,
+    Records,
+    check_records_can_be_read,
+    cut_lines,
+    write_records,
+)
+from experiments.sequence_labelling.networks import Network
+from seqjax import sequence_loss
+from seqjax.checks import check_rate, check_size
+from seqjax.data import Batch, Bucketed, Loader, Report, Source, plan
+from seqjax.data.text import read_corpus
+from seqjax.devices import split_leading_axis
+from seqjax.training import TrainState, init_train_state, train_step
+from seqjax.types import Array, Params
+
+EVALUATED_AT_ONCE = 256  # lines
+
+
+@dataclasses.dataclass(frozen=True)
+class Truecasing:
+    """Say for each letter of a line in lower case whether it was upper case.
+
+    A GRU that reads forward and one that reads both ways, of about as many parameters, beside rules
+    and counts; on the last tenth of the lines of a text.
+    """
+
+    corpus: str = "tiny_shakespeare"
+    """tiny_shakespeare, python_docs (built in), or the path of a UTF-8 file or folder of .txt."""
+    longest: int = 128
+    """Longer lines are cut into pieces of so many characters."""
+    forward_units: int = 64
+    """Of the GRU that reads forward."""
+    bidirectional_units: int = 44
+    """Of each of the two GRUs that read both ways."""
+    dropout: float = 0.3
+    """The rate at which outputs of the GRUs are dropped in training."""
+    batch_steps: int = 1024
+    """Characters in a batch at most, padding included: a bucket of short lines has more of them."""
+    epochs: int = 2
+    """Passes over the training lines."""
+    learning_rate: float = 0.01
+    """Of Adam at the start; it falls to 0 along a cosine."""
+    seeds: int = 4
+    """How many seeds to train at once; they differ in first weights and in what is dropped."""
+    seed: int = 0
+    """From which the seeds and the order of the lines are drawn."""
+
+    def __post_init__(self) -> None:
+        sizes = ("forward_units", "bidirectional_units", "longest", "epochs", "seeds")
+        for name in (*sizes, "batch_steps"):
+            check_size("truecasing", "--" + name.replace("_", "-"), getattr(self, name))
+        check_rate("truecasing", "--dropout", self.dropout)
+        if not 0 < self.learning_rate < float("inf"):
+            raise ValueError(f"--learning-rate must be more than 0, got {self.learning_rate}")
+        if not 0 <= self.seed < 2**31:
+            raise ValueError(f"--seed must lie in [0, 2**31), got {self.seed}")
+        if self.batch_steps < self.longest:
+            raise ValueError(
+                f"--batch-steps must have room for one line of --longest {self.longest}, got "
+                f"{self.batch_steps}"
+            )
+        check_records_can_be_read()
+        lengths = np.array([len(line) for line in self.read_lines().train])
+        if not steps_per_epoch(self, lengths):
+            raise ValueError(
+                f"the {len(lengths)} training lines do not fill one batch of --batch-steps "
+                f"{self.batch_steps}; give a longer corpus or smaller batches"
+            )
+
+    @property
+    def networks(self) -> tuple[Network, Network]:
+        """What is compared."""
+        return (
+            Network(self.forward_units, bidirectional=False, dropout=self.dropout),
+            Network(self.bidirectional_units, bidirectional=True, dropout=self.dropout),
+        )
+
+    def read_lines(self) -> Lines:
+        """Read the corpus."""
+        return cut_lines(read_corpus(self.corpus).text, self.longest)
+
+
+class Run(NamedTuple):
+    """A network and what came of it."""
+
+    network: Network
+    parameters: int
+    probabilities: np.ndarray  # of upper case, float32[seeds, N]
+    score: Score  # [seeds]
+    wall_seconds: float
+
+
+def buckets(lengths: np.ndarray, batch_steps: int) -> Bucketed:
+    """Four buckets, each for a quarter of the lines: four shapes to compile, and little padding.
+
+    >>> policy = buckets(np.array([3, 4, 5, 6, 9]), batch_steps=18)
+    >>> policy.boundaries, policy.batch_size
+    ((4, 5, 6, 9), (4, 3, 3, 2))
+    """
+    boundaries = np.unique(np.quantile(lengths, (0.25, 0.5, 0.75, 1), method="higher"))
+    return Bucketed.of_steps(boundaries.tolist(), batch_steps, drop_remainder=True)
+
+
+def steps_per_epoch(config: Truecasing, lengths: np.ndarray) -> int:
+    """How many batches `train` takes of lines of these lengths, ``int[N]``, in a pass."""
+    return len(plan(lengths, [len(lengths)], buckets(lengths, config.batch_steps)))
+
+
+def batch_loss(
+    network: Network, params: Params, key: Array, batch: dict[str, Array]
+) -> tuple[Array, Array]:
+    """Mean cross-entropy of the letters of a batch ``[B, T]``, and the key of the next one.
+
+    Padding is no letter.
+    """
+    key, dropout_key = jax.random.split(key)
+    logits = network.logits(params, batch["token"], batch["lengths"], dropout_key)
+    weights = batch["letter"].astype(logits.dtype)
+    return sequence_loss(logits, batch["upper"].astype(jnp.int32), weights=weights), key
+
+
+def arrays(batch: Batch) -> dict[str, np.ndarray]:
+    """What `batch_loss` takes."""
+    features = {name: batch.features[name] for name in ("token", "upper", "letter")}
+    return {**features, "lengths": batch.lengths}
+
+
+def train(
+    config: Truecasing, network: Network, source: Source, vocabulary_size: int
+) -> Iterator[tuple[Params, np.ndarray]]:
+    """Train all seeds as one program, on the same batches.
+
+    Yields:
+      The parameters ``[seeds, ...]`` and the losses ``[seeds]`` of the next step.
+    """
+    policy = buckets(source.lengths, config.batch_steps)
+    total = config.epochs * steps_per_epoch(config, source.lengths)
+    schedule = optax.cosine_decay_schedule(config.learning_rate, total)
+    optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
+    step = functools.partial(train_step, functools.partial(batch_loss, network), optimizer)
+    step_all = jax.jit(jax.vmap(step, in_axes=(0, None)))
+
+    @jax.jit
+    @jax.vmap
+    def start(key: Array) -> TrainState:
+        init_key, dropout_key = jax.random.split(key)
+        return init_train_state(network.init(init_key, vocabulary_size), optimizer, dropout_key)
+
+    keys = jax.random.split(jax.random.key(config.seed), config.seeds)
+    state = split_leading_axis(start(keys))
+    with Loader(source, policy, seed=config.seed, epochs=config.epochs) as loader:
+        for batch in loader:
+            state, losses = step_all(state, arrays(batch))
+            yield state.params, np.asarray(losses)
+
+
+@functools.partial(jax.jit, static_argnames="network")
+@functools.partial(jax.vmap, in_axes=(None, 0, None, None))
+def _probabilities(network: Network, params: Params, tokens: Array, lengths: Array) -> Array:
+    return jax.nn.softmax(network.logits(params, tokens, lengths))[..., 1]
+
+
+def predict(network: Network, params: Params, source: Source) -> np.ndarray:
+    """The probability of upper case of each character of a source, line after line.
+
+    Args:
+      network: with parameters ``[seeds, ...]``.
+      params: these.
+      source: of `lines.SCHEMA`.
+
+    Returns:
+      float32 ``[seeds, N]``.
+    """
+    policy = Bucketed((int(source.lengths.max()),), EVALUATED_AT_ONCE)  # at most two shapes
+    parts = []
+    for batch in Loader(source, policy, epochs=1):
+        found = np.asarray(_probabilities(network, params, batch.features["token"], batch.lengths))
+        within = np.arange(found.shape[-1]) < batch.lengths[:, None]
+        parts.append(found[:, within])
+    return np.concatenate(parts, axis=1)
+
+
+def train_and_score(
+    config: Truecasing, records: Records, network: Network, folder: RunDirectory, progress: Progress
+) -> Run:
+    """Train one network, score it after each epoch, and show both."""
+    per_epoch = steps_per_epoch(config, records.train.lengths)
+    bar = progress.add_task(network.name, total=config.epochs * per_epoch, shown="")
+    held_out = Characters.of(records.held_out)
+    began, losses = time.perf_counter(), []
+    for params, loss in train(config, network, records.train, records.vocabulary.size):
+        losses.append(loss)
+        progress.update(bar, advance=1)
+        if len(losses) % per_epoch:
+            continue
+        probabilities = predict(network, params, records.held_out)
+        scores = score(held_out, probabilities > 0.5)
+        progress.update(bar, shown=f"held-out F1 {scores.f1.mean():.3f}")
+        folder.append_jsonl(
+            "metrics.jsonl",
+            {
+                "network": network.name,
+                "step": len(losses),
+                "loss": spread(np.mean(losses[-per_epoch:], axis=0)),
+                "held_out": {name: spread(value) for name, value in scores._asdict().items()},
+            },
+        )
+    seconds = round(time.perf_counter() - began, 2)
+    parameters = sum(leaf[0].size for leaf in jax.tree.leaves(params))
+    return Run(network, parameters, probabilities, scores, seconds)
+
+
+def main(config: Truecasing, folder: RunDirectory) -> None:
+    """Write the records, train both networks on them, and show what they make of other lines."""
+    console = Console()
+    lines = config.read_lines()
+    with console.status("writing the lines as records"):
+        records = write_records(lines, folder.path / "records")
+    policy = buckets(records.train.lengths, config.batch_steps)
+    batches = plan(records.train.lengths, records.train.shards, policy, seed=config.seed)
+    console.print(
+        f"{len(lines.train):,} lines to train on, {len(lines.held_out):,} held out "
+        f"({lines.split})\n"
+        f"an epoch: {Report.of_plan(batches, records.train.lengths, policy)}",
+        highlight=False,
+    )
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+        TextColumn("{task.fields[shown]}"), TimeRemainingColumn(), console=console,
+    ) as progress:  # fmt: skip
+        runs = [
+            train_and_score(config, records, network, folder, progress)
+            for network in config.networks
+        ]
+    held_out = Characters.of(records.held_out)
+    predictions = baselines(Characters.of(records.train), held_out)
+    scores = {name: score(held_out, predicted) for name, predicted in predictions.items()}
+    folder.write_json("result.json", report.result(config.corpus, held_out, scores, runs))
+    examples = report.choose(lines.held_out, runs)
+    with folder.replacing("examples.png") as path:
+        report.figure(examples).savefig(path, dpi=120)
+    for shown in examples:
+        console.print(report.in_terminal(shown))
+    console.print(report.result_table(config.corpus, held_out, scores, runs))
+    console.print(report.LEGEND, report.conclusion(scores, runs), sep="\n", highlight=False)
