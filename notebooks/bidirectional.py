@@ -45,7 +45,9 @@ params = seqjax.Directions(*(cell.init(key, input_size=8) for key in keys))
 xs = jax.random.normal(jax.random.key(1), (2, T, 8))
 state, ys = seqjax.bidirectional_unroll(cell, cell, params, xs, lengths=lengths)
 print("outputs", ys.forward.shape, ys.backward.shape)
-print("forward state is the output of step 5:", jnp.array_equal(state.forward.h[1], ys.forward[1, 5]))
+print(
+    "forward state is the output of step 5:", jnp.array_equal(state.forward.h[1], ys.forward[1, 5])
+)
 print("backward state that of step 0:", jnp.array_equal(state.backward.h[1], ys.backward[1, 0]))
 print("past the end:", np.unique(ys.backward[1, 6:]))
 

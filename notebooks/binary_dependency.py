@@ -15,10 +15,8 @@
 # a learning curve what was learned.
 
 # %%
-import functools
 
 import jax
-import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 

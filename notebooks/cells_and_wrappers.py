@@ -19,7 +19,6 @@ import pathlib
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
-import numpy as np
 
 import benchmarks
 import seqjax

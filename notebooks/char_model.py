@@ -94,7 +94,9 @@ figure, ax = plt.subplots(figsize=(8, 3.5), layout="constrained")
 for name, curve in curves.items():
     smooth = np.convolve(curve, np.ones(20) / 20, mode="valid")
     ax.plot(np.arange(20, len(curve) + 1), smooth, label=f"{name}, held-out text {final[name]:.2f}")
-ax.set(xlabel="training steps", ylabel="loss (nats per character),\nmean of 20 steps", ylim=(1, 3.5))
+ax.set(
+    xlabel="training steps", ylabel="loss (nats per character),\nmean of 20 steps", ylim=(1, 3.5)
+)
 ax.set_title(f"{EPOCHS} passes over the help texts of Python, {UNITS} units")
 ax.legend()
 plt.show()
@@ -112,8 +114,9 @@ print("The " + vocabulary.decode(np.asarray(tokens)[0]))
 # ## Units over a page
 #
 # `WithState` wraps a cell so that `unroll` gives the state after every step. It runs over text that
-# was held out of training. What does a unit of the memory stand for? Here we look for those that
-# go along most with the place in the line, and with being inside of parentheses.
+# was held out of training. What does a unit of the memory stand for? Nobody told it to count or to
+# remember anything. Here we look for the units that go along most with two things: how far the
+# word has come, and whether the text is inside of quotes.
 
 # %%
 looked_at = parts.validation[:20_000]
@@ -124,10 +127,11 @@ memory = np.tanh(states.c)  # [N, H]
 characters = np.array(list(looked_at))
 place = np.arange(len(characters))
 line_start = np.maximum.accumulate(np.where(characters == "\n", place, 0))
-opened = np.cumsum((characters == "(").astype(int) - (characters == ")"))
+word_start = np.maximum.accumulate(np.where(np.isin(characters, [" ", "\n"]), place, 0))
+quotes = np.cumsum(characters == '"')
 FEATURES = {
-    "place in the line": place - line_start,
-    "inside of parentheses": opened > opened[line_start],
+    "place in the word": place - word_start,
+    "inside of quotes": (quotes - quotes[line_start]) % 2,
 }
 units = {}
 for name, feature in FEATURES.items():
@@ -159,12 +163,12 @@ plt.show()
 # the gates of all steps come from one call of the cell's own equations.
 
 # %%
-cell, unit = model.cell, units["inside of parentheses"]
+cell, unit = model.cell, units["inside of quotes"]
 before = jax.tree.map(lambda s: jnp.concatenate([jnp.zeros_like(s[:1]), s[:-1]]), states)
 _, gates = cell.advance(params.cell, before, cell.project(params.cell, tokens))
 sums = {name: gate[:, unit] for name, gate in zip("ifgo", gates, strict=True)}
 
-middle = looked_at.index("(", begin)
+middle = looked_at.index('"', begin)
 shown = slice(middle - 30, middle + 45)
 figure, axes = plt.subplots(2, 1, figsize=(11, 4.5), sharex=True, layout="constrained")
 for name, title in (("i", "input"), ("f", "forget"), ("o", "output")):
@@ -178,7 +182,7 @@ axes[1].set_xticklabels(
 )
 for ax in axes:
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
-figure.suptitle(f"Unit {unit} around a parenthesis, after each character")
+figure.suptitle(f"Unit {unit} around a quote, after each character")
 plt.show()
 
 # %% [markdown]
@@ -221,6 +225,8 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# Each step back is a factor. The Elman network's are well below 1, and after some dozens of steps
-# nothing is left to learn from. The memory of the LSTM passes gradients on through its forget gate
-# alone, and training opens the gates of those units that have something to keep.
+# Each step back is a factor. Untrained, both networks pass gradients on: the kernel of the Elman
+# network starts out orthogonal, and the LSTM's forget gates half open. What they learn first is to
+# overwrite what is old. The trained Elman network then loses a like factor with every step, down
+# to nothing. The LSTM's curve bends: some of its units keep their gates open, and what they hold
+# still has a gradient after the whole window.

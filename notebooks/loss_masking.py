@@ -174,5 +174,7 @@ def multiplied(params, inputs):
 
 zeros, nans = (jnp.where(counts[..., None], inputs, padding) for padding in (0.0, jnp.nan))
 clean, dirty = map(jax.jit(jax.grad(masked)), (params, params), (zeros, nans))
-print("the same gradient, to the last bit:", jax.tree.all(jax.tree.map(jnp.array_equal, clean, dirty)))
+print(
+    "the same gradient, to the last bit:", jax.tree.all(jax.tree.map(jnp.array_equal, clean, dirty))
+)
 print("multiplied by a mask:", jax.jit(jax.grad(multiplied))(params, nans).bias)
