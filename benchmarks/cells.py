@@ -112,6 +112,7 @@ CATALOGUE = (
     Entry(seqjax.Dropout(INNER, 0.1, 0.1, 0.1), "Gal and Ghahramani 2016", "`core_dropout*`"),
     Entry(seqjax.Zoneout(INNER, rate=0.1), "Krueger et al. 2017", "NumPy loop"),
     Entry(seqjax.Reset(INNER), "", "one row a sequence", inputs=starting_inputs),
+    Entry(seqjax.WithState(INNER), "", "the state of each prefix"),
     Entry(seqjax.Residual(seqjax.LSTM(FEATURES)), "Wu et al. 2016", "`core_residual*`"),
     Entry(seqjax.Highway(seqjax.LSTM(FEATURES)), "Srivastava et al. 2015", "`contrib_highway*`"),
     Entry(seqjax.InputProjection(INNER, 32), "", "`contrib_inputprojection`"),

@@ -269,8 +269,8 @@ def train(
         return jax.vmap(step)(state, batches)
 
     keys = jax.random.split(jax.random.key(config.seed), (config.seeds, 1 + setting.epochs))
+    state = split_leading_axis(start(keys[:, 0]))
     keys = split_leading_axis(keys)
-    state = start(keys[:, 0])
     for epoch in range(setting.epochs):
         state, data = start_epoch(state, keys[:, 1 + epoch])
         total = data[0].shape[1]

@@ -20,8 +20,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from experiments.cells import CellName
 from experiments.char_model import config as char_model
-from experiments.char_model.config import CellName, build_model
+from experiments.char_model.config import build_model
 from experiments.char_model.run import NotFiniteError, read_text, train
 from experiments.command_line import run_experiment
 from experiments.run_directory import RunDirectory

@@ -18,7 +18,6 @@ FOLDER = pathlib.Path(__file__).parent
 SOURCES = sorted(path for path in FOLDER.glob("*.py") if path != pathlib.Path(__file__))
 ENVIRONMENT = {
     "JAX_PLATFORMS": "cpu",
-    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # compiling is most of the time
     "TF_ENABLE_ONEDNN_OPTS": "0",  # TensorFlow has a word to say about it otherwise
 }
 
@@ -31,7 +30,7 @@ def run(source: pathlib.Path) -> nbformat.NotebookNode:
     # sockets are files, which nobody else on the machine can reach
     config = Config({"KernelManager": {"transport": "ipc"}})
     client = NotebookClient(
-        notebook, timeout=120, record_timing=False, coalesce_streams=True, config=config
+        notebook, timeout=600, record_timing=False, coalesce_streams=True, config=config
     )
     client.execute(cwd=FOLDER.parent, env={**os.environ, **ENVIRONMENT})
     return notebook

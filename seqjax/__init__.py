@@ -18,6 +18,7 @@ from seqjax.bidirectional import (
 from seqjax.cells import *  # noqa: F403 - every cell, as seqjax.cells lists them
 from seqjax.losses import sequence_loss
 from seqjax.normalization import LayerNorm
+from seqjax.pooling import attention_pool, last_valid, mean_valid
 from seqjax.types import Cell, HiddenState, LinearCell
 from seqjax.unroll import unroll
 
@@ -27,9 +28,12 @@ __all__ = [
     "HiddenState",
     "LayerNorm",
     "LinearCell",
+    "attention_pool",
     "bidirectional_stack_unroll",
     "bidirectional_unroll",
     "init_bidirectional_stack",
+    "last_valid",
+    "mean_valid",
     "sequence_loss",
     "unroll",
 ]

@@ -93,15 +93,16 @@ class Checkpoints:
             state=ocp.args.StandardSave(state),
             about=ocp.args.JsonSave({"about": about, "arrays": _arrays(state)}),
         )
+        needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+        free = shutil.disk_usage(self.folder).free
+        where = f"the checkpoint of step {step} cannot be written to {self.folder}"
+        if free < needed:  # half-way orbax would leave several threads behind, each with a trace
+            raise OSError(f"{where}: it has {needed:,} bytes, and {free:,} are free; make room")
         try:
             self._manager.save(step, args=args, metrics={_LOSS: float(loss)})
             self._manager.wait_until_finished()
         except Exception as error:  # orbax and its storage raise many kinds
-            free = shutil.disk_usage(self.folder).free // 2**20
-            raise OSError(
-                f"the checkpoint of step {step} cannot be written to {self.folder}, where {free} "
-                f"MiB are free; earlier ones are whole ({_reason(error)})"
-            ) from error
+            raise OSError(f"{where}; earlier ones are whole ({_reason(error)})") from error
 
     def steps(self) -> dict[str, int]:
         """The steps of the checkpoints there are, as ``last`` and ``best``; empty without any."""

@@ -57,11 +57,13 @@ def orthogonal(
     >>> bool(jnp.allclose(gate.T @ gate, jnp.eye(3, dtype=jnp.float32), atol=1e-6))
     True
     """
-    draw = jax.nn.initializers.orthogonal()
-    keys = jax.random.split(key, gates)
-    # drawn in float32: there is no bfloat16 QR
     shape = (units if rows is None else rows, units)
-    return _side_by_side([draw(k, shape, jnp.float32) for k in keys], dtype)
+    # Under vmap one after the other: a batch of QR decompositions is spread over the threads of the
+    # CPU, and where several devices each have a batch they wait for each other's threads forever.
+    draw = jax.custom_batching.sequential_vmap(
+        lambda key: jax.nn.initializers.orthogonal()(key, shape, jnp.float32)  # no QR has 16 bits
+    )
+    return _side_by_side([draw(k) for k in jax.random.split(key, gates)], dtype)
 
 
 def diagonal(key: Array, units: int, gates: int = 1, dtype: Any = jnp.float32) -> Array:

@@ -114,3 +114,13 @@ def test_an_empty_folder_and_a_damaged_checkpoint_are_named(tmp_path):
             file.write_text("{")
         with pytest.raises(ValueError, match="cannot be read: it is damaged"):
             checkpoints.about()
+
+
+def test_a_disk_without_room_is_an_error_and_what_was_there_stays(tmp_path, monkeypatch):
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, {"w": jnp.ones(4)}, {}, 1.0)
+        usage = shutil.disk_usage(tmp_path)._replace(free=31)
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+        with pytest.raises(OSError, match=r"step 2 .* it has 32 bytes, and 31 are free; make room"):
+            checkpoints.save(2, {"w": jnp.ones(4)}, {}, 0.5)
+        assert checkpoints.steps() == {"last": 1, "best": 1}

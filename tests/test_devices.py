@@ -6,6 +6,7 @@ import sys
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from seqjax.devices import split_leading_axis
 
@@ -29,4 +30,22 @@ def test_every_core_becomes_a_device():
         "print(jax.device_count() == os.cpu_count())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"
+
+
+@pytest.mark.slow
+def test_many_seeds_draw_large_kernels_on_all_devices_without_waiting_for_each_other():
+    code = """
+import jax
+from seqjax import GRU
+from seqjax.devices import split_leading_axis
+jax.config.update("jax_num_cpu_devices", 2)
+keys = jax.random.split(jax.random.key(0), 8)
+def draw(key):
+    return GRU(200).init(key, 8).candidate_kernel
+kernels = jax.jit(jax.vmap(draw))(split_leading_axis(keys))
+print(abs(kernels[5] - draw(keys[5])).max() < 1e-5)
+"""
+    run = [sys.executable, "-c", code]
+    done = subprocess.run(run, capture_output=True, text=True, check=True, timeout=300)
     assert done.stdout.strip() == "True"

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import logging
 import math
 import sys
 from collections.abc import Iterator
@@ -225,8 +224,6 @@ def _default_train(arguments: list[str]) -> Train:
 def main() -> None:
     """Run from the command line; a bad option or file ends with exit code 2, trouble with 1."""
     one_cpu_device_per_core()
-    # of several arrays that a full disk refuses, one raises and the others would print a trace each
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     console = Console()
     arguments = sys.argv[1:]
     if "--resume" in arguments and len(arguments) > 3:

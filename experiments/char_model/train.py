@@ -12,6 +12,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from experiments.char_model.config import Config
 from seqjax import LanguageModel, sequence_loss, unroll
+from seqjax.regularization import drop_weights
 from seqjax.truncation import truncated_chunk
 from seqjax.types import Array, Params, State
 
@@ -75,9 +76,12 @@ def spread(mesh: jax.sharding.Mesh, state: RunState, data: Data) -> tuple[RunSta
 
 @functools.lru_cache(maxsize=8)
 def make_block(
-    config: Config, model: LanguageModel, mesh: jax.sharding.Mesh
-) -> Callable[[RunState, Data, Array, Array], tuple[RunState, Array]]:
-    """Compile ``(state, data, rates[K], count) -> (state, losses[K])``: ``count`` steps at once.
+    config: Config,
+    model: LanguageModel,
+    mesh: jax.sharding.Mesh,
+    unroll: Callable[..., tuple[State, Array]] = unroll,
+) -> jax.stages.Wrapped:
+    """Make the program ``(state, data, rates[K], count) -> (state, losses[K])``: ``count`` steps.
 
     The number of steps is an argument of the program, so blocks of any length take the very same
     steps: how a run is cut into blocks changes no bit of it. Each device works on its own rows, and
@@ -90,6 +94,9 @@ def make_block(
     def loss_fn(
         params: Params, carry: State, xs: Array, ys: Array, key: Array
     ) -> tuple[Array, State]:
+        if config.weight_dropout:
+            key, weight_key = jax.random.split(key)
+            params = drop_weights(weight_key, params, config.weight_dropout)
         params = jax.tree.map(lambda p: p.astype(compute_dtype), params)
         if config.truncation == "true":
             carry, logits = truncated_chunk(model, params, xs, T, initial_state=carry, key=key)

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from experiments.run_directory import RunDirectory
 from experiments.seeds import spread
-from experiments.sequence_labelling.networks import Network, start_all
+from experiments.sequence_labelling.networks import Network
 from seqjax import sequence_loss
 from seqjax.checks import check_size
 from seqjax.devices import split_leading_axis
@@ -141,6 +141,8 @@ def train(config: Lookahead, network: Network) -> Iterator[tuple[Params, np.ndar
     optimizer = optax.adam(schedule)
     loss_fn = functools.partial(window_loss, config, network)
 
+    @jax.jit
+    @jax.vmap
     def start(key: Array) -> TrainState:
         return init_train_state(network.init(key, input_size=2), optimizer, None)
 
@@ -153,8 +155,7 @@ def train(config: Lookahead, network: Network) -> Iterator[tuple[Params, np.ndar
         return jax.vmap(one_seed)(state, keys)
 
     keys = _keys(config)
-    state = start_all(start, keys[:, 0])
-    keys = split_leading_axis(keys)
+    keys, state = split_leading_axis((keys, start(keys[:, 0])))
     for first in range(0, config.training_steps, BLOCK):
         count = min(BLOCK, config.training_steps - first)
         state, losses = train_block(state, keys[:, 1], count)

@@ -1,7 +1,6 @@
 """The two networks that are compared, as one kind of thing."""
 
 import dataclasses
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -9,9 +8,7 @@ import jax.numpy as jnp
 
 from seqjax import GRU, Directions, Dropout, OutputProjection, bidirectional_unroll, unroll
 from seqjax.affine import affine
-from seqjax.devices import split_leading_axis
 from seqjax.initializers import glorot_uniform
-from seqjax.training import TrainState
 from seqjax.types import Array, Params
 
 
@@ -85,12 +82,3 @@ class Network:
         else:
             _, between = unroll(cell, params.cells, tokens, lengths=lengths, key=key)
         return affine(jnp.tanh(between), params.kernel, params.bias)
-
-
-def start_all(start: Callable[[Array], TrainState], keys: Array) -> TrainState:
-    """Start one run for each of ``keys``, ``[seeds]``, and split the runs over the devices.
-
-    They start one after the other: the QR decompositions of orthogonal kernels, batched by `vmap`,
-    wait for threads of the pool that they run in, and with two devices on two cores forever.
-    """
-    return split_leading_axis(jax.jit(lambda keys: jax.lax.map(start, keys))(keys))

@@ -25,11 +25,12 @@ from experiments.sequence_labelling.lines import (
     cut_lines,
     write_records,
 )
-from experiments.sequence_labelling.networks import Network, start_all
+from experiments.sequence_labelling.networks import Network
 from seqjax import sequence_loss
 from seqjax.checks import check_rate, check_size
 from seqjax.data import Batch, Bucketed, Loader, Report, Source, plan
 from seqjax.data.text import read_corpus
+from seqjax.devices import split_leading_axis
 from seqjax.training import TrainState, init_train_state, train_step
 from seqjax.types import Array, Params
 
@@ -160,11 +161,14 @@ def train(
     step = functools.partial(train_step, functools.partial(batch_loss, network), optimizer)
     step_all = jax.jit(jax.vmap(step, in_axes=(0, None)))
 
+    @jax.jit
+    @jax.vmap
     def start(key: Array) -> TrainState:
         init_key, dropout_key = jax.random.split(key)
         return init_train_state(network.init(init_key, vocabulary_size), optimizer, dropout_key)
 
-    state = start_all(start, jax.random.split(jax.random.key(config.seed), config.seeds))
+    keys = jax.random.split(jax.random.key(config.seed), config.seeds)
+    state = split_leading_axis(start(keys))
     with Loader(source, policy, seed=config.seed, epochs=config.epochs) as loader:
         for batch in loader:
             state, losses = step_all(state, arrays(batch))

@@ -41,6 +41,7 @@ from seqjax.cells.sru import SRU, SRUParams, SRUState
 from seqjax.cells.stack import Stack
 from seqjax.cells.ugrnn import UGRNN, UGRNNParams
 from seqjax.cells.weight_norm import WeightNorm, WeightNormParams
+from seqjax.cells.with_state import OutputAndState, WithState
 from seqjax.cells.xlstm import MLSTM, SLSTM, MLSTMParams, MLSTMState, SLSTMParams, SLSTMState
 from seqjax.cells.zoneout import Zoneout, ZoneoutNoise
 
@@ -103,6 +104,7 @@ __all__ = [
     "MogrifierParams",
     "NASParams",
     "NormParams",
+    "OutputAndState",
     "OutputProjection",
     "Peepholes",
     "PhasedLSTM",
@@ -122,6 +124,7 @@ __all__ = [
     "UGRNNParams",
     "WeightNorm",
     "WeightNormParams",
+    "WithState",
     "Zoneout",
     "ZoneoutNoise",
 ]

@@ -50,6 +50,7 @@ from seqjax import (
     TimedInputs,
     TimeFreqLSTM,
     WeightNorm,
+    WithState,
     Zoneout,
 )
 
@@ -195,6 +196,7 @@ EXAMPLES = {
     "Residual": Example(Residual(Dropout(GRU(3), input_rate=0.2))),
     "Residual combine": Example(Residual(LSTM(4), combine=first_plus_output)),
     "Stack": Example(Stack([LSTM(4), GRU(5)])),
+    "WithState": Example(WithState(Stack([LSTM(4), GRU(5)]))),
     "Zoneout": Example(Zoneout(LSTM(4), rate=LSTMState(c=0.5, h=0.05))),
     "Zoneout of some": Example(Zoneout(Dropout(LSTM(4), 0.2), rate=LSTMState(c=0.5, h=0.0))),
 }

@@ -16,6 +16,7 @@ from seqjax import (
     OutputProjection,
     Residual,
     Stack,
+    WithState,
     Zoneout,
     unroll,
 )
@@ -114,6 +115,20 @@ def test_zoneout_leaves_an_output_that_is_no_part_of_the_state():
         )[1],
     )
     assert (after_zoneout[0] != before_zoneout[0]).any()
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_the_states_put_out_are_those_that_each_prefix_ends_in(reverse):
+    cell = Stack([LSTM(H), GRU(H)])
+    params = cell.init(jax.random.key(0), D, jnp.float64)
+    xs, lengths = jnp.moveaxis(XS, 0, 1), jnp.array([T, 4, 0])
+    final, (ys, states) = unroll(WithState(cell), params, xs, lengths=lengths, reverse=reverse)
+    close((final, ys), unroll(cell, params, xs, lengths=lengths, reverse=reverse))
+    for b, length in enumerate([T, 4, 0]):
+        for t in range(length):
+            part = xs[b, t:length] if reverse else xs[b, : t + 1]
+            close(at(at(states, b), t), unroll(cell, params, part, reverse=reverse)[0])
+        assert not any(s[b, length:].any() for s in jax.tree.leaves(states))
 
 
 def test_dropout_has_the_parameters_of_its_cell_and_none_of_its_noise_without_a_key():

@@ -1,0 +1,205 @@
+"""Labelled sequences of numbers, split into those to learn from and those to be tested on."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+from seqjax.data import Batch, Loader, Padded
+from seqjax.data.schema import Feature
+
+HELD_OUT = 0.2  # the part of a data set without a test set of its own that is tested on
+SPLIT_SEED = 0  # the split is the same for every seed of the network
+ORDER_SEED = 0  # and so is the order of permuted pixels
+
+
+class Examples(NamedTuple):
+    """Sequences and their labels."""
+
+    xs: np.ndarray  # float32[N, T, D], 0 past the lengths
+    lengths: np.ndarray  # int32[N]
+    labels: np.ndarray  # int32[N], in [0, V)
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """A data set."""
+
+    train: Examples
+    test: Examples
+    how: str  # the sets came about
+    classes: tuple[str, ...]  # V names
+
+
+def load(dataset: str, inputs: str | None = None, label: str | None = None) -> Split:
+    """Read a data set.
+
+    Args:
+      dataset: ``"digits"``, ``"mnist"``, or the path of TFRecords as
+        `seqjax.data.records.RecordSource` takes it.
+      inputs: the sequence feature of the records; their only one of numbers without.
+      label: the context feature with the class; their only integer without.
+
+    Returns:
+      Both sets as they are stored, not scaled. Of records and digits a fifth is the test set,
+      drawn so that each class has its share of it.
+
+    Raises:
+      ValueError: there is no such data set, or it does not hold labelled sequences.
+    """
+    if dataset == "digits":
+        images, labels = load_digits(return_X_y=True)
+        return _held_out(images_to_rows(images.reshape(-1, 8, 8), labels), range(10))
+    if dataset == "mnist":
+        return _mnist()
+    return _records(Path(dataset), inputs, label)
+
+
+def images_to_rows(images: np.ndarray, labels: np.ndarray) -> Examples:
+    """Read images ``[N, H, W]`` row by row: H steps of W features.
+
+    >>> images_to_rows(np.zeros((5, 8, 6)), np.zeros(5)).xs.shape
+    (5, 8, 6)
+    """
+    lengths = np.full(len(images), images.shape[1], np.int32)
+    return Examples(images.astype(np.float32), lengths, labels.astype(np.int32))
+
+
+def in_order(examples: Examples, pixels: bool, permuted: bool) -> Examples:
+    """Put the numbers of each sequence into another order.
+
+    Args:
+      examples: `Examples`.
+      pixels: one number a step.
+      permuted: first put all numbers of a sequence into one random order, the same for all
+        sequences.
+
+    Raises:
+      ValueError: the sequences to permute are not equally long.
+
+    >>> rows = Examples(np.arange(8.0).reshape(1, 4, 2), np.array([3]), np.array([0]))
+    >>> one_by_one = in_order(rows, pixels=True, permuted=False)
+    >>> one_by_one.xs.shape, one_by_one.lengths
+    ((1, 8, 1), array([6]))
+    """
+    xs, lengths, labels = examples
+    if permuted:
+        if (lengths != xs.shape[1]).any():
+            raise ValueError(
+                "--permuted needs sequences of one length, got lengths from "
+                f"{lengths.min()} to {lengths.max()}; leave it out"
+            )
+        flat = xs.reshape(len(xs), -1)
+        order = np.random.default_rng(ORDER_SEED).permutation(flat.shape[1])
+        xs = flat[:, order].reshape(xs.shape)
+    if pixels:
+        lengths = lengths * xs.shape[2]
+        xs = xs.reshape(len(xs), -1, 1)
+    return Examples(xs, lengths, labels)
+
+
+def scaled(split: Split) -> Split:
+    """Give the numbers of the training set mean 0 and variance 1, and scale the test set alike."""
+    numbers = split.train.xs[_within(split.train)]
+    mean, deviation = numbers.mean(), numbers.std() or np.float32(1)
+
+    def scale(examples: Examples) -> Examples:
+        xs = (examples.xs - mean) / deviation
+        return examples._replace(xs=np.where(_within(examples)[..., None], xs, 0))
+
+    return dataclasses.replace(split, train=scale(split.train), test=scale(split.test))
+
+
+def _within(examples: Examples) -> np.ndarray:
+    """The steps within the lengths, ``bool[N, T]``."""
+    mask: np.ndarray = np.arange(examples.xs.shape[1]) < examples.lengths[:, None]
+    return mask
+
+
+def _held_out(examples: Examples, classes: range) -> Split:
+    """Hold a part of each class out for the test."""
+    try:
+        indices = train_test_split(
+            np.arange(len(examples.labels)),
+            test_size=HELD_OUT,
+            stratify=examples.labels,
+            random_state=SPLIT_SEED,
+        )
+    except ValueError as error:
+        raise ValueError(
+            f"cannot hold out {HELD_OUT:.0%} of {len(examples.labels)} examples for the test: "
+            f"{error}; give more examples of each class"
+        ) from None
+    train, test = (Examples(*(array[part] for array in examples)) for part in indices)
+    how = f"drawn at random, {HELD_OUT:.0%} of each class for the test"
+    return Split(train, test, how, tuple(map(str, classes)))
+
+
+def _mnist() -> Split:
+    import tensorflow_datasets
+
+    try:
+        sets = tensorflow_datasets.load(
+            "mnist", split=["train", "test"], batch_size=-1, as_supervised=True
+        )
+    except (ImportError, OSError, ValueError) as error:  # of a download: OSError
+        raise ValueError(
+            f"--dataset mnist: tensorflow-datasets cannot load it: {error}. It needs TensorFlow "
+            "(pip install -e '.[records]') and, the first time, the network. Without, take "
+            "--dataset digits, or the path of records that python -m seqjax.data.convert made of "
+            "images"
+        ) from None
+    train, test = (
+        images_to_rows(np.asarray(images)[..., 0], np.asarray(labels)) for images, labels in sets
+    )
+    return Split(train, test, "as published", tuple(map(str, range(10))))
+
+
+def _records(path: Path, inputs: str | None, label: str | None) -> Split:
+    try:  # images need none of what reads records
+        from seqjax.data.records import RecordSource, infer_schema
+    except ImportError as error:
+        raise ValueError(
+            f"--dataset {path}: reading records needs {error.name}; pip install -e '.[records]'"
+        ) from None
+    schema = None if path.is_dir() else infer_schema(path)
+    source = RecordSource(path, schema)
+    inputs = _only("--inputs", "sequence feature of numbers", inputs, source.schema.sequence, "fiu")
+    label = _only("--label", "integer context feature", label, source.schema.context, "iu")
+    count = len(source.lengths)
+    if not count or not source.lengths.all():
+        raise ValueError(
+            f"{path}: each example needs at least one step, but "
+            f"{np.sum(source.lengths == 0)} of {count} have none"
+        )
+    with Loader(source, Padded(count), epochs=1) as loader:
+        batch: Batch = next(loader)
+    xs = batch.features[inputs].astype(np.float32)
+    xs = xs.reshape(*xs.shape[:2], -1)
+    if not np.isfinite(xs).all():
+        raise ValueError(f"{path}: {inputs!r} holds numbers that are not finite")
+    labels = batch.features[label]
+    if labels.ndim != 1 or labels.min() < 0 or labels.max() >= count:
+        raise ValueError(
+            f"{path}: {label!r} must be one class an example, counted from 0, got shape "
+            f"{list(labels.shape[1:])} and values from {labels.min()} to {labels.max()}"
+        )
+    examples = Examples(xs, batch.lengths, labels.astype(np.int32))
+    return _held_out(examples, range(int(labels.max()) + 1))
+
+
+def _only(
+    option: str, what: str, name: str | None, features: Mapping[str, Feature], kinds: str
+) -> str:
+    """Return the feature that was named, or the only one of these kinds."""
+    fitting = sorted(key for key, feature in features.items() if feature.dtype.kind in kinds)
+    if name is None and len(fitting) == 1:
+        return fitting[0]
+    if name is None or name not in fitting:
+        named = "" if name is None else f", got {name!r}"
+        raise ValueError(f"{option} must name one {what} of the records, of {fitting}{named}")
+    return name

@@ -1,0 +1,213 @@
+"""What came of a run, beside what needs no recurrent network: numbers, a table and figures."""
+
+import dataclasses
+from typing import Any
+
+import matplotlib.figure
+import numpy as np
+from matplotlib.colors import LogNorm
+from matplotlib.ticker import FixedLocator, NullLocator
+from rich import box
+from rich.table import Table
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+
+from experiments.seeds import spread
+from experiments.sequence_classification.data import Split
+
+NEIGHBOURS = 3
+SHOWN = 24  # misread examples
+TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1)  # of an error rate
+STYLES = (":", "-.", "--")  # of the baselines
+LABELLED_CLASSES = 20  # a confusion matrix of more has no numbers in its cells
+
+
+@dataclasses.dataclass(frozen=True)
+class Epoch:
+    """What an epoch came to."""
+
+    losses: np.ndarray  # mean over its training steps, [seeds]
+    accuracies: np.ndarray  # on the test set after it, [seeds]
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """All that is reported of a run."""
+
+    split: Split
+    baselines: dict[str, float]  # test accuracies
+    epochs: list[Epoch]
+    probabilities: np.ndarray  # of the test set in the end, [seeds, N, V]
+    wall_seconds: float
+
+    @property
+    def predictions(self) -> np.ndarray:
+        """The class that each seed takes each test example for, ``int[seeds, N]``."""
+        return self.probabilities.argmax(-1)
+
+    @property
+    def accuracies(self) -> np.ndarray:
+        """Of each seed in the end, ``[seeds]``."""
+        return (self.predictions == self.split.test.labels).mean(1)
+
+    @property
+    def joint_accuracy(self) -> float:
+        """Of the mean of all seeds' probabilities."""
+        joint = self.probabilities.mean(0).argmax(-1)
+        return float((joint == self.split.test.labels).mean())
+
+    @property
+    def confusion(self) -> np.ndarray:
+        """How often a class (row) was taken for one (column), over all seeds, ``int[V, V]``."""
+        classes = len(self.split.classes)
+        labels = np.broadcast_to(self.split.test.labels, self.predictions.shape)
+        pairs = labels * classes + self.predictions
+        return np.bincount(pairs.ravel(), minlength=classes**2).reshape(classes, classes)
+
+
+def baselines(split: Split) -> dict[str, float]:
+    """Test accuracies of guessing the most common class, and of two that see all numbers at once.
+
+    Args:
+      split: with scaled numbers.
+    """
+    (xs, _, labels), (test_xs, _, test_labels) = split.train, split.test
+    xs, test_xs = xs.reshape(len(xs), -1), test_xs.reshape(len(test_xs), -1)
+    models = {
+        "logistic regression": LogisticRegression(max_iter=1000),
+        f"{NEIGHBOURS} nearest neighbours": KNeighborsClassifier(NEIGHBOURS),
+    }
+    commonest = np.bincount(labels).argmax()
+    accuracies = {"most common class": float((test_labels == commonest).mean())}
+    for name, model in models.items():
+        accuracies[name] = float(model.fit(xs, labels).score(test_xs, test_labels))
+    return accuracies
+
+
+def result(outcome: Outcome) -> dict[str, Any]:
+    """What goes into ``result.json``."""
+    split = outcome.split
+    return {
+        "split": {
+            "train": len(split.train.labels),
+            "test": len(split.test.labels),
+            "classes": split.classes,
+            "how": split.how,
+        },
+        "baseline_accuracy": outcome.baselines,
+        "test_accuracy": {
+            **spread(outcome.accuracies),
+            "per_seed": outcome.accuracies.tolist(),
+            "all_seeds_together": outcome.joint_accuracy,
+        },
+        "confusion": outcome.confusion.tolist(),
+        "wall_seconds": outcome.wall_seconds,
+    }
+
+
+def result_table(outcome: Outcome) -> Table:
+    """Accuracies of the network, of all seeds together and of the baselines."""
+    split, seeds = outcome.split, len(outcome.accuracies)
+    total = len(split.test.labels)
+    table = Table(
+        title=f"Test accuracy on {total} examples, after learning from {len(split.train.labels)}",
+        caption=f"The split is {split.how}; it is the same for all.",
+        box=box.SIMPLE,
+    )
+    table.add_column("")
+    for column in ("mean", "worst", "best", "errors"):
+        table.add_column(column, justify="right")
+
+    def add(name: str, accuracies: np.ndarray) -> None:
+        errors = np.sort(np.rint((1 - accuracies) * total).astype(int))
+        numbers = [f"{spread(accuracies)[key]:.2%}" for key in ("mean", "min", "max")]
+        several = len(errors) > 1
+        counted = f"{errors[0]} to {errors[-1]}" if several else str(errors[0])
+        table.add_row(name, *(numbers if several else [numbers[0], "", ""]), counted)
+
+    add(f"network, {seeds} seed{'s' * (seeds > 1)}", outcome.accuracies)
+    if seeds > 1:
+        add("mean of their probabilities", np.array([outcome.joint_accuracy]))
+    for name, accuracy in outcome.baselines.items():
+        add(name, np.array([accuracy]))
+    return table
+
+
+def learning_curves(outcome: Outcome) -> matplotlib.figure.Figure:
+    """Loss and test error by epoch, mean and range over the seeds, against the baselines."""
+    fig = matplotlib.figure.Figure(figsize=(10, 4), layout="constrained")
+    left, right = fig.subplots(1, 2)
+    numbers = np.arange(1, 1 + len(outcome.epochs))
+    for axes, curves in (
+        (left, np.array([epoch.losses for epoch in outcome.epochs])),
+        (right, 1 - np.array([epoch.accuracies for epoch in outcome.epochs])),
+    ):
+        axes.fill_between(numbers, curves.min(1), curves.max(1), alpha=0.25, linewidth=0)
+        axes.plot(numbers, curves.mean(1))
+        axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    left.set_ylim(bottom=0)
+    left.set_ylabel("training loss (nats), with dropout")
+    # down to one error a log scale, below it a linear one, which has a place for none
+    one = 1 / len(outcome.split.test.labels)
+    right.set_yscale("symlog", linthresh=one, linscale=0.3)
+    right.set_ylim(bottom=0)
+    right.yaxis.set_major_locator(FixedLocator([0, *(tick for tick in TICKS if tick >= one)]))
+    right.yaxis.set_major_formatter(lambda error, _: f"{100 * error:g}%")
+    right.yaxis.set_minor_locator(NullLocator())
+    right.set_ylabel("test error")
+    for style, (name, accuracy) in zip(STYLES, outcome.baselines.items(), strict=True):
+        label = f"{name}, {1 - accuracy:.1%}"
+        right.axhline(1 - accuracy, color="black", linewidth=0.8, linestyle=style, label=label)
+    right.legend()
+    fig.suptitle(f"{len(outcome.accuracies)} seeds, mean and range")
+    return fig
+
+
+def confusion_matrix(outcome: Outcome) -> matplotlib.figure.Figure:
+    """How often each class was taken for which, over all seeds."""
+    counts, names = outcome.confusion, outcome.split.classes
+    fig = matplotlib.figure.Figure(figsize=(7, 6.2), layout="constrained")
+    axes = fig.subplots()
+    shown = np.ma.masked_equal(counts, 0)
+    image = axes.imshow(shown, cmap="Blues", norm=LogNorm(1, max(2, counts.max())))
+    if len(names) <= LABELLED_CLASSES:
+        axes.set_xticks(range(len(names)), names)
+        axes.set_yticks(range(len(names)), names)
+        for (row, column), count in np.ndenumerate(counts):
+            if count:
+                dark = count > counts.max() ** 0.6
+                colour = "white" if dark else "black"
+                axes.text(column, row, count, ha="center", va="center", color=colour)
+    axes.set_xlabel("taken for")
+    axes.set_ylabel("class")
+    fig.colorbar(image, label="test examples (log scale)", shrink=0.8)
+    seeds, total = outcome.predictions.shape
+    errors = counts.sum() - counts.trace()
+    axes.set_title(f"{errors} errors of {seeds} seeds that saw {total} examples each")
+    return fig
+
+
+def misread(outcome: Outcome) -> matplotlib.figure.Figure:
+    """The test examples that most seeds took for another class, as they are stored."""
+    test, predictions = outcome.split.test, outcome.predictions
+    wrong = predictions != test.labels
+    worst = np.argsort(-wrong.sum(0), kind="stable")[: min(SHOWN, int(wrong.any(0).sum()))]
+    rows = max(1, -(-len(worst) // 8))
+    fig = matplotlib.figure.Figure(figsize=(11, 1.2 + 1.75 * rows), layout="constrained")
+    grid = fig.subplots(rows, 8, squeeze=False)
+    for axes in grid.flat:
+        axes.axis("off")
+    for axes, k in zip(grid.flat, worst, strict=False):
+        axes.imshow(test.xs[k, : test.lengths[k]], cmap="gray_r", aspect="auto")
+        axes.set_box_aspect(1)
+        mistaken = np.bincount(predictions[wrong[:, k], k]).argmax()
+        names = outcome.split.classes
+        axes.set_title(
+            f"{names[test.labels[k]]}, read as {names[mistaken]}\n"
+            f"by {np.sum(predictions[:, k] == mistaken)} of {len(wrong)}",
+            fontsize=10,
+        )
+    found = f"{wrong.any(0).sum()} of {len(test.labels)} test examples were misread by some seed"
+    fig.suptitle(f"{found}; here those that most did" if wrong.any(0).sum() > SHOWN else found)
+    return fig
