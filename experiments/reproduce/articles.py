@@ -34,7 +34,7 @@ from experiments.reproduce.readers import (
     with_error,
     worst_adding,
 )
-from experiments.unroll_comparison import ARTICLE as UNROLLED
+from experiments.unroll_comparison.report import ARTICLE as UNROLLED
 
 ARTICLES = {
     "guide": "RNNs in TensorFlow, a Practical Guide and Undocumented Features (Britz, 2016)",
@@ -62,9 +62,9 @@ RUNS = (
     Run(
         "text",
         "char_model train --cell gru --layers 2 --units 200 --embedding-size 100 --layer-norm "
-        "--layer-dropout 0.1 --evaluations 1",
-        quick="--max-seconds 20",
-        full="--max-seconds 200",
+        "--layer-dropout 0.1 --evaluations 1 --max-seconds None",
+        quick="--epochs 0.5",
+        full="--epochs 5",
     ),
     Run("sequence_classification", "sequence_classification", quick="--seeds 2"),
     Run("adding", "memory_tasks --tasks adding --cells gru", quick=None),
@@ -331,7 +331,7 @@ CLAIMS = (
         "Using scan was only marginally slower than using dynamic_rnn",
         "unroll_comparison",
         scan_to_dynamic,
-        at_most(1.25, "its training time in units of dynamic's"),
+        at_most(1.5, "its training time in units of dynamic's"),
         unit="times",
     ),
     Claim(

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from experiments.reproduce.claims import Files
-from experiments.unroll_comparison import Way
+from experiments.unroll_comparison.ways import Way
 
 FIRST_CURVE = dict(
     zip(
