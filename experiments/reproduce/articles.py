@@ -25,12 +25,14 @@ from experiments.reproduce.readers import (
     final_loss,
     first_losses,
     growth,
+    lookahead_losses,
     losses_apart,
     of_example,
     of_way,
     scan_to_dynamic,
     static_to_dynamic,
     three_epochs,
+    truecasing_scores,
     with_error,
     worst_adding,
 )
@@ -67,6 +69,8 @@ RUNS = (
         full="--epochs 5",
     ),
     Run("sequence_classification", "sequence_classification", quick="--seeds 2"),
+    Run("lookahead", "sequence_labelling lookahead", quick="--seeds 2"),
+    Run("truecasing", "sequence_labelling truecasing", quick=None),
     Run("adding", "memory_tasks --tasks adding --cells gru", quick=None),
 )
 
@@ -121,6 +125,28 @@ CLAIMS = (
         "A bidirectional network has separate outputs and states for both directions, and each "
         "minds the lengths",
         "bidirectional",
+    ),
+    Claim(
+        "guide",
+        "A bidirectional network takes the future into account too (no number; here Y depends on X "
+        "3 steps back and 4 ahead, and the exact losses of one who knows the first, both, are "
+        "0.5192, 0.4545)",
+        "lookahead",
+        lookahead_losses,
+        near([0.519167, 0.454454], 0.005),
+        unit="nats, forward and bidirectional",
+    ),
+    Claim(
+        "guide",
+        "Bidirectional networks are commonly used for tagging tasks (no number; here which letters "
+        "of a text were upper case, told from lower case)",
+        "truecasing",
+        truecasing_scores,
+        Criterion(
+            "the worst seed of the bidirectional above the best of the forward one",
+            lambda scores: scores[0] > scores[1],
+        ),
+        unit="F1, worst of the bidirectional and best of the forward seeds",
     ),
     example(
         "guide",
@@ -338,6 +364,7 @@ CLAIMS = (
         "rnn2",
         "All ways train the same model (their losses differ by their random starts)",
         "unroll_comparison",
+        lookahead_losses,
         losses_apart,
         at_most(0.01, "from one start"),
         unit="nats",
