@@ -364,7 +364,6 @@ CLAIMS = (
         "rnn2",
         "All ways train the same model (their losses differ by their random starts)",
         "unroll_comparison",
-        lookahead_losses,
         losses_apart,
         at_most(0.01, "from one start"),
         unit="nats",
