@@ -25,16 +25,18 @@ from experiments.reproduce.readers import (
     final_loss,
     first_losses,
     growth,
+    lookahead_losses,
     losses_apart,
     of_example,
     of_way,
     scan_to_dynamic,
     static_to_dynamic,
     three_epochs,
+    truecasing_scores,
     with_error,
     worst_adding,
 )
-from experiments.unroll_comparison import ARTICLE as UNROLLED
+from experiments.unroll_comparison.report import ARTICLE as UNROLLED
 
 ARTICLES = {
     "guide": "RNNs in TensorFlow, a Practical Guide and Undocumented Features (Britz, 2016)",
@@ -62,11 +64,13 @@ RUNS = (
     Run(
         "text",
         "char_model train --cell gru --layers 2 --units 200 --embedding-size 100 --layer-norm "
-        "--layer-dropout 0.1 --evaluations 1",
-        quick="--max-seconds 20",
-        full="--max-seconds 200",
+        "--layer-dropout 0.1 --evaluations 1 --max-seconds None",
+        quick="--epochs 0.5",
+        full="--epochs 5",
     ),
     Run("sequence_classification", "sequence_classification", quick="--seeds 2"),
+    Run("lookahead", "sequence_labelling lookahead", quick="--seeds 2"),
+    Run("truecasing", "sequence_labelling truecasing", quick=None),
     Run("adding", "memory_tasks --tasks adding --cells gru", quick=None),
 )
 
@@ -121,6 +125,28 @@ CLAIMS = (
         "A bidirectional network has separate outputs and states for both directions, and each "
         "minds the lengths",
         "bidirectional",
+    ),
+    Claim(
+        "guide",
+        "A bidirectional network takes the future into account too (no number; here Y depends on X "
+        "3 steps back and 4 ahead, and the exact losses of one who knows the first, both, are "
+        "0.5192, 0.4545)",
+        "lookahead",
+        lookahead_losses,
+        near([0.519167, 0.454454], 0.005),
+        unit="nats, forward and bidirectional",
+    ),
+    Claim(
+        "guide",
+        "Bidirectional networks are commonly used for tagging tasks (no number; here which letters "
+        "of a text were upper case, told from lower case)",
+        "truecasing",
+        truecasing_scores,
+        Criterion(
+            "the worst seed of the bidirectional above the best of the forward one",
+            lambda scores: scores[0] > scores[1],
+        ),
+        unit="F1, worst of the bidirectional and best of the forward seeds",
     ),
     example(
         "guide",
@@ -331,7 +357,7 @@ CLAIMS = (
         "Using scan was only marginally slower than using dynamic_rnn",
         "unroll_comparison",
         scan_to_dynamic,
-        at_most(1.25, "its training time in units of dynamic's"),
+        at_most(1.5, "its training time in units of dynamic's"),
         unit="times",
     ),
     Claim(

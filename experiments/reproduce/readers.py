@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from experiments.reproduce.claims import Files
-from experiments.unroll_comparison import Way
+from experiments.unroll_comparison.ways import Way
 
 FIRST_CURVE = dict(
     zip(
@@ -122,3 +122,15 @@ def worst_adding(files: Files) -> float:
     """The squared error of the worst seed on sequences as long as those it was trained on."""
     (run,) = files.result["runs"]
     return run["tests"][0]["loss"]["max"]
+
+
+def lookahead_losses(files: Files) -> list[float]:
+    """Mean loss over the seeds, of the forward and of the bidirectional network."""
+    losses = {run["network"]: run["final_loss"]["mean"] for run in files.result["runs"]}
+    return [losses["forward"], losses["bidirectional"]]
+
+
+def truecasing_scores(files: Files) -> list[float]:
+    """F1 of the worst bidirectional seed, and of the best forward one."""
+    scores = {run["network"]: run["f1"] for run in files.result["runs"]}
+    return [scores["bidirectional"]["min"], scores["forward"]["max"]]

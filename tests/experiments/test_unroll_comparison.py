@@ -8,8 +8,9 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import unroll_comparison as experiment
-from experiments.unroll_comparison import ARTICLE, Build, Config, Outcome, Training
+from experiments.unroll_comparison import __main__ as experiment
+from experiments.unroll_comparison.report import ARTICLE
+from experiments.unroll_comparison.ways import Build, Config, Outcome, Training
 
 TEXT = "the quick brown fox jumps over the lazy dog. " * 4
 
