@@ -72,7 +72,7 @@ for method in ("scan", "auto"):
 # loop is as long as the sequence, a scan's is always the same. So is the time to compile them.
 
 # %%
-NUM_STEPS = (1, 2, 4, 8, 16)
+NUM_STEPS = (1, 2, 4, 8, 16, 32)
 METHODS = ("static", "scan", "auto")
 layer = seqjax.BasicRNN(32)
 layer_params = layer.init(jax.random.key(0), input_size=16)
@@ -110,7 +110,7 @@ figure.suptitle("The gradient of an Elman layer: a static loop grows with the se
 plt.show()
 
 # %% [markdown]
-# The article's graph of 200 steps is twelve times as long as the last point.
+# The article's graph of 200 steps is six times as long as the last point.
 # A static loop is worth it for a few steps only, where the compiler may do better across them.
 #
 # ## Longer sequences
