@@ -1,7 +1,15 @@
 """JAX as strict as it gets, for tests and doctests alike."""
 
+import os
+
 import jax
 import pytest
+
+# of each program one module for LLVM, its loops straight in LLVM's language and not by way of MLIR
+COMPILE_QUICKLY = (
+    "--xla_cpu_parallel_codegen_split_count=1",
+    "--xla_backend_extra_options=xla_cpu_disable_new_fusion_emitters",
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -11,4 +19,6 @@ def pytest_configure(config: pytest.Config) -> None:
     jax.config.update("jax_numpy_rank_promotion", "raise")
     jax.config.update("jax_num_cpu_devices", 2)
     # compiling is most of what the quick tests do; the slow ones run as users do
-    jax.config.update("jax_disable_most_optimizations", config.option.markexpr == "not slow")
+    if config.option.markexpr == "not slow":
+        jax.config.update("jax_disable_most_optimizations", True)
+        os.environ["XLA_FLAGS"] = " ".join((os.environ.get("XLA_FLAGS", ""), *COMPILE_QUICKLY))

@@ -49,7 +49,8 @@ SOLVED = 0.06  # of chance: a test loss of at most this is called solved
 AT_CHANCE = 0.95  # of chance: a test loss of at least this is called at chance
 ENOUGH = 0.02  # of chance: training ends when no seed's loss is above this
 BLOCK = 50  # training steps in one program
-TEST_EXAMPLES = 2000
+TEST_BATCHES = 20
+TEST_BATCH = 100  # examples; all batches at once would take gigabytes
 
 TaskName = Literal["adding", "parity", "copy", "recall"]
 
@@ -231,7 +232,7 @@ def train(config: Config, trial: Trial) -> Iterator[tuple[Params, np.ndarray]]:
         return jax.vmap(train_seed)(state, keys)
 
     keys = seed_keys(config)
-    state = start(keys[:, 0])
+    state = split_leading_axis(start(keys[:, 0]))
     for first in range(0, config.steps, BLOCK):
         state, losses = block(state, keys[:, 1], first, min(BLOCK, config.steps - first))
         yield state.params, np.asarray(losses)
@@ -240,11 +241,17 @@ def train(config: Config, trial: Trial) -> Iterator[tuple[Params, np.ndarray]]:
 
 
 def test_losses(config: Config, trial: Trial, length: int, params: Params) -> np.ndarray:
-    """The loss of each seed on `TEST_EXAMPLES` fresh examples of some length, ``[seeds]``."""
+    """The loss of each seed on `TEST_BATCHES` fresh batches of some length, ``[seeds]``."""
     task = TASKS[trial.task].test
     model = build_model(config, trial.cell, task)
-    of_seed = functools.partial(mean_loss, model, task, length, TEST_EXAMPLES)
-    return np.asarray(jax.jit(jax.vmap(of_seed))(params, seed_keys(config)[:, 2]))
+
+    @jax.jit
+    @jax.vmap
+    def of_seed(params: Params, key: Array) -> Array:
+        of_batch = functools.partial(mean_loss, model, task, length, TEST_BATCH, params)
+        return jax.lax.map(of_batch, jax.random.split(key, TEST_BATCHES)).mean()
+
+    return np.asarray(of_seed(params, seed_keys(config)[:, 2]))
 
 
 def seed_keys(config: Config) -> Array:

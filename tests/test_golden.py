@@ -56,22 +56,26 @@ def compare(name):
     floats = {k: v for k, v in inputs.items() if jnp.issubdtype(v.dtype, jnp.floating)}
     constants = {k: v for k, v in inputs.items() if k not in floats} | part(data, "aux.")
 
-    @jax.jit
-    def run_with_gradients(floats):
-        def run(floats):
-            ys, state = case.run({**floats, **constants})
-            ys = {f"outputs.{k}": y for k, y in (ys if isinstance(ys, dict) else {"": ys}).items()}
-            state = {f"state.{n}": leaf for n, leaf in enumerate(state)}
-            return {key.rstrip("."): value for key, value in (ys | state).items()}
+    def run(floats):
+        ys, state = case.run({**floats, **constants})
+        ys = {f"outputs.{k}": y for k, y in (ys if isinstance(ys, dict) else {"": ys}).items()}
+        state = {f"state.{n}": leaf for n, leaf in enumerate(state)}
+        return {key.rstrip("."): value for key, value in (ys | state).items()}
 
-        def grads(*kinds):
-            cots = {k: data[f"cot.{k}"] if k.startswith(kinds) else 0 * v for k, v in out.items()}
-            return pull_back(cots)[0]
-
+    @jax.jit  # compiled once and run for both gradients
+    def run_with_gradient(floats, cots):
         out, pull_back = jax.vjp(run, floats)
+        return out, pull_back(cots)[0]
+
+    cots = {key.removeprefix("cot."): value for key, value in part(data, "cot.").items()}
+    cots = {**part(cots, "outputs"), **part(cots, "state.")}
+    of_outputs = {k: v if k.startswith("outputs") else np.zeros_like(v) for k, v in cots.items()}
+
+    def run_with_gradients(floats):
         if not case.gradients:
-            return out, {}, {}
-        return out, grads("outputs"), grads("outputs", "state")
+            return jax.jit(run)(floats), {}, {}
+        out, grad = run_with_gradient(floats, of_outputs)
+        return out, grad, run_with_gradient(floats, cots)[1]
 
     out, grad, gradall = run_with_gradients(floats)
     expected = {**part(data, "out.outputs"), **part(data, "out.state.")}

@@ -154,6 +154,7 @@ def test_gradients_of_a_batch_split_over_devices(masked):
     mesh = jax.make_mesh((2,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     whole, rows = jax.P(), jax.P("data")
 
+    @jax.jit
     def gradient(params, xs, lengths):
         def loss(params):
             return (unroll(cell, params, xs, lengths=lengths)[1] ** 2).sum()

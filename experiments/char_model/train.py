@@ -76,9 +76,12 @@ def spread(mesh: jax.sharding.Mesh, state: RunState, data: Data) -> tuple[RunSta
 
 @functools.lru_cache(maxsize=8)
 def make_block(
-    config: Config, model: LanguageModel, mesh: jax.sharding.Mesh
-) -> Callable[[RunState, Data, Array, Array], tuple[RunState, Array]]:
-    """Compile ``(state, data, rates[K], count) -> (state, losses[K])``: ``count`` steps at once.
+    config: Config,
+    model: LanguageModel,
+    mesh: jax.sharding.Mesh,
+    unroll: Callable[..., tuple[State, Array]] = unroll,
+) -> jax.stages.Wrapped:
+    """Make the program ``(state, data, rates[K], count) -> (state, losses[K])``: ``count`` steps.
 
     The number of steps is an argument of the program, so blocks of any length take the very same
     steps: how a run is cut into blocks changes no bit of it. Each device works on its own rows, and

@@ -150,7 +150,7 @@ def learning_curves(outcome: Outcome) -> matplotlib.figure.Figure:
     left.set_ylabel("training loss (nats), with dropout")
     # down to one error a log scale, below it a linear one, which has a place for none
     one = 1 / len(outcome.split.test.labels)
-    right.set_yscale("symlog", linthresh=one)
+    right.set_yscale("symlog", linthresh=one, linscale=0.3)
     right.set_ylim(bottom=0)
     right.yaxis.set_major_locator(FixedLocator([0, *(tick for tick in TICKS if tick >= one)]))
     right.yaxis.set_major_formatter(lambda error, _: f"{100 * error:g}%")
@@ -182,8 +182,9 @@ def confusion_matrix(outcome: Outcome) -> matplotlib.figure.Figure:
     axes.set_xlabel("taken for")
     axes.set_ylabel("class")
     fig.colorbar(image, label="test examples (log scale)", shrink=0.8)
-    seeds = len(outcome.accuracies)
-    axes.set_title(f"{counts.sum() - counts.trace()} errors of {seeds} seeds, of {counts.sum()}")
+    seeds, total = outcome.predictions.shape
+    errors = counts.sum() - counts.trace()
+    axes.set_title(f"{errors} errors of {seeds} seeds that saw {total} examples each")
     return fig
 
 
@@ -208,5 +209,5 @@ def misread(outcome: Outcome) -> matplotlib.figure.Figure:
             fontsize=10,
         )
     found = f"{wrong.any(0).sum()} of {len(test.labels)} test examples were misread by some seed"
-    fig.suptitle(f"{found}; the {len(worst)} misread by most" if len(worst) else found)
+    fig.suptitle(f"{found}; here those that most did" if wrong.any(0).sum() > SHOWN else found)
     return fig

@@ -8,6 +8,7 @@ import numpy as np
 from seqjax.data import Source
 
 CONTEXT = 5  # characters on each side; more are no better on tiny_shakespeare
+BEFORE, AROUND = f"counts, {2 * CONTEXT} before", f"counts, {CONTEXT} each side"
 
 
 class Characters(NamedTuple):
@@ -107,6 +108,6 @@ def baselines(train: Characters, held_out: Characters) -> dict[str, np.ndarray]:
     return {
         "always lower": np.zeros(len(held_out.token), bool),
         "upper at line start": held_out.column == 0,
-        f"counts, {len(before)} before": majority(train, held_out, before),
-        f"counts, {CONTEXT} on each side": majority(train, held_out, around),
+        BEFORE: majority(train, held_out, before),
+        AROUND: majority(train, held_out, around),
     }

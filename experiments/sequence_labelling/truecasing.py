@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -241,7 +242,7 @@ def main(config: Truecasing, folder: RunDirectory) -> None:
     console.print(
         f"{len(lines.train):,} lines to train on, {len(lines.held_out):,} held out "
         f"({lines.split})\n"
-        f"an epoch: {Report.of_plan(batches, records.train.lengths, policy)}",
+        f"An epoch: {Report.of_plan(batches, records.train.lengths, policy)}",
         highlight=False,
     )
     with Progress(
@@ -261,5 +262,6 @@ def main(config: Truecasing, folder: RunDirectory) -> None:
         report.figure(examples).savefig(path, dpi=120)
     for shown in examples:
         console.print(report.in_terminal(shown))
-    console.print(report.result_table(config.corpus, held_out, scores, runs))
+    name = Path(config.corpus).name
+    console.print(report.result_table(name, held_out, scores, runs))
     console.print(report.LEGEND, report.conclusion(scores, runs), sep="\n", highlight=False)

@@ -275,16 +275,28 @@ def shell(*arguments):
     return [sys.executable, "-m", "experiments.char_model", *map(str, arguments)]
 
 
-def test_from_the_shell_errors_have_no_traceback(tmp_path):
+def test_from_the_shell_an_error_has_no_traceback(tmp_path):
+    command = shell("sample", tmp_path)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2
+    assert "is no folder of a run" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_commands_that_cannot_run_end_with_a_message(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(cli, "one_cpu_device_per_core", lambda: None)  # JAX has started already
     for arguments, message in (
         (("train", "--corpus", tmp_path / "none.txt", "--out", tmp_path / "a"), "none.txt"),
-        (("train", "--resume", tmp_path, "--units", 3), "give no others"),
-        (("sample", tmp_path), "is no folder of a run"),
+        (("evaluate", tmp_path), "is no folder of a run"),
     ):
-        done = subprocess.run(shell(*arguments), capture_output=True, text=True, timeout=120)
-        assert done.returncode != 0
-        assert message in done.stderr
-        assert "Traceback" not in done.stderr
+        monkeypatch.setattr(sys, "argv", ["char_model", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        assert stop.value.code == 2
+        assert message in capsys.readouterr().err
+    monkeypatch.setattr(sys, "argv", ["", "train", "--resume", str(tmp_path), "--units", "3"])
+    with pytest.raises(SystemExit, match="give no others"):
+        cli.main()
 
 
 FULL_DISK = """

@@ -246,7 +246,10 @@ def test_the_report_counts_what_was_taken_for_what():
     assert re.search(r"logistic regression\s+100.00%\s+0", text)
     titles = [axes.get_title() for axes in misread(outcome).axes]
     assert titles[:2] == ["2, read as 1\nby 1 of 2", "0, read as 2\nby 1 of 2"]
-    assert "2 errors of 2 seeds, of 8" in confusion_matrix(outcome).axes[0].get_title()
+    assert (
+        "2 errors of 2 seeds that saw 4 examples each"
+        in confusion_matrix(outcome).axes[0].get_title()
+    )
 
 
 def test_the_figures_bear_no_error_at_all(tmp_path):
@@ -293,6 +296,16 @@ def test_a_bad_option_ends_with_code_2_and_says_why(
 ):
     monkeypatch.chdir(tmp_path)
     fails(message, *arguments)
+
+
+@pytest.mark.slow
+def test_the_network_of_the_article_reads_the_digits():
+    config = Config(seeds=2, epochs=10)
+    _, split = prepare(config)
+    model = build_model(config, 10)
+    *_, (_, _, params) = train(config, model, split.train)
+    predictions = predict(model, "last", params, split.test).argmax(-1)
+    assert (predictions == split.test.labels).mean() > 0.97
 
 
 @pytest.mark.slow

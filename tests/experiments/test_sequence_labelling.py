@@ -16,7 +16,14 @@ from rich.console import Console
 
 from experiments.sequence_labelling import __main__ as cli
 from experiments.sequence_labelling import lookahead, report, truecasing
-from experiments.sequence_labelling.baselines import Characters, baselines, majority, score
+from experiments.sequence_labelling.baselines import (
+    AROUND,
+    BEFORE,
+    Characters,
+    baselines,
+    majority,
+    score,
+)
 from experiments.sequence_labelling.lines import cut_lines, example, lower, write_records
 from experiments.sequence_labelling.lookahead import Lookahead
 from experiments.sequence_labelling.networks import Network
@@ -44,6 +51,10 @@ def corpus(tmp_path):
     path = tmp_path / "corpus.txt"
     path.write_text(TEXT)
     return str(path)
+
+
+def draw_params(network, key, size):
+    return jax.jit(network.init, static_argnums=1)(key, size)
 
 
 def source_of(lines, vocabulary):
@@ -141,19 +152,22 @@ def test_scores_count_letters_alone():
 
 def test_both_directions_meet_in_the_layer_between_and_padding_is_inert():
     network = Network(3, bidirectional=True)
-    params = network.init(jax.random.key(0), 5)
+    params = draw_params(network, jax.random.key(0), 5)
     tokens = jnp.array([[1, 4, 0, 2], [3, 3, 0, 0]])
     lengths = jnp.array([4, 2])
     logits = network.logits(params, tokens, lengths)
+    forward, backward = params.cells
+    _, past = unroll(GRU(3), forward.cell, tokens, lengths=lengths)
+    _, future = unroll(GRU(3), backward.cell, tokens, lengths=lengths, reverse=True)
+    kernel = np.concatenate([forward.kernel, backward.kernel])
+    between = np.concatenate([past, future], -1) @ kernel + np.asarray(forward.bias + backward.bias)
+    expected = np.tanh(between) @ np.asarray(params.kernel) + np.asarray(params.bias)
     for row, length in enumerate(lengths):
-        steps = tokens[row, :length]
-        _, past = unroll(GRU(3), params.cells.forward.cell, steps)
-        _, future = unroll(GRU(3), params.cells.backward.cell, steps[::-1])
-        joined = np.concatenate([past, future[::-1]], -1)
-        kernel = np.concatenate([cell.kernel for cell in params.cells])
-        between = np.tanh(joined @ kernel + sum(np.asarray(cell.bias) for cell in params.cells))
-        expected = between @ np.asarray(params.kernel) + np.asarray(params.bias)
-        np.testing.assert_allclose(logits[row, :length], expected, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(
+            logits[row, :length], expected[row, :length], rtol=1e-5, atol=1e-6
+        )
+    changed = network.logits(params, tokens.at[1, 2:].set(4), lengths)
+    np.testing.assert_array_equal(changed, logits)
 
 
 def test_a_sum_of_what_past_and_future_say_cannot_reach_the_floor_of_both():
@@ -168,26 +182,25 @@ def test_a_sum_of_what_past_and_future_say_cannot_reach_the_floor_of_both():
     assert round(loss, 4) == 0.4719
 
 
+class Multiplier:
+    """In place of a network: its logits are tokens times its one parameter."""
+
+    def logits(self, params, tokens, lengths):
+        logits = tokens.astype(params.dtype) * params
+        return jnp.stack([jnp.zeros_like(logits), logits], -1)
+
+
 def test_predictions_come_in_the_order_of_the_lines(monkeypatch):
     monkeypatch.setattr(truecasing, "EVALUATED_AT_ONCE", 2)
-    lines = ["Bab", "a", "ABBA", "ba"]
+    lines = ["Bab", "a", "ABBA", "b", "baB"]
     vocabulary = Vocabulary.of("ab")
-    network = Network(3, bidirectional=True)
-    params = jax.vmap(functools.partial(network.init, input_size=2))(
-        jax.random.split(jax.random.key(0), 2)
-    )
-    found = truecasing.predict(network, params, source_of(lines, vocabulary))
-    assert found.shape == (2, 10)
-    start = 0
-    for line in lines:
-        tokens = jnp.asarray(vocabulary.encode(lower(line)))[None]
-        for seed in range(2):
-            own = jax.tree.map(lambda leaf: leaf[seed], params)  # noqa: B023, used at once
-            alone = jax.nn.softmax(network.logits(own, tokens))[0, :, 1]
-            np.testing.assert_allclose(found[seed, start : start + len(line)], alone, rtol=1e-5)
-        start += len(line)
+    params = np.array([1.0, 2.0])
+    found = truecasing.predict(Multiplier(), params, source_of(lines, vocabulary))
+    tokens = vocabulary.encode(lower("".join(lines)))
+    np.testing.assert_allclose(found, 1 / (1 + np.exp(-params[:, None] * tokens)), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_truecasing_from_the_command_line_in_small(main, corpus, tmp_path, capsys):
     out = tmp_path / "new"
     main(
@@ -205,7 +218,8 @@ def test_truecasing_from_the_command_line_in_small(main, corpus, tmp_path, capsy
     metrics = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert [record["network"] for record in metrics] == ["forward", "bidirectional"]
     for run, record in zip(result["runs"], metrics, strict=True):
-        assert run["seeds"] == len(set(run["accuracy"]["per_seed"])) == 2
+        assert run["seeds"] == len(run["accuracy"]["per_seed"]) == 2
+        assert record["loss"]["min"] < record["loss"]["max"]
         assert record["held_out"]["f1"]["mean"] == pytest.approx(run["f1"]["mean"])
     printed = capsys.readouterr().out
     assert max(map(len, printed.splitlines())) <= 80
@@ -218,7 +232,7 @@ def test_truecasing_from_the_command_line_in_small(main, corpus, tmp_path, capsy
 def test_lookahead_from_the_command_line_in_small(main, tmp_path, capsys):
     out = tmp_path / "new"
     main(
-        "lookahead", "--seeds", 2, "--training-steps", 60, "--batch-size", 8, "--window", 12,
+        "lookahead", "--seeds", 2, "--training-steps", 50, "--batch-size", 8, "--window", 12,
         "--units", 4, "--out", out,
     )  # fmt: skip
     names = ["config.json", "learning_curves.png", "metrics.jsonl", "result.json"]
@@ -231,7 +245,7 @@ def test_lookahead_from_the_command_line_in_small(main, tmp_path, capsys):
     }
     metrics = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert [(record["network"], record["step"]) for record in metrics] == [
-        ("forward", 50), ("forward", 60), ("bidirectional", 50), ("bidirectional", 60),
+        ("forward", 50), ("bidirectional", 50),
     ]  # fmt: skip
     for run in result["runs"]:
         loss = run["final_loss"]
@@ -252,7 +266,7 @@ def test_steps_count_where_the_window_holds_what_they_depend_on():
 
 def test_a_model_that_knows_the_odds_scores_the_floors_exactly():
     config = Lookahead(window=12, batch_size=500)
-    xs, ys = jax.tree.map(np.asarray, lookahead.draw(config, jax.random.key(0), 100))
+    xs, ys = jax.jit(lambda key: lookahead.draw(config, key, 20))(jax.random.key(0))
 
     class Oracle:
         """Says what it knows of the odds, from the window alone."""
@@ -270,7 +284,7 @@ def test_a_model_that_knows_the_odds_scores_the_floors_exactly():
     flat = xs.reshape(-1, 12), ys.reshape(-1, 12)
     for name, known in (("neither", []), ("forward", [3]), ("bidirectional", [3, -4])):
         loss, _ = lookahead.window_loss(config, Oracle(known), None, None, flat)
-        assert abs(float(loss) - lookahead.floors(TASK)[name]) < 0.003
+        assert abs(float(loss) - lookahead.floors(TASK)[name]) < 0.005
 
 
 @pytest.mark.parametrize(
@@ -315,13 +329,20 @@ def run_of(name, f1):
     return truecasing.Run(network, 1, np.zeros((2, 1)), scores._replace(f1=np.array(f1)), 1.0)
 
 
-def test_the_conclusion_says_whether_seeds_overlap():
-    baseline = run_of("forward", [0.5]).score._replace(f1=np.float64(0.5))
-    forward = run_of("forward", [0.4, 0.6])
-    text = report.conclusion({"counts": baseline}, [forward, run_of("bidirectional", [0.7, 0.9])])
-    assert "changes F1 by +0.3000; every seed of it is above every forward one" in text
-    assert "1 of 2 seeds of the forward GRU are above the best baseline, counts" in text
-    text = report.conclusion({"counts": baseline}, [forward, run_of("bidirectional", [0.6, 0.9])])
+def test_the_conclusion_compares_each_network_with_what_sees_as_much():
+    score_of = run_of("forward", [0.5]).score
+    counts = {
+        name: score_of._replace(f1=np.float64(f1))
+        for name, f1 in (("always lower", 0.0), (BEFORE, 0.5), (AROUND, 0.8))
+    }
+    forward = run_of("forward", [0.4, 0.7])
+    text = report.conclusion(counts, [forward, run_of("bidirectional", [0.75, 0.95])])
+    assert "changes F1 by +0.3000; no seeds overlap" in text
+    assert "forward: 1 of 2 seeds are above" in text
+    assert f"{BEFORE}; the mean by +0.0500." in text
+    assert "bidirectional: 1 of 2 seeds are above" in text
+    assert f"{AROUND}; the mean by +0.0500." in text
+    text = report.conclusion(counts, [forward, run_of("bidirectional", [0.7, 0.9])])
     assert "seeds of the two overlap" in text
 
 

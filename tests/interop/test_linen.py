@@ -49,8 +49,7 @@ def test_our_cells_run_in_flax(cell):
         return run_flax(ToLinen(cell, **FLOAT64), {"cell": params})
 
     close(jax.jit(theirs)(params), ours(params))
-    grads = [jax.grad(lambda p, f=f: (f(p)[1] ** 2).sum())(params) for f in (theirs, ours)]
-    close(*grads)
+    close(*(jax.jit(jax.grad(lambda p, f=f: (f(p)[1] ** 2).sum()))(params) for f in (theirs, ours)))
 
 
 def test_flax_draws_our_parameters():
@@ -66,7 +65,7 @@ def test_noise_in_flax_is_locked_unless_its_rng_is_split(split):
     cell = Dropout(BasicRNN(40, activation=lambda a: 0 * a + 1), output_rate=0.5)
     rnn = nn.RNN(ToLinen(cell, **FLOAT64), split_rngs={"params": False, "dropout": split})
     params = {"params": {"cell": {"cell": cell.init(jax.random.key(0), D, jnp.float64)}}}
-    ys = rnn.apply(params, XS, rngs={"dropout": jax.random.key(3)})
+    ys = jax.jit(rnn.apply)(params, XS, rngs={"dropout": jax.random.key(3)})
     assert {*np.unique(ys)} == {0.0, 2.0}
     assert (ys[:, :1] != ys).any() == split
     assert (rnn.apply(params, XS) == 1).all()
@@ -86,7 +85,7 @@ def test_flax_cells_run_in_unroll_and_equal_ours(module, cell, convert):
     params = wrapped.init(jax.random.key(0), D, jnp.float64)
     params = jax.tree.map(lambda a: a + 0.1, params)  # no bias at zero
     assert wrapped.output_size == H
-    expected = run_flax(module, params)
+    expected = jax.jit(functools.partial(run_flax, module))(params)
     for method in ("scan", "static"):
         close(unroll(wrapped, params, XS, lengths=LENGTHS, method=method), expected)
     state, ys = unroll(cell, convert(params), XS, lengths=LENGTHS)
@@ -98,7 +97,7 @@ def test_flax_cells_stack_with_ours_and_have_gradients():
     cell = Stack([LSTM(D), FromLinen(module, D), Dropout(FromLinen(module, H), input_rate=0.5)])
     params = cell.init(jax.random.key(0), D, jnp.float64)
     run = functools.partial(unroll, cell, xs=XS, lengths=LENGTHS, key=jax.random.key(2))
-    grads = jax.grad(lambda p: (run(p)[1] ** 2).sum())(params)
+    grads = jax.jit(jax.grad(lambda p: (run(p)[1] ** 2).sum()))(params)
     assert all(leaf.any() for leaf in jax.tree.leaves(grads))
     assert hash(cell) == hash(Stack([*cell.layers]))
 

@@ -1,0 +1,136 @@
+"""Where in the files of a run the measured values are."""
+
+from collections.abc import Callable
+from typing import Any
+
+from experiments.reproduce.claims import Files
+from experiments.unroll_comparison.ways import Way
+
+FIRST_CURVE = dict(
+    zip(
+        range(100, 1000, 100),
+        (0.6560, 0.6172, 0.5958, 0.5689, 0.5241, 0.5227, 0.5220, 0.5192, 0.5200),
+        strict=True,
+    )
+)
+
+
+def of_example(name: str) -> Callable[[Files], Any]:
+    """What came out of a worked example."""
+    return lambda files: files.result[name]["measured"]
+
+
+def with_error(name: str) -> Callable[[Files], dict[str, Any]]:
+    """What came out of a worked example, and by how much any number of it is off."""
+
+    def read(files: Files) -> dict[str, Any]:
+        expected, measured = (files.result[name][key] for key in ("expected", "measured"))
+        pairs = zip(_flat(expected), _flat(measured), strict=True)
+        return {"values": measured, "off by": max(abs(there - here) for there, here in pairs)}
+
+    return read
+
+
+def _flat(value: Any) -> list[float]:
+    return [n for item in value for n in _flat(item)] if isinstance(value, list) else [value]
+
+
+def expected_losses(files: Files) -> list[str]:
+    """The exact losses of the binary dependency to the digits that the article prints."""
+    return [f"{loss:.12f}" for loss in files.result["expected_loss"].values()]
+
+
+def final_loss(num_steps: int, *keys: str) -> Callable[[Files], list[float]]:
+    """Final losses of one setting of the binary dependency, over its seeds."""
+
+    def read(files: Files) -> list[float]:
+        (run,) = (run for run in files.result["runs"] if run["num_steps"] == num_steps)
+        return [run["final_loss"][key] for key in keys]
+
+    return read
+
+
+def beside_first_curve(files: Files) -> float:
+    """How far the article's learning curve leaves the range of the seeds, at most."""
+    records = (record for record in files.metrics if record["num_steps"] == 5)
+    ranges = {record["step"]: record["loss"] for record in records}
+    return max(
+        max(ranges[step]["min"] - loss, loss - ranges[step]["max"], 0.0)
+        for step, loss in FIRST_CURVE.items()
+    )
+
+
+def of_way(way: Way, key: str) -> Callable[[Files], Any]:
+    """One result of one way to unroll."""
+    return lambda files: files.result["ways"][way][key]
+
+
+def first_losses(way: Way) -> Callable[[Files], list[float]]:
+    """The loss of the first epoch alone, which is all that the quick mode trains."""
+    return lambda files: files.result["ways"][way]["epoch_losses"][:1]
+
+
+def pace(files: Files, way: Way) -> float:
+    """Seconds that 3 epochs take at the pace of those that were trained."""
+    return 3 * files.result["ways"][way]["seconds_per_epoch"]
+
+
+def three_epochs(way: Way) -> Callable[[Files], float]:
+    """As `pace`, of one way."""
+    return lambda files: pace(files, way)
+
+
+def scan_to_dynamic(files: Files) -> float:
+    """Training time of scan in units of dynamic's."""
+    return pace(files, "scan") / pace(files, "dynamic")
+
+
+def builds(files: Files, way: Way) -> dict[int, float]:
+    """Seconds to build one way, by num_steps."""
+    return {int(n): b["seconds"] for n, b in files.result["ways"][way]["builds"].items()}
+
+
+def static_to_dynamic(files: Files) -> float:
+    """How many times as long static takes to build, at the most steps that both were built at."""
+    static, dynamic = builds(files, "static"), builds(files, "dynamic")
+    steps = max(static.keys() & dynamic.keys())
+    return static[steps] / dynamic[steps]
+
+
+def growth(way: Way) -> Callable[[Files], float]:
+    """How many times as long the program of the most steps takes to build as that of the fewest."""
+
+    def read(files: Files) -> float:
+        seconds = builds(files, way)
+        return seconds[max(seconds)] / seconds[min(seconds)]
+
+    return read
+
+
+def losses_apart(files: Files) -> float:
+    """How far apart the ways' last losses are, of one start and the same data."""
+    losses = [way["last_loss"] for way in files.result["ways"].values() if way["steps"]]
+    return max(losses) - min(losses)
+
+
+def accuracies(files: Files) -> list[float]:
+    """Test accuracies of the sequence classification: mean, worst and best seed."""
+    return [files.result["test_accuracy"][key] for key in ("mean", "min", "max")]
+
+
+def worst_adding(files: Files) -> float:
+    """The squared error of the worst seed on sequences as long as those it was trained on."""
+    (run,) = files.result["runs"]
+    return run["tests"][0]["loss"]["max"]
+
+
+def lookahead_losses(files: Files) -> list[float]:
+    """Mean loss over the seeds, of the forward and of the bidirectional network."""
+    losses = {run["network"]: run["final_loss"]["mean"] for run in files.result["runs"]}
+    return [losses["forward"], losses["bidirectional"]]
+
+
+def truecasing_scores(files: Files) -> list[float]:
+    """F1 of the worst bidirectional seed, and of the best forward one."""
+    scores = {run["network"]: run["f1"] for run in files.result["runs"]}
+    return [scores["bidirectional"]["min"], scores["forward"]["max"]]
