@@ -115,8 +115,8 @@ print("The " + vocabulary.decode(np.asarray(tokens)[0]))
 #
 # `WithState` wraps a cell so that `unroll` gives the state after every step. It runs over text that
 # was held out of training. What does a unit of the memory stand for? Nobody told it to count or to
-# remember anything. Here we look for the units that go along most with two things: how far the
-# word has come, and whether the text is inside of quotes.
+# remember anything. Here we look for the units that go along most with two things: how many letters
+# the word has so far, and whether the text is inside of quotes.
 
 # %%
 looked_at = parts.validation[:20_000]
@@ -127,17 +127,17 @@ memory = np.tanh(states.c)  # [N, H]
 characters = np.array(list(looked_at))
 place = np.arange(len(characters))
 line_start = np.maximum.accumulate(np.where(characters == "\n", place, 0))
-word_start = np.maximum.accumulate(np.where(np.isin(characters, [" ", "\n"]), place, 0))
+word_start = np.maximum.accumulate(np.where(np.char.isalpha(characters), 0, place))
 quotes = np.cumsum(characters == '"')
 FEATURES = {
-    "place in the word": place - word_start,
+    "letters of the word so far": np.minimum(place - word_start, 8),
     "inside of quotes": (quotes - quotes[line_start]) % 2,
 }
 units = {}
 for name, feature in FEATURES.items():
     correlation = np.corrcoef(memory.T, feature)[-1, :-1]
     units[name] = np.abs(correlation).argmax()
-    print(f"{name:22} unit {units[name]:3}, correlation {correlation[units[name]]:+.2f}")
+    print(f"{name:27} unit {units[name]:3}, correlation {correlation[units[name]]:+.2f}")
 
 # %%
 begin = looked_at.index("\n", 3_000) + 1
@@ -178,7 +178,7 @@ axes[1].step(place[shown], states.c[shown, unit], where="mid", color="black", la
 axes[1].axhline(0, color="grey", linewidth=0.5)
 axes[1].set(ylabel="memory", xticks=place[shown])
 axes[1].set_xticklabels(
-    [c.replace("\n", "\\n") for c in characters[shown]], family="monospace", fontsize=9
+    [c.replace("\n", "\u21b5") for c in characters[shown]], family="monospace", fontsize=9
 )
 for ax in axes:
     ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))

@@ -29,7 +29,10 @@ from experiments.sequence_classification.run import Config, build_model, predict
 stored = load("digits")
 split = scaled(stored)
 print("training inputs [N, T, D]", split.train.xs.shape, "test", split.test.xs.shape)
-print(stored.test.xs[0].astype(int), "is a", stored.test.labels[0])
+figure, ax = plt.subplots(figsize=(10, 2), layout="constrained")
+ax.imshow(np.hstack(stored.test.xs[:12]), cmap="gray_r")
+ax.set(xticks=range(4, 96, 8), xticklabels=stored.test.labels[:12], xlabel="label", ylabel="row")
+plt.show()
 
 # %% [markdown]
 # ## The network and its training
@@ -54,7 +57,7 @@ for name, accuracy in outcome.baselines.items():
     print(f"{name:22} {accuracy:.1%}")
 
 # %% [markdown]
-# The nearest neighbours see all pixels at once, and on so small images they are hard to beat.
+# The nearest neighbours see all pixels at once, and on images so small they are hard to beat.
 
 # %%
 confusion_matrix(outcome)
@@ -86,8 +89,8 @@ ax.set_title(f"How soon a digit is known ({config.seeds} seeds, mean and range)"
 plt.show()
 
 # %% [markdown]
-# And here are six digits as one seed reads them. Below each row of pixels stands what it would say
-# at that point.
+# And here are six digits as one seed reads them. Below the pixels stands what it would say after
+# each row.
 
 # %%
 chosen = [np.flatnonzero(split.test.labels == digit)[0] for digit in (0, 2, 3, 5, 7, 8)]

@@ -34,7 +34,13 @@ from seqjax.data.text import Vocabulary
 
 # %%
 config = Truecasing(
-    corpus="python_docs", forward_units=48, bidirectional_units=32, epochs=1, seeds=2, longest=80
+    corpus="python_docs",
+    forward_units=48,
+    bidirectional_units=32,
+    dropout=0.1,
+    epochs=3,
+    seeds=2,
+    longest=80,
 )
 lines = config.read_lines()
 vocabulary = Vocabulary.of(lower("".join(lines.train)), min_count=2)
@@ -42,7 +48,7 @@ training, held_out = (
     ListSource([example(line, vocabulary) for line in part], set(SCHEMA.sequence))
     for part in (lines.train, lines.held_out)
 )
-line = lines.train[9]
+line = next(line for line in lines.train if sum(map(str.isupper, line)) > 4)
 features = example(line, vocabulary)
 print(line, "".join("^" if upper else " " for upper in features["upper"]), sep="\n")
 policy = buckets(training.lengths, config.batch_steps)

@@ -7,6 +7,7 @@ import pytest
 from notebooks.run import FOLDER, SOURCES, run
 
 NAMES = [path.stem for path in SOURCES]
+QUICK = {"batching_padding", "loss_masking"}  # the others train longer, or start TensorFlow
 
 
 def test_there_is_a_notebook_for_each_text_and_none_beside():
@@ -24,10 +25,10 @@ def test_the_stored_notebook_is_its_text_run_from_top_to_bottom(name):
     assert counts == [*range(1, len(counts) + 1)]
 
 
-# TensorFlow takes long to start, so the notebook on its files is among the slow tests
 @pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=[pytest.mark.slow] * (n == "sequence_example")) for n in NAMES],
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n not in QUICK)) for n in NAMES]
 )
-def test_it_runs(name):
+def test_it_runs(name, monkeypatch):
+    if name in QUICK:  # compiling is most of their time, as it is of the other quick tests
+        monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
     run(FOLDER / f"{name}.py")
