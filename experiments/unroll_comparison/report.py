@@ -71,7 +71,7 @@ def result_table(config: Config, measured: dict[str, Any]) -> Table:
         table.add_column(column, justify="right")
     table.add_column("loss of epochs 1, 2, 3")
     for way, ours in measured["ways"].items():
-        if way in ARTICLE:
+        if way in ARTICLE and config.is_article:
             article = ARTICLE[way]
             losses = "  ".join(f"{loss:.4f}" for loss in article.epoch_losses)
             table.add_row(
@@ -120,7 +120,7 @@ def figure(config: Config, outcomes: list[Outcome]) -> matplotlib.figure.Figure:
             means = [part.mean() for part in np.split(losses, ends[:-1])]
             curves.plot(times[ends - 1], means, color=colour, label=outcome.way)
         article = ARTICLE.get(outcome.way)
-        if article:
+        if article and config.is_article:
             style = {"color": colour, "marker": "x", "linestyle": "none", "markersize": 8}
             builds.plot(ARTICLE_STEPS, article.build_seconds, **style)
             times = article.train_seconds / 3 * (np.arange(3) + 0.5)
@@ -135,8 +135,8 @@ def figure(config: Config, outcomes: list[Outcome]) -> matplotlib.figure.Figure:
     builds.legend()
     curves.set_xlabel("seconds of training")
     curves.set_ylabel(f"loss (nats), mean of {BLOCK} steps")
-    fig.suptitle(
-        f"{config.layers} x {config.units} {config.cell}; crosses: the article's, of 3 x 100 lstm, "
-        "each loss the mean of an epoch"
-    )
+    crosses = "; crosses: the article's, each loss the mean of an epoch" * config.is_article
+    fig.suptitle(f"{config.layers} x {config.units} {config.cell}{crosses}")
+    if not curves.lines:
+        curves.remove()
     return fig

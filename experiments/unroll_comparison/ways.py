@@ -82,6 +82,11 @@ class Config:
                 raise ValueError(f"--{name} must be at least 0, got {value}")
         self.at(self.num_steps)  # tells what else does not fit
 
+    @property
+    def is_article(self) -> bool:
+        """Whether the model is the article's."""
+        return (self.cell, self.units, self.layers) == ("lstm", 100, 3)
+
     def at(self, num_steps: int) -> char_model.Config:
         """The options of the character model with chunks of this length."""
         return dataclasses.replace(

@@ -7,8 +7,10 @@ import math
 import jax
 import numpy as np
 import pytest
+from rich.console import Console
 
 from experiments.unroll_comparison import __main__ as experiment
+from experiments.unroll_comparison import report
 from experiments.unroll_comparison.report import ARTICLE
 from experiments.unroll_comparison.ways import Build, Config, Outcome, Training
 
@@ -65,9 +67,21 @@ def test_all_ways_train_the_same_model(main, corpus, tmp_path, capsys):
     first, second = result["ways"]["scan"]["epoch_losses"]
     assert second < first
     printed = capsys.readouterr().out
-    assert "static, 2016" in printed
-    assert "117" not in printed  # an epoch, not three
-    assert "39.3" in printed
+    assert "static, here" in printed
+    assert "2016" not in printed  # another model
+
+
+def test_the_article_stands_beside_its_own_model():
+    outcome = Outcome("static", [Build(200, 1.0, 2.0)])
+    console = Console(width=80, record=True)
+    measured = report.result(Config(), [outcome], 100, 174)
+    console.print(report.result_table(Config(), measured))
+    rows = console.export_text().splitlines()
+    (article,) = (row for row in rows if "static, 2016" in row)
+    (ours,) = (row for row in rows if "static, here" in row)
+    assert article.split()[2:] == ["25.64", "39.3", "3.5332", "3.3144", "3.2176"]
+    assert ours.split()[2:] == ["3.00", "-", "-"]
+    assert len(report.figure(Config(units=3), [outcome]).axes) == 1  # nothing was trained
 
 
 def test_static_builds_end_where_the_next_may_take_too_long(main, corpus, tmp_path, monkeypatch):
