@@ -49,7 +49,7 @@ SOLVED = 0.06  # of chance: a test loss of at most this is called solved
 AT_CHANCE = 0.95  # of chance: a test loss of at least this is called at chance
 ENOUGH = 0.02  # of chance: training ends when no seed's loss is above this
 BLOCK = 50  # training steps in one program
-TEST_EXAMPLES = 2000
+TEST_BATCH, TEST_BATCHES = 100, 20  # examples, and how many batches of them
 
 TaskName = Literal["adding", "parity", "copy", "recall"]
 
@@ -240,11 +240,19 @@ def train(config: Config, trial: Trial) -> Iterator[tuple[Params, np.ndarray]]:
 
 
 def test_losses(config: Config, trial: Trial, length: int, params: Params) -> np.ndarray:
-    """The loss of each seed on `TEST_EXAMPLES` fresh examples of some length, ``[seeds]``."""
+    """The loss of each seed on fresh examples of some length, ``[seeds]``."""
     task = TASKS[trial.task].test
     model = build_model(config, trial.cell, task)
-    of_seed = functools.partial(mean_loss, model, task, length, TEST_EXAMPLES)
-    return np.asarray(jax.jit(jax.vmap(of_seed))(params, seed_keys(config)[:, 2]))
+    loss = functools.partial(mean_loss, model, task, length, TEST_BATCH)
+
+    @jax.jit
+    @jax.vmap
+    def of_seed(params: Params, key: Array) -> Array:
+        keys = jax.random.split(key, TEST_BATCHES)
+        # one batch after the other, as all at once take gigabytes
+        return jax.lax.map(functools.partial(loss, params), keys).mean()
+
+    return np.asarray(of_seed(params, seed_keys(config)[:, 2]))
 
 
 def seed_keys(config: Config) -> Array:
