@@ -7,9 +7,23 @@ solved, which is a squared error of 0.01 in the adding problem, and one of at le
 
 A full run::
 
-    python -m experiments.memory_tasks
+    python -m experiments.memory_tasks       7.7 minutes of CPU time, 8 seeds
 
-    RESULTS
+    task    length  cell    chance    mean   least    most  verdict    x2  x4
+    adding     200  rnn     0.1667  0.1793  0.1688  0.2128  at chance   0   0
+                    gru     0.1667  0.0016  0.0009  0.0028  solved      0   0
+                    mingru  0.1667  0.0042  0.0028  0.0057  solved      0   0
+    parity      16  rnn     0.6931  0.0047  0.0001  0.0159  solved      6   6
+                    gru     0.6931  0.0004  0.0001  0.0012  solved      8   8
+                    mingru  0.6931  0.6979  0.6936  0.7155  at chance   0   0
+    copy        10  rnn     2.0794  0.0138  0.0083  0.0225  solved      0   0
+                    gru     2.0794  0.0106  0.0028  0.0239  solved      0   0
+                    mingru  2.0794  0.8331  0.7836  0.8617  between     0   0
+    recall       3  rnn     2.3026  1.0697  1.0459  1.0980  between     0   0
+                    gru     2.3026  1.0352  1.0198  1.0445  between     0   0
+                    mingru  2.3026  1.1404  1.1064  1.1702  between     0   0
+
+The last columns count the seeds that solve it at twice and four times the length, too.
 
 The two tasks that no model can do without and that come apart: adding asks a network to keep two
 numbers for up to 200 steps, parity to keep one bit and to flip it. A linear recurrence whose

@@ -207,11 +207,10 @@ PRESETS: dict[str, Config] = {
     "small": Config(
         cell="coupled_lstm",  # its memory is a mean and cannot run away, as that of the LSTM does
         units=320,
-        output_dropout=0.1,
         num_steps=32,
-        max_seconds=100,
+        max_seconds=104,
         average=0.99,
-        learning_rate=1e-2,
+        learning_rate=6e-3,
         evaluations=4,
     ),
     "best": Config(

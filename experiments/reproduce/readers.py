@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+import jax
+
 from experiments.reproduce.claims import Files
 from experiments.unroll_comparison.ways import Way
 
@@ -25,14 +27,10 @@ def with_error(name: str) -> Callable[[Files], dict[str, Any]]:
 
     def read(files: Files) -> dict[str, Any]:
         expected, measured = (files.result[name][key] for key in ("expected", "measured"))
-        pairs = zip(_flat(expected), _flat(measured), strict=True)
+        pairs = zip(*map(jax.tree.leaves, (expected, measured)), strict=True)
         return {"values": measured, "off by": max(abs(there - here) for there, here in pairs)}
 
     return read
-
-
-def _flat(value: Any) -> list[float]:
-    return [n for item in value for n in _flat(item)] if isinstance(value, list) else [value]
 
 
 def expected_losses(files: Files) -> list[str]:

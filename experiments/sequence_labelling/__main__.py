@@ -29,8 +29,8 @@ SequenceExample records, and come back in buckets of similar lengths. A full run
     forward GRU, 24,066 parameters            0.9533   0.7845  0.7736  0.8027
     bidirectional GRU, 25,962 parameters      0.9864   0.9435  0.9403  0.9450
 
-69% of the upper case letters are in the names of speakers, "TRANIO:", which are written like other
-words, "Tranio", where no colon ends the line. The past does not tell which it will be, and 41% of
+66% of the upper case letters are in the names of speakers, "TRANIO:", which are written like other
+words, "Tranio", where no colon ends the line. The past does not tell which it will be, and 38% of
 them are in names that no training line has: the forward GRU knows no more than the counts of what
 was before, and only what reads from the end gets further.
 """
