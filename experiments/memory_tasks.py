@@ -276,9 +276,9 @@ def seed_keys(config: Config) -> Array:
 def verdict(losses: np.ndarray, chance: float) -> str:
     """Say how many of the losses ``[seeds]`` are solved, and how many at chance.
 
-    >>> verdict(np.array([0.01, 0.002]), 1 / 6)
+    >>> verdict(np.array([0.009, 0.002]), 1 / 6)
     'solved'
-    >>> verdict(np.array([0.01, 0.1, 0.17, np.nan]), 1 / 6)
+    >>> verdict(np.array([0.009, 0.1, 0.17, np.nan]), 1 / 6)
     '1 solved, 2 at chance'
     """
     counts = {
