@@ -49,7 +49,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from experiments.cells import CELLS, CellName
-from experiments.command_line import run_experiment
+from experiments.command_line import check_learning_rate, check_seed, run_experiment
 from experiments.run_directory import RunDirectory
 from experiments.seeds import spread
 from seqjax import Cell, OutputProjection, Stack, unroll
@@ -161,10 +161,8 @@ class Config:
         sizes += [(name, n) for name in ("lengths", "longer") for n in getattr(self, name)]
         for name, value in sizes:
             check_size("memory_tasks", f"--{name}", value)
-        if not 0 < self.learning_rate < float("inf"):
-            raise ValueError(f"--learning-rate must be more than 0, got {self.learning_rate}")
-        if not 0 <= self.seed < 2**31:
-            raise ValueError(f"--seed must lie in [0, 2**31), got {self.seed}")
+        check_learning_rate(self.learning_rate)
+        check_seed(self.seed)
         for trial in self.trials:
             for length in self.tested(trial):
                 task = TASKS[trial.task].train
