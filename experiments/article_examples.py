@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 import seqjax
-from experiments.command_line import run_experiment
+from experiments.command_line import check_seed, run_experiment
 from experiments.run_directory import RunDirectory
 from seqjax import GRU, LSTM, BasicRNN, Dropout, OutputProjection, Stack, unroll
 from seqjax.data import ListSource, Loader, Padded, Report, plan
@@ -62,8 +62,7 @@ class Config:
     """A new folder for the results; runs/article_examples/<time> without."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.seed < 2**31:
-            raise ValueError(f"--seed must lie in [0, 2**31), got {self.seed}")
+        check_seed(self.seed)
 
 
 class Outcome(NamedTuple):

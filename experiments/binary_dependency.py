@@ -36,7 +36,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from experiments.command_line import run_experiment
+from experiments.command_line import check_learning_rate, check_seed, run_experiment
 from experiments.run_directory import RunDirectory
 from experiments.seeds import spread
 from seqjax import (
@@ -124,10 +124,8 @@ class Config:
         sizes += [("epochs", n) for n in self.epochs]
         for name, value in sizes:
             check_size("binary_dependency", f"--{name}", value)
-        if not 0 < self.learning_rate < float("inf"):
-            raise ValueError(f"--learning-rate must be more than 0, got {self.learning_rate}")
-        if not 0 <= self.seed < 2**31:
-            raise ValueError(f"--seed must lie in [0, 2**31), got {self.seed}")
+        check_learning_rate(self.learning_rate)
+        check_seed(self.seed)
         longest = max((abs(lag) for lag, _ in self.task.dependencies), default=0)
         row = self.sequence_length // self.batch_size
         if row * self.batch_size <= longest:

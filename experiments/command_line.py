@@ -22,6 +22,18 @@ class Config(Protocol):
 C = TypeVar("C", bound=Config)
 
 
+def check_seed(seed: int) -> None:
+    """Raise ``ValueError`` unless ``--seed`` is one that `jax.random.key` takes everywhere."""
+    if not 0 <= seed < 2**31:
+        raise ValueError(f"--seed must lie in [0, 2**31), got {seed}")
+
+
+def check_learning_rate(rate: float) -> None:
+    """Raise ``ValueError`` unless ``--learning-rate`` is a positive number."""
+    if not 0 < rate < float("inf"):
+        raise ValueError(f"--learning-rate must be more than 0, got {rate}")
+
+
 def run_experiment(name: str, config: type[C], run: Callable[[C, RunDirectory], None]) -> None:
     """Run ``python -m experiments.NAME``; a bad option ends with exit code 2, Ctrl-C with 130.
 

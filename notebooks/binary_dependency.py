@@ -15,7 +15,6 @@
 # a learning curve what was learned.
 
 # %%
-
 import jax
 import matplotlib.pyplot as plt
 import numpy as np

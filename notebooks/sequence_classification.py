@@ -12,7 +12,7 @@
 # An image read row by row is a sequence. The article's network reads it, and a softmax on its last
 # output says what it was. Here a small one reads the handwritten digits that come with
 # scikit-learn, 8 rows of 8 pixels. As it has an output after every row, we can also ask what it
-# knows half-way.
+# says half-way.
 
 # %%
 import matplotlib.pyplot as plt
@@ -63,10 +63,10 @@ for name, accuracy in outcome.baselines.items():
 confusion_matrix(outcome)
 
 # %% [markdown]
-# ## What it knows after each row
+# ## What it says half-way
 #
 # The output that is classified is the last valid one: give a shorter length, and it is that after
-# so many rows. Nobody trained the network to guess early.
+# so many rows. Only the last was ever trained.
 
 # %%
 rows = range(1, 9)
@@ -85,11 +85,14 @@ ax.plot(rows, accuracy.mean(1), marker="o")
 ax.axhline(0.1, color="black", linestyle="--", linewidth=0.8)
 ax.annotate("chance", (8, 0.1), (0, 4), textcoords="offset points", ha="right")
 ax.set(xlabel="rows read", ylabel="test accuracy", ylim=(0, 1.02))
-ax.set_title(f"How soon a digit is known ({config.seeds} seeds, mean and range)")
+ax.set_title(f"What the network says after each row ({config.seeds} seeds, mean and range)")
 plt.show()
 
 # %% [markdown]
-# And here are six digits as one seed reads them. Below the pixels stands what it would say after
+# Half-way it says next to nothing, less than what the rows so far would allow: it keeps them in its
+# state for the end, and nobody asked it before. With `pooling="mean"` every output is trained.
+#
+# Here are six digits as one seed reads them. Below the pixels stands what it would say after
 # each row.
 
 # %%

@@ -58,8 +58,8 @@ def orthogonal(
     True
     """
     shape = (units if rows is None else rows, units)
-    # Under vmap one after the other: a batch of QR decompositions is spread over the threads of the
-    # CPU, and where several devices each have a batch they wait for each other's threads forever.
+    # Under vmap one after the other: a batch of QR decompositions on CPU is spread over the threads
+    # of the pool that it runs in itself, and may wait for them forever where others run there too.
     draw = jax.custom_batching.sequential_vmap(
         lambda key: jax.nn.initializers.orthogonal()(key, shape, jnp.float32)  # no QR has 16 bits
     )

@@ -7,6 +7,7 @@ import jax
 import optax
 
 from experiments.cells import CELLS, CellName
+from experiments.command_line import check_seed
 from seqjax import (
     Cell,
     Dropout,
@@ -125,8 +126,7 @@ class Config:
                     raise ValueError(f"{owner}: {_option(name)} must be above 0, got {value}")
         if not 0 < self.validation < 1:
             raise ValueError(f"{owner}: --validation must lie in (0, 1), got {self.validation}")
-        if not 0 <= self.seed < 2**31:
-            raise ValueError(f"{owner}: --seed must lie in [0, 2**31), got {self.seed}")
+        check_seed(self.seed)
         if self.input_dropout and self.embedding_size is None:
             raise ValueError(
                 f"{owner}: --input-dropout drops features of an embedding: give --embedding-size"

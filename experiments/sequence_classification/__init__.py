@@ -8,7 +8,7 @@ last valid one of each row, so that sequences of any length do, from any TFRecor
 
 A full run::
 
-    python -m experiments.sequence_classification     TIME s on 2 CPU cores
+    python -m experiments.sequence_classification     3 minutes of CPU time
 
     test accuracy on 360 digits, after learning from 1437; the split is the same for all
     network, 8 seeds               mean 98.33%   worst 97.50%   best 98.89%   4 to 9 errors
@@ -19,4 +19,6 @@ A full run::
 A single network is about as good as nearest neighbours, no better: one digit is 0.28%. The 8
 together are better than both. Epochs and learning rate were chosen on another split, on which
 4 seeds came to 97.6% and the neighbours to 98.6%; the mean of all outputs was worse there, 96.5%.
+
+With ``--permuted`` pixels the network falls to 96.67% (96.39% to 97.50%); the baselines stay.
 """

@@ -11,6 +11,7 @@ import numpy as np
 import optax
 from jax.sharding import NamedSharding, PartitionSpec
 
+from experiments.command_line import check_learning_rate, check_seed
 from experiments.sequence_classification.data import Examples
 from seqjax import (
     GRU,
@@ -84,10 +85,8 @@ class Config:
         for name in ("layers", "units", "epochs", "batch_size", "seeds"):
             check_size("sequence_classification", _option(name), getattr(self, name))
         check_rate("sequence_classification", "--dropout", self.dropout)
-        if not 0 < self.learning_rate < float("inf"):
-            raise ValueError(f"--learning-rate must be more than 0, got {self.learning_rate}")
-        if not 0 <= self.seed < 2**31:
-            raise ValueError(f"--seed must lie in [0, 2**31), got {self.seed}")
+        check_learning_rate(self.learning_rate)
+        check_seed(self.seed)
         named = self.inputs is not None or self.label is not None
         if named and self.dataset in ("digits", "mnist"):
             raise ValueError(

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from experiments.command_line import check_learning_rate, check_seed
 from experiments.run_directory import RunDirectory
 from experiments.seeds import spread
 from experiments.sequence_labelling.networks import Network
@@ -61,10 +62,8 @@ class Lookahead:
     def __post_init__(self) -> None:
         for name in ("units", "window", "batch_size", "training_steps", "seeds"):
             check_size("lookahead", "--" + name.replace("_", "-"), getattr(self, name))
-        if not 0 < self.learning_rate < float("inf"):
-            raise ValueError(f"--learning-rate must be more than 0, got {self.learning_rate}")
-        if not 0 <= self.seed < 2**31:
-            raise ValueError(f"--seed must lie in [0, 2**31), got {self.seed}")
+        check_learning_rate(self.learning_rate)
+        check_seed(self.seed)
         if not counted(self.task, self.window).any():
             raise ValueError(
                 f"--window {self.window} holds no step with all its dependencies, "

@@ -14,6 +14,7 @@ import optax
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from experiments.command_line import check_learning_rate, check_seed
 from experiments.run_directory import RunDirectory
 from experiments.seeds import spread
 from experiments.sequence_labelling import report
@@ -71,10 +72,8 @@ class Truecasing:
         for name in (*sizes, "batch_steps"):
             check_size("truecasing", "--" + name.replace("_", "-"), getattr(self, name))
         check_rate("truecasing", "--dropout", self.dropout)
-        if not 0 < self.learning_rate < float("inf"):
-            raise ValueError(f"--learning-rate must be more than 0, got {self.learning_rate}")
-        if not 0 <= self.seed < 2**31:
-            raise ValueError(f"--seed must lie in [0, 2**31), got {self.seed}")
+        check_learning_rate(self.learning_rate)
+        check_seed(self.seed)
         if self.batch_steps < self.longest:
             raise ValueError(
                 f"--batch-steps must have room for one line of --longest {self.longest}, got "

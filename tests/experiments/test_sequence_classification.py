@@ -300,7 +300,7 @@ def test_a_bad_option_ends_with_code_2_and_says_why(
 
 @pytest.mark.slow
 def test_the_network_of_the_article_reads_the_digits():
-    config = Config(seeds=2, epochs=10)
+    config = Config(seeds=2)
     _, split = prepare(config)
     model = build_model(config, 10)
     *_, (_, _, params) = train(config, model, split.train)
