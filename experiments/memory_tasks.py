@@ -25,9 +25,8 @@ A full run::
 
 The last columns count the seeds that solve it at twice and four times the length, too.
 
-The two tasks that no model can do without and that come apart: adding asks a network to keep two
-numbers for up to 200 steps, parity to keep one bit and to flip it. A linear recurrence whose
-factors lie in (0, 1), as the minGRU's do, can keep and cannot flip.
+Adding asks a network to keep two numbers for up to 200 steps, parity to keep one bit and to flip
+it. A linear recurrence whose factors lie in (0, 1), as the minGRU's do, can keep and cannot flip.
 """
 
 import dataclasses
