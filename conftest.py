@@ -1,6 +1,7 @@
 """JAX as strict as it gets, for tests and doctests alike."""
 
 import os
+from collections.abc import Iterator
 
 import jax
 import pytest
@@ -22,3 +23,10 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.option.markexpr == "not slow":
         jax.config.update("jax_disable_most_optimizations", True)
         os.environ["XLA_FLAGS"] = " ".join((os.environ.get("XLA_FLAGS", ""), *COMPILE_QUICKLY))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _forget_programs() -> Iterator[None]:
+    """Let go of the programs of a test file: thousands of them are more than a process can map."""
+    yield
+    jax.clear_caches()

@@ -251,7 +251,7 @@ def train(config: Config, trial: Trial) -> Iterator[tuple[Params, np.ndarray]]:
             return
 
 
-def test_losses(config: Config, trial: Trial, length: int, params: Params) -> np.ndarray:
+def evaluate(config: Config, trial: Trial, length: int, params: Params) -> np.ndarray:
     """The loss of each seed on `TEST_BATCHES` fresh batches of some length, ``[seeds]``."""
     task = TASKS[trial.task].test
     model = build_model(config, trial.cell, task)
@@ -431,7 +431,7 @@ def main(config: Config, folder: RunDirectory) -> None:
                     "metrics.jsonl", {**trial._asdict(), "step": steps, "loss": loss}
                 )
                 progress.update(bar, completed=steps, loss=f"{loss['mean']:.4f}")
-            tested = {n: test_losses(config, trial, n, params) for n in config.tested(trial)}
+            tested = {n: evaluate(config, trial, n, params) for n in config.tested(trial)}
             for length, losses in tested.items():
                 record = {**trial._asdict(), "step": steps, "tested_at": length}
                 folder.append_jsonl("metrics.jsonl", record | {"loss": spread(losses)})

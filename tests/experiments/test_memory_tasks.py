@@ -105,7 +105,7 @@ def shares_of_chance(trial, length, seeds=4, **options):
     """Train some seeds and test them at ``length``: their losses, where chance is 1."""
     config = Config(seeds=seeds, **options)
     *_, (params, _) = experiment.train(config, trial)
-    losses = experiment.test_losses(config, trial, length, params)
+    losses = experiment.evaluate(config, trial, length, params)
     return losses / experiment.TASKS[trial.task].test.chance
 
 
