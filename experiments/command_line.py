@@ -3,11 +3,12 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import tyro
 
 from experiments.run_directory import RunDirectory
+from seqjax.checks import check_size
 from seqjax.devices import one_cpu_device_per_core
 
 
@@ -20,6 +21,21 @@ class Config(Protocol):
 
 
 C = TypeVar("C", bound=Config)
+
+
+def option(name: str) -> str:
+    """What a field is called on the command line.
+
+    >>> option("batch_size")
+    '--batch-size'
+    """
+    return "--" + name.replace("_", "-")
+
+
+def check_sizes(owner: str, config: Any, *names: str) -> None:
+    """Raise ``ValueError`` unless each of these fields is a whole number of at least 1."""
+    for name in names:
+        check_size(owner, option(name), getattr(config, name))
 
 
 def check_seed(seed: int) -> None:

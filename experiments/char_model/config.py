@@ -7,7 +7,7 @@ import jax
 import optax
 
 from experiments.cells import CELLS, CellName
-from experiments.command_line import check_seed
+from experiments.command_line import check_seed, check_sizes, option
 from seqjax import (
     Cell,
     Dropout,
@@ -16,13 +16,9 @@ from seqjax import (
     Stack,
     unroll,
 )
-from seqjax.checks import check_number, check_range, check_rate, check_size
+from seqjax.checks import check_number, check_range, check_rate
 from seqjax.regularization import drop_weights
 from seqjax.types import Array
-
-
-def _option(name: str) -> str:
-    return "--" + name.replace("_", "-")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,9 +101,8 @@ class Config:
 
     def __post_init__(self) -> None:
         owner = "char_model"
-        for name in ("min_count", "units", "layers", "batch_size", "num_steps", "window"):
-            check_size(owner, _option(name), getattr(self, name))
-        check_size(owner, "--evaluations", self.evaluations)
+        sizes = ("min_count", "units", "layers", "batch_size", "num_steps", "window", "evaluations")
+        check_sizes(owner, self, *sizes)
         for name in (
             "input_dropout",
             "layer_dropout",
@@ -115,15 +110,15 @@ class Config:
             "recurrent_dropout",
             "weight_dropout",
         ):
-            check_rate(owner, _option(name), getattr(self, name))
+            check_rate(owner, option(name), getattr(self, name))
         for name in ("validation", "warm_up", "b2", "average"):
-            check_range(owner, _option(name), getattr(self, name), 0, 1)
+            check_range(owner, option(name), getattr(self, name), 0, 1)
         for name in ("learning_rate", "epochs", "max_seconds", "clip"):
             value = getattr(self, name)
             if value is not None:
-                check_number(owner, _option(name), value)
+                check_number(owner, option(name), value)
                 if value <= 0:
-                    raise ValueError(f"{owner}: {_option(name)} must be above 0, got {value}")
+                    raise ValueError(f"{owner}: {option(name)} must be above 0, got {value}")
         if not 0 < self.validation < 1:
             raise ValueError(f"{owner}: --validation must lie in (0, 1), got {self.validation}")
         check_seed(self.seed)

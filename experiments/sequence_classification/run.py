@@ -11,7 +11,7 @@ import numpy as np
 import optax
 from jax.sharding import NamedSharding, PartitionSpec
 
-from experiments.command_line import check_learning_rate, check_seed
+from experiments.command_line import check_learning_rate, check_seed, check_sizes
 from experiments.sequence_classification.data import Examples
 from seqjax import (
     GRU,
@@ -26,7 +26,7 @@ from seqjax import (
     mean_valid,
     unroll,
 )
-from seqjax.checks import check_rate, check_size
+from seqjax.checks import check_rate
 from seqjax.devices import split_leading_axis
 from seqjax.training import TrainState, init_train_state, train_steps
 from seqjax.types import Array, Params
@@ -82,8 +82,8 @@ class Config:
     """A new folder for the results; runs/sequence_classification/<time> without."""
 
     def __post_init__(self) -> None:
-        for name in ("layers", "units", "epochs", "batch_size", "seeds"):
-            check_size("sequence_classification", _option(name), getattr(self, name))
+        sizes = ("layers", "units", "epochs", "batch_size", "seeds")
+        check_sizes("sequence_classification", self, *sizes)
         check_rate("sequence_classification", "--dropout", self.dropout)
         check_learning_rate(self.learning_rate)
         check_seed(self.seed)
@@ -92,10 +92,6 @@ class Config:
             raise ValueError(
                 f"--inputs and --label name features of records, but --dataset is {self.dataset}"
             )
-
-
-def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
 
 
 def build_model(config: Config, classes: int) -> Cell:

@@ -16,12 +16,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from experiments.command_line import check_learning_rate, check_seed
+from experiments.command_line import check_learning_rate, check_seed, check_sizes
 from experiments.run_directory import RunDirectory
 from experiments.seeds import spread
 from experiments.sequence_labelling.networks import Network
 from seqjax import sequence_loss
-from seqjax.checks import check_size
 from seqjax.devices import split_leading_axis
 from seqjax.tasks import BinaryDependency
 from seqjax.training import TrainState, init_train_state, train_steps
@@ -60,8 +59,8 @@ class Lookahead:
     """From which the seeds are drawn."""
 
     def __post_init__(self) -> None:
-        for name in ("units", "window", "batch_size", "training_steps", "seeds"):
-            check_size("lookahead", "--" + name.replace("_", "-"), getattr(self, name))
+        sizes = ("units", "window", "batch_size", "training_steps", "seeds")
+        check_sizes("lookahead", self, *sizes)
         check_learning_rate(self.learning_rate)
         check_seed(self.seed)
         if not counted(self.task, self.window).any():

@@ -14,7 +14,7 @@ import optax
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from experiments.command_line import check_learning_rate, check_seed
+from experiments.command_line import check_learning_rate, check_seed, check_sizes
 from experiments.run_directory import RunDirectory
 from experiments.seeds import spread
 from experiments.sequence_labelling import report
@@ -28,7 +28,7 @@ from experiments.sequence_labelling.lines import (
 )
 from experiments.sequence_labelling.networks import Network
 from seqjax import sequence_loss
-from seqjax.checks import check_rate, check_size
+from seqjax.checks import check_rate
 from seqjax.data import Batch, Bucketed, Loader, Report, Source, plan
 from seqjax.data.text import read_corpus
 from seqjax.devices import split_leading_axis
@@ -69,8 +69,7 @@ class Truecasing:
 
     def __post_init__(self) -> None:
         sizes = ("forward_units", "bidirectional_units", "longest", "epochs", "seeds")
-        for name in (*sizes, "batch_steps"):
-            check_size("truecasing", "--" + name.replace("_", "-"), getattr(self, name))
+        check_sizes("truecasing", self, *sizes, "batch_steps")
         check_rate("truecasing", "--dropout", self.dropout)
         check_learning_rate(self.learning_rate)
         check_seed(self.seed)
