@@ -29,6 +29,7 @@ def bidirectional_unroll(
     key: Array | None = None,
     time_major: bool = False,
     method: Method = "auto",
+    remat: int | None = None,
 ) -> tuple[Directions, Directions]:
     """Run ``forward`` from the first step to the last and ``backward`` the other way.
 
@@ -39,13 +40,15 @@ def bidirectional_unroll(
       forward: the cell that sees the past.
       backward: the cell that sees the future.
       params: of both, ``Directions(forward.init(...), backward.init(...))``.
-      xs: as in `seqjax.unroll`, and so are ``lengths``, ``mask``, ``time_major`` and ``method``.
+      xs: as in `seqjax.unroll`, and so are ``lengths``, ``mask``, ``time_major``, ``method``
+        and ``remat``.
       lengths: the number of steps of each row.
       mask: the steps that count.
       initial_state: of both.
       key: for the noise of both, which is drawn from keys of their own.
       time_major: time comes first.
       method: how to loop.
+      remat: time steps of a chunk that is computed again in the backward pass.
 
     Returns:
       ``(final_state, outputs)``, each of both directions. The final backward state is the one after
@@ -78,6 +81,7 @@ def bidirectional_unroll(
             reverse=reverse,
             time_major=time_major,
             method=method,
+            remat=remat,
         )
         for cell, cell_params, state, cell_key, reverse in zip(
             (forward, backward),
@@ -139,6 +143,7 @@ def bidirectional_stack_unroll(
     key: Array | None = None,
     time_major: bool = False,
     method: Method = "auto",
+    remat: int | None = None,
 ) -> tuple[tuple[Directions, ...], Array]:
     """Run bidirectional layers on top of each other; each sees both directions of the one below.
 
@@ -148,13 +153,15 @@ def bidirectional_stack_unroll(
     Args:
       layers: the cells of each layer, the lowest first.
       params: of each layer, as `init_bidirectional_stack` draws them.
-      xs: as in `seqjax.unroll`, and so are ``lengths``, ``mask``, ``time_major`` and ``method``.
+      xs: as in `seqjax.unroll`, and so are ``lengths``, ``mask``, ``time_major``, ``method``
+        and ``remat``.
       lengths: the number of steps of each row.
       mask: the steps that count.
       initial_state: of each layer.
       key: for the noise of all layers, which is drawn from keys of their own.
       time_major: time comes first.
       method: how to loop.
+      remat: time steps of a chunk that is computed again in the backward pass.
 
     Returns:
       ``(final_state, outputs)``: the states of each layer, and the joined outputs of the top one.
@@ -191,6 +198,7 @@ def bidirectional_stack_unroll(
             key=layer_key,
             time_major=time_major,
             method=method,
+            remat=remat,
         )
         final.append(state)
         xs = jnp.concatenate(ys, axis=-1)

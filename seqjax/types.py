@@ -34,8 +34,8 @@ Size = Any  # int, or tuple[int, ...] for features on several axes
 # differ and every call of `unroll` compiles anew.
 Activation = Callable[[Array], Array]
 
-# Runs `cell.step` over the leading axis of `zs`: (cell, params, state, zs) -> (state, ys).
-Loop = Callable[["Cell", Params, State, Projected], tuple[State, PyTree]]
+# Runs a cell over the leading axis of `xs`: (cell, params, state, xs, noise) -> (state, ys).
+Loop = Callable[["Cell", Params, State, PyTree, Noise], tuple[State, PyTree]]
 
 
 class HiddenState(NamedTuple):
@@ -100,10 +100,10 @@ class Cell(abc.ABC):
     ) -> tuple[State, PyTree]:
         """Run all steps of time-major ``xs``; what a cell overrides that can do better than step.
 
-        ``loop`` runs the `step` of a cell over projected inputs. A stack, for one, calls
-        `sequence` of each of its layers in turn, so that every layer projects all steps at once.
+        ``loop`` projects all inputs of a cell and runs its `step` over them. A stack, for one,
+        calls `sequence` of each of its layers in turn, so that every layer has a loop of its own.
         """
-        return loop(self, params, state, self.project(params, xs, noise))
+        return loop(self, params, state, xs, noise)
 
     def leading_shape(self, params: Params, xs: PyTree) -> tuple[int, ...]:
         """Return the time and batch axes of ``xs``, after a check that the rest fits ``params``.

@@ -9,10 +9,20 @@ import jax.numpy as jnp
 
 from seqjax.affine import accumulation_dtype
 from seqjax.cells import TimedInputs
-from seqjax.checks import check_choice
+from seqjax.checks import check_choice, check_size
 from seqjax.masking import check_tokens, resolve_mask, select, zero_outside
 from seqjax.recurrence import factored_loop
-from seqjax.types import Array, Cell, FactoredCell, LinearCell, Params, Projected, PyTree, State
+from seqjax.types import (
+    Array,
+    Cell,
+    FactoredCell,
+    LinearCell,
+    Noise,
+    Params,
+    Projected,
+    PyTree,
+    State,
+)
 
 Method = Literal["auto", "scan", "static", "associative"]
 
@@ -29,6 +39,7 @@ def unroll(
     reverse: bool = False,
     time_major: bool = False,
     method: Method = "auto",
+    remat: int | None = None,
 ) -> tuple[State, PyTree]:
     """Run ``cell`` over the time steps of ``xs``.
 
@@ -50,11 +61,16 @@ def unroll(
       time_major: ``xs``, ``mask`` and the outputs are ``[T, B, ...]``.
       method: ``"scan"`` is `jax.lax.scan`; ``"static"`` a Python loop, whose program grows with T;
         ``"associative"`` runs all steps of linear cells at once by `jax.lax.associative_scan`.
-        ``"auto"`` takes the fastest: associative for linear cells on accelerators, a scan with a
-        backward pass of its own for a `seqjax.types.FactoredCell`, else scan. All give the same
-        numbers. A backward pass of its own has no derivative: JAX refuses `jax.jvp`, `jax.jacfwd`
-        and `jax.hessian` through it ("can't apply forward-mode autodiff to a custom_vjp function"),
-        which ``"scan"`` allows.
+        ``"auto"`` takes the fastest of the others: associative for linear cells on accelerators, a
+        scan with a backward pass of its own for a `seqjax.types.FactoredCell`, else scan. All give
+        the same numbers up to rounding. A backward pass of its own has no derivative: JAX refuses
+        `jax.jvp`, `jax.jacfwd` and `jax.hessian` through it ("can't apply forward-mode autodiff to
+        a custom_vjp function"), which ``"scan"`` allows.
+      remat: time steps of a chunk. The backward pass then keeps the state at the start of each
+        chunk and computes what is within anew, one chunk at a time: for a little more than one
+        more forward pass it needs the memory of T / remat states and one chunk, least at about
+        ``math.isqrt(T)`` (Chen, Xu, Zhang and Guestrin, "Training deep nets with sublinear memory
+        cost", 2016). Without, it keeps what it needs of all steps.
 
     Returns:
       ``(final_state, outputs)``: the state after each row's last step, arrays ``[B, ...]``, and the
@@ -74,6 +90,8 @@ def unroll(
     (True, True)
     """
     check_choice("method", method, get_args(Method))
+    if remat is not None:
+        check_size("unroll", "remat", remat)
     if not isinstance(cell, Cell):
         raise ValueError(f"cell must be a seqjax cell, got {cell!r}")
     if not _is_hashable(cell):
@@ -94,13 +112,17 @@ def unroll(
     if initial_state is not None:
         _check_state(cell, initial_state, batch_shape, dtype)
     return _unroll(
-        cell, params, xs, mask, initial_state, key, leading_shape, time_axis, dtype, reverse, method
-    )
+        cell, params, xs, mask, initial_state, key, leading_shape, time_axis, dtype, reverse,
+        method, remat,
+    )  # fmt: skip
 
 
 @functools.partial(
-    jax.jit, static_argnames=("cell", "leading_shape", "time_axis", "dtype", "reverse", "method")
-)
+    jax.jit,
+    static_argnames=(
+        "cell", "leading_shape", "time_axis", "dtype", "reverse", "method", "remat",
+    ),
+)  # fmt: skip
 def _unroll(
     cell: Cell,
     params: Params,
@@ -113,6 +135,7 @@ def _unroll(
     dtype: jnp.dtype,
     reverse: bool,
     method: Method,
+    remat: int | None,
 ) -> tuple[State, PyTree]:
     batch_shape = leading_shape[:time_axis] + leading_shape[time_axis + 1 :]
     if mask is not None:
@@ -129,7 +152,16 @@ def _unroll(
     if key is not None:
         noise = cell.draw_noise(key, (num_steps, *batch_shape), cell.input_size(params))
     loop = _LOOPS[method] if num_steps else _scan_loop
-    state, ys = cell.sequence(functools.partial(loop, mask), params, state, xs, noise)
+
+    def run(state: State, steps: tuple[Array | None, PyTree, Noise]) -> tuple[State, PyTree]:
+        mask, xs, noise = steps
+        return cell.sequence(functools.partial(loop, mask), params, state, xs, noise)
+
+    steps = mask, xs, noise
+    if remat is None or remat >= num_steps:
+        state, ys = run(state, steps)
+    else:
+        state, ys = _by_chunks(run, remat, num_steps, state, steps)
     if mask is not None:
         ys = zero_outside(mask, ys)
     if reverse:
@@ -137,27 +169,51 @@ def _unroll(
     return state, jax.tree.map(lambda y: jnp.moveaxis(y, 0, time_axis), ys)
 
 
+def _by_chunks(
+    run: Callable[[State, PyTree], tuple[State, PyTree]],
+    size: int,
+    num_steps: int,
+    state: State,
+    steps: PyTree,
+) -> tuple[State, PyTree]:
+    """Call ``run`` for chunks of ``steps``, each of which the backward pass runs again."""
+    whole = num_steps - num_steps % size
+    chunks = jax.tree.map(lambda a: a[:whole].reshape(-1, size, *a.shape[1:]), steps)
+    state = _laid_out_like_next(run, state, chunks)
+    # within a scan nothing could be merged with what is computed again, so nothing need prevent it
+    state, ys = jax.lax.scan(jax.checkpoint(run, prevent_cse=False), state, chunks)
+    ys = jax.tree.map(lambda y: y.reshape(whole, *y.shape[2:]), ys)
+    if whole < num_steps:
+        rest = jax.tree.map(lambda a: a[whole:], steps)
+        state, last_ys = jax.checkpoint(run)(state, rest)
+        ys = jax.tree.map(lambda *y: jnp.concatenate(y), ys, last_ys)
+    return state, ys
+
+
 def _auto_loop(
-    mask: Array | None, cell: Cell, params: Params, state: State, zs: Projected
+    mask: Array | None, cell: Cell, params: Params, state: State, xs: PyTree, noise: Noise
 ) -> tuple[State, PyTree]:
     if isinstance(cell, FactoredCell) and cell.is_factored(params):
+        zs = cell.project(params, xs, noise)
         body = functools.partial(_scan_step, cell, params)
         state = _laid_out_like_next(body, state, (zs, mask))
         return factored_loop(mask, cell, params, state, zs)
     at_once = isinstance(cell, LinearCell) and jax.default_backend() != "cpu"
-    return (_associative_loop if at_once else _scan_loop)(mask, cell, params, state, zs)
+    return (_associative_loop if at_once else _scan_loop)(mask, cell, params, state, xs, noise)
 
 
 def _scan_loop(
-    mask: Array | None, cell: Cell, params: Params, state: State, zs: Projected
+    mask: Array | None, cell: Cell, params: Params, state: State, xs: PyTree, noise: Noise
 ) -> tuple[State, PyTree]:
+    steps = cell.project(params, xs, noise), mask
     body = functools.partial(_scan_step, cell, params)
-    return jax.lax.scan(body, _laid_out_like_next(body, state, (zs, mask)), (zs, mask))
+    return jax.lax.scan(body, _laid_out_like_next(body, state, steps), steps)
 
 
 def _static_loop(
-    mask: Array | None, cell: Cell, params: Params, state: State, zs: Projected
+    mask: Array | None, cell: Cell, params: Params, state: State, xs: PyTree, noise: Noise
 ) -> tuple[State, PyTree]:
+    zs = cell.project(params, xs, noise)
     ys = []
     for t in range(jax.tree.leaves(zs)[0].shape[0]):
         z, m = jax.tree.map(lambda a: a[t], (zs, mask))  # noqa: B023, used at once
@@ -167,12 +223,13 @@ def _static_loop(
 
 
 def _associative_loop(
-    mask: Array | None, cell: Cell, params: Params, state: State, zs: Projected
+    mask: Array | None, cell: Cell, params: Params, state: State, xs: PyTree, noise: Noise
 ) -> tuple[State, PyTree]:
     if not isinstance(cell, LinearCell):
         raise ValueError(
             f"method 'associative' needs a linear recurrence, which {cell} is not; use 'auto'"
         )
+    zs = cell.project(params, xs, noise)
     a, b = cell.coefficients(params, zs)
     if mask is not None:
         a = select(mask, a, jax.tree.map(jnp.ones_like, a))

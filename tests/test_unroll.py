@@ -332,8 +332,9 @@ def test_a_second_call_with_an_equal_cell_does_not_compile_again(compilations, m
     assert not compilations
 
 
-@pytest.mark.parametrize("masked", [False, True])
-def test_runs_in_shard_map_and_under_explicit_sharding(masked):
+@pytest.mark.parametrize(("masked", "remat"), [(False, None), (True, None), (True, 3)])
+def test_runs_in_shard_map_and_under_explicit_sharding(masked, remat):
+    run = functools.partial(unroll, remat=remat)
     lengths = jnp.array([4, 2]) if masked else None
     cell = Stack([LSTM(H), GRU(H)])
     params, _, xs = make(cell)
@@ -341,7 +342,7 @@ def test_runs_in_shard_map_and_under_explicit_sharding(masked):
 
     mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,))
     mapped = jax.shard_map(
-        lambda xs, lengths: unroll(cell, params, xs, lengths=lengths),
+        lambda xs, lengths: run(cell, params, xs, lengths=lengths),
         mesh=mesh,
         in_specs=P("data"),
         out_specs=P("data"),
@@ -353,7 +354,7 @@ def test_runs_in_shard_map_and_under_explicit_sharding(masked):
         rows = NamedSharding(mesh, P("data"))
         replicated = jax.device_put(params, NamedSharding(mesh, P()))
         given_lengths = None if lengths is None else jax.device_put(lengths, rows)
-        state, ys = unroll(cell, replicated, jax.device_put(xs, rows), lengths=given_lengths)
+        state, ys = run(cell, replicated, jax.device_put(xs, rows), lengths=given_lengths)
         assert jax.typeof(ys).sharding.spec == P("data", None, None)
         tokens = jax.device_put(jnp.array([[0, 1], [1, 1]]), rows)
         _, of_tokens = unroll(cell, replicated, tokens)
@@ -402,7 +403,7 @@ GOOD_XS = jnp.zeros((B, T, D))
         ({"initial_state": GOOD_STATE[0]}, "initial_state must have the structure"),
         ({"initial_state": GOOD.initial_state((3,), jnp.float64)}, r"initial_state\.c must be"),
         ({"initial_state": GOOD.initial_state((B,), jnp.float32)}, "must be float64 of shape"),
-        ({"method": "fast"}, "method must be one of 'auto', 'scan', 'static', 'associative', got"),
+        ({"method": "fast"}, "must be one of 'auto', 'scan', 'static', 'associative'"),
         ({"method": "associative"}, r"needs a linear recurrence, which LSTM\(units=3"),
         ({"cell": LSTM}, "cell must be a seqjax cell"),
     ],

@@ -128,9 +128,7 @@ class Dropout(Wrapper):
         """Drop inputs and outputs of all steps at once; only the state's units have to wait."""
         noise = noise or DropoutNoise()
         if jax.tree.leaves(noise.state):
-            state, ys = loop(
-                self, params, state, self.project(params, xs, noise._replace(output=None))
-            )
+            state, ys = loop(self, params, state, xs, noise._replace(output=None))
         else:
             xs = self._drop_inputs(xs, noise)
             state, ys = self.cell.sequence(loop, params, state, xs, noise.cell)

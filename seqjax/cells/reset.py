@@ -79,10 +79,10 @@ class Reset(Wrapper):
         """Run the sequence of the cell inside, with a loop that resets whatever cell it runs."""
 
         def resetting(
-            cell: Cell, params: Params, state: State, zs: Projected
+            cell: Cell, params: Params, state: State, inputs: PyTree, noise: Noise
         ) -> tuple[State, PyTree]:
             wrapped = _LinearReset(cell) if isinstance(cell, LinearCell) else Reset(cell)
-            return loop(wrapped, params, state, (zs, xs.starts))
+            return loop(wrapped, params, state, ResetInputs(xs.starts, inputs), noise)
 
         return self.cell.sequence(resetting, params, state, xs.inputs, noise)
 
