@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from seqjax.affine import accumulation_dtype
 from seqjax.cells import TimedInputs
 from seqjax.checks import check_choice, check_size
+from seqjax.cudnn import cudnn_loop
 from seqjax.masking import check_tokens, resolve_mask, select, zero_outside
 from seqjax.recurrence import factored_loop
 from seqjax.types import (
@@ -24,7 +25,7 @@ from seqjax.types import (
     State,
 )
 
-Method = Literal["auto", "scan", "static", "associative"]
+Method = Literal["auto", "scan", "static", "associative", "cudnn"]
 
 
 def unroll(
@@ -61,6 +62,8 @@ def unroll(
       time_major: ``xs``, ``mask`` and the outputs are ``[T, B, ...]``.
       method: ``"scan"`` is `jax.lax.scan`; ``"static"`` a Python loop, whose program grows with T;
         ``"associative"`` runs all steps of linear cells at once by `jax.lax.associative_scan`.
+        ``"cudnn"`` runs the layers of an `LSTM` without options by NVIDIA's library, in float32 on
+        one of its GPUs, with products in TF32 unless ``jax.default_matmul_precision("highest")``.
         ``"auto"`` takes the fastest of the others: associative for linear cells on accelerators, a
         scan with a backward pass of its own for a `seqjax.types.FactoredCell`, else scan. All give
         the same numbers up to rounding. A backward pass of its own has no derivative: JAX refuses
@@ -250,6 +253,7 @@ _LOOPS = {
     "scan": _scan_loop,
     "static": _static_loop,
     "associative": _associative_loop,
+    "cudnn": cudnn_loop,
 }
 
 

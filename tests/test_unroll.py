@@ -403,7 +403,7 @@ GOOD_XS = jnp.zeros((B, T, D))
         ({"initial_state": GOOD_STATE[0]}, "initial_state must have the structure"),
         ({"initial_state": GOOD.initial_state((3,), jnp.float64)}, r"initial_state\.c must be"),
         ({"initial_state": GOOD.initial_state((B,), jnp.float32)}, "must be float64 of shape"),
-        ({"method": "fast"}, "must be one of 'auto', 'scan', 'static', 'associative'"),
+        ({"method": "fast"}, "must be one of 'auto', 'scan', 'static', 'associative', 'cudnn'"),
         ({"method": "associative"}, r"needs a linear recurrence, which LSTM\(units=3"),
         ({"cell": LSTM}, "cell must be a seqjax cell"),
     ],
