@@ -13,6 +13,7 @@ the ratios within a repetition. Memory is what XLA allots for intermediates; PyT
 import dataclasses
 import importlib
 import json
+import math
 import os
 import statistics
 import sys
@@ -37,6 +38,7 @@ from seqjax.unroll import Method
 VOCABULARY = 65
 PRODUCT = 2048  # units on each side of what counts as a large product
 LONGEST_STATIC = 8  # steps; the static program grows with them
+LONG = 1000  # steps; from here on also with chunks that are computed again
 # glibc gives freed memory back and maps large arrays anew, a page fault for each 4 KiB
 TUNED = {
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
@@ -140,13 +142,18 @@ def _split(gradient: Callable[..., Any], devices: int) -> Callable[..., Any]:
     return jax.shard_map(part, mesh=mesh, in_specs=(whole, rows, rows), out_specs=whole)
 
 
+def on_gpu() -> bool:
+    """Whether JAX runs on a GPU, and so has all else to."""
+    return jax.default_backend() == "gpu"
+
+
 def cross_entropy(logits: jax.Array, targets: jax.Array) -> jax.Array:
     """The mean over batch and time."""
     logits = logits.astype(jnp.float32)
     return optax.softmax_cross_entropy_with_integer_labels(logits, targets).mean()
 
 
-def ours(size: Size, config: Config, method: Method) -> tuple[Loss, Any]:
+def ours(size: Size, config: Config, method: Method, remat: int | None = None) -> tuple[Loss, Any]:
     """Our model as a loss and its parameters."""
     one = {"lstm": seqjax.LSTM(size.units), "gru": seqjax.GRU(size.units, reset_after=True)}
     cell = seqjax.Stack([one[config.cell]] * size.layers)
@@ -157,7 +164,8 @@ def ours(size: Size, config: Config, method: Method) -> tuple[Loss, Any]:
     def loss(params: Any, tokens: jax.Array, targets: jax.Array) -> jax.Array:
         params = jax.tree.map(lambda p: p.astype(config.precision), params)
         table, of_cell, readout, bias = params
-        _, ys = seqjax.unroll(cell, of_cell, affine(tokens, table), method=method)
+        xs = affine(tokens, table)
+        _, ys = seqjax.unroll(cell, of_cell, xs, method=method, remat=remat)
         return cross_entropy(affine(ys, readout, bias), targets)
 
     return loss, params
@@ -180,8 +188,9 @@ def of_flax(size: Size, config: Config) -> tuple[Loss, Any]:
 
 
 def of_torch(torch: Any, size: Size, config: Config, batch: tuple[np.ndarray, np.ndarray]) -> Way:
-    """PyTorch's model, time-major as its kernels are."""
-    tokens, targets = (torch.from_numpy(a.T.astype(np.int64).copy()) for a in batch)
+    """PyTorch's model, time-major as its kernels are, on the default device."""
+    device = torch.get_default_device()
+    tokens, targets = (torch.from_numpy(a.T.astype(np.int64).copy()).to(device) for a in batch)
     embedding = torch.nn.Embedding(VOCABULARY, size.units)
     layer = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[config.cell]
     recurrent = layer(size.units, size.units, size.layers)
@@ -191,7 +200,8 @@ def of_torch(torch: Any, size: Size, config: Config, batch: tuple[np.ndarray, np
 
     def run() -> float:
         optimizer.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bfloat16"):
+        low = config.precision == "bfloat16"
+        with torch.autocast(device.type, torch.bfloat16, enabled=low):
             logits = readout(recurrent(embedding(tokens))[0])
         loss = torch.nn.functional.cross_entropy(
             logits.float().reshape(-1, VOCABULARY), targets.reshape(-1)
@@ -212,7 +222,7 @@ def large_products(torch: Any, config: Config) -> dict[str, Callable[[], object]
     }
     if torch is not None:
         matrix = torch.ones((PRODUCT, PRODUCT), dtype=getattr(torch, config.precision))
-        ways["product, torch"] = lambda: matrix @ matrix
+        ways["product, torch"] = lambda: float((matrix @ matrix)[0, 0])  # waits for a GPU
     return ways
 
 
@@ -233,9 +243,15 @@ def measure(torch: Any, size: Size, config: Config) -> list[dict[str, Any]]:
     if size.steps <= LONGEST_STATIC:
         methods.append("static")
     ways = {f"seqjax {m}": of_jax(*ours(size, config, m), batch) for m in methods}
-    if size.batch % config.threads == 0 and config.threads > 1:
-        name = f"seqjax auto, {config.threads} devices"
-        ways[name] = of_jax(*ours(size, config, "auto"), batch, config.threads)
+    if size.steps >= LONG:
+        chunk = math.isqrt(size.steps)
+        ways[f"seqjax auto, remat {chunk}"] = of_jax(*ours(size, config, "auto", chunk), batch)
+    if on_gpu() and config.cell == "lstm" and config.precision == "float32":
+        ways["seqjax cudnn"] = of_jax(*ours(size, config, "cudnn"), batch)
+    devices = jax.device_count()
+    if size.batch % devices == 0 and devices > 1:
+        name = f"seqjax auto, {devices} devices"
+        ways[name] = of_jax(*ours(size, config, "auto"), batch, devices)
     ways["flax"] = of_jax(*of_flax(size, config), batch)
     if torch is not None:
         ways["torch"] = of_torch(torch, size, config, batch)
@@ -307,10 +323,17 @@ def main() -> None:
     try:
         torch: Any = importlib.import_module("torch")
         torch.set_num_threads(config.threads)
-    except ImportError:
+        if on_gpu():
+            if not torch.cuda.is_available():
+                raise RuntimeError("PyTorch sees no GPU")
+            torch.set_default_device("cuda")
+            torch.backends.cuda.matmul.allow_tf32 = True  # as JAX's products and cuDNN's LSTM are
+    except (ImportError, RuntimeError) as error:
         torch = None
-        print("no torch here: pip install '.[benchmarks]' to see it beside", file=sys.stderr)
+        hint = "pip install '.[benchmarks]' to see it beside"
+        print(f"no torch for this device: {error}; {hint}", file=sys.stderr)
     print(
+        f"{jax.devices()[0].device_kind}; "
         f"{config.cell}, {config.precision} products, {config.threads} threads, "
         f"{config.allocator} allocator, median of {config.repetitions}; "
         f"jax {jax.__version__}, torch {torch and torch.__version__}"

@@ -1,0 +1,123 @@
+"""How the cost of a training step grows with steps, batch and units; and how long it compiles.
+
+::
+
+    python -m benchmarks.scaling         about 2 minutes on 2 cores; writes docs/images/scaling.png
+
+One layer of LSTM, as in `benchmarks.training_step`, over a grid along each axis from `BASE`. All
+points of an axis are timed in turns, and the fastest of all repetitions counts: what else the
+machine does can only make a step slower. The exponents are those of straight lines through the
+points of the larger half, where what a step costs in any case matters least.
+"""
+
+import dataclasses
+import itertools
+import json
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import matplotlib.figure
+import numpy as np
+import tyro
+from matplotlib.ticker import NullLocator, ScalarFormatter
+
+from benchmarks.training_step import VOCABULARY, Size, of_jax, ours
+from benchmarks.training_step import Config as StepConfig
+
+BASE = Size(layers=1, units=128, batch=32, steps=100)
+GRID = {
+    "steps": (25, 50, 100, 200, 400, 800, 1600),
+    "batch": (4, 8, 16, 32, 64, 128, 256),
+    "units": (32, 64, 128, 256, 512, 1024),
+}
+AT_MOST = {"steps": 1, "batch": 1, "units": 2}  # the exponents of the arithmetic
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Measure how cost grows."""
+
+    repetitions: int = 7
+    """How often each point is timed."""
+    figure: Path = Path("docs/images/scaling.png")
+    """A file for the plot."""
+    json: Path | None = None
+    """A file for the points."""
+
+
+class Axis(NamedTuple):
+    """The points along one axis."""
+
+    name: str
+    values: tuple[int, ...]
+    seconds: list[float]  # of a step
+    compile_seconds: list[float]
+
+    @property
+    def exponent(self) -> float:
+        """Of the power law through the larger half of the points."""
+        half = len(self.values) // 2
+        slope, _ = np.polyfit(np.log(self.values[half:]), np.log(self.seconds[half:]), 1)
+        return float(slope)
+
+
+def measure(name: str, repetitions: int) -> Axis:
+    """Time the points of an axis in turns."""
+    values = GRID[name]
+    ways = []
+    for value in values:
+        size = BASE._replace(**{name: value})
+        tokens = np.random.default_rng(0).integers(
+            0, VOCABULARY, (2, size.batch, size.steps), dtype=np.int32
+        )
+        ways.append(of_jax(*ours(size, StepConfig(), "auto"), (tokens[0], tokens[1])))
+    seconds = [float("inf")] * len(ways)
+    for repetition, (n, way) in itertools.product(range(repetitions + 1), enumerate(ways)):
+        began = time.perf_counter()
+        way.run()
+        if repetition:  # the first one warms up
+            seconds[n] = min(seconds[n], time.perf_counter() - began)
+    return Axis(name, values, seconds, [way.compile_seconds or 0.0 for way in ways])
+
+
+def draw(axes: list[Axis]) -> matplotlib.figure.Figure:
+    """Points on double logarithmic axes, beside a line of the arithmetic's exponent."""
+    figure = matplotlib.figure.Figure(figsize=(10, 3.4), layout="constrained")
+    for panel, axis in zip(figure.subplots(1, len(axes), sharey=True), axes, strict=True):
+        milliseconds = 1000 * np.array(axis.seconds)
+        panel.loglog(axis.values, milliseconds, "o-", label=f"measured: {axis.exponent:.2f}")
+        power = AT_MOST[axis.name]
+        law = milliseconds[-1] * (np.array(axis.values) / axis.values[-1]) ** power
+        panel.loglog(axis.values, law, "--", color="gray", label=f"exponent {power}")
+        rest = ", ".join(f"{v} {n}" for n, v in BASE._asdict().items() if n != axis.name)
+        panel.set_title(rest.replace("1 layers", "1 layer"), fontsize=9)
+        panel.set_xlabel(axis.name)
+        panel.set_xticks(axis.values, [str(v) for v in axis.values])
+        panel.xaxis.set_minor_locator(NullLocator())
+        panel.yaxis.set_major_formatter(ScalarFormatter())
+        panel.grid(alpha=0.3)
+        panel.legend(fontsize=8)
+    figure.axes[0].set_ylabel("ms a training step")
+    return figure
+
+
+def main() -> None:
+    """Print the points and draw them."""
+    config = tyro.cli(Config, description=__doc__)
+    print(f"jax {jax.__version__}, {jax.devices()[0].device_kind}; LSTM, {BASE}")
+    axes = [measure(name, config.repetitions) for name in GRID]
+    for axis in axes:
+        print(f"\n{axis.name:>8}{'ms':>10}{'compile s':>11}")
+        rows = zip(axis.values, axis.seconds, axis.compile_seconds, strict=True)
+        for value, seconds, compile_seconds in rows:
+            print(f"{value:8}{1000 * seconds:10.2f}{compile_seconds:11.2f}")
+        print(f"grows as {axis.name}^{axis.exponent:.2f}")
+    draw(axes).savefig(config.figure, dpi=120)
+    if config.json is not None:
+        config.json.write_text(json.dumps([axis._asdict() for axis in axes], indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
