@@ -23,10 +23,14 @@ from rich.table import Table
 from experiments.cells import CellName
 from experiments.char_model import config as char_model
 from experiments.char_model.config import build_model
-from experiments.char_model.run import NotFiniteError, read_text, train
+from experiments.char_model.run import NotFiniteError, StoppedError, read_text, train
 from experiments.command_line import run_experiment
 from experiments.run_directory import RunDirectory
 from seqjax.checks import check_number, check_size
+
+# step by step a matrix memory takes minutes; and what the RG-LRU sums up grows beyond all use in a
+# stack without the normalisation that is part of its paper's blocks
+UNSUITED: tuple[CellName, ...] = ("mlstm", "rglru")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,14 +38,14 @@ class Config:
     """Compare cells on a character model, at equal parameters and equal time."""
 
     cells: tuple[CellName, ...] = ()
-    """Which cells; all that the character model knows without."""
+    """Which cells; without, all that the character model knows but mlstm and rglru."""
     corpus: str = "tiny_shakespeare"
     """tiny_shakespeare, python_docs (built in), or the path of a UTF-8 file or folder of .txt."""
     parameters: int = 400_000
     """The most that a model may have, embedding and readout included."""
     seconds: float = 30.0
     """Of training each, compiling included."""
-    learning_rates: tuple[float, ...] = (2e-3, 6e-3)
+    learning_rates: tuple[float, ...] = (6e-3, 1.5e-2)
     """Tried one after the other, each for all the seconds."""
     layers: int = 2
     """How many cells are stacked."""
@@ -160,7 +164,7 @@ def figure(
     names = [f"{result.cell} ({result.units})" for result in finite]
     left.plot([r.windowed_nats for r in finite], places, "o", mfc="none", color="C0")
     left.plot([r.streaming_nats for r in finite], places, "o", color="C0")
-    left.legend(["windows, each from a zero state", "streaming"], loc="lower right", fontsize=8)
+    left.legend(["windows, each from a zero state", "streaming"], loc="upper right", fontsize=8)
     for order, nats in ngrams.items():
         left.axvline(nats, color="black", linewidth=0.8, linestyle="--")
         left.annotate(
@@ -183,7 +187,7 @@ def main(config: Config, folder: RunDirectory) -> None:
     """Train every cell at every learning rate, and write the table and figure."""
     console = Console()
     vocabulary_size = read_text(config.run("lstm", 1, 1.0)).vocabulary.size
-    cells: tuple[CellName, ...] = config.cells or get_args(CellName)
+    cells = config.cells or tuple(cell for cell in get_args(CellName) if cell not in UNSUITED)
     units = {cell: widest(config, cell, vocabulary_size) for cell in cells}
     results: list[Result] = []
     ngrams: dict[str, float] = {}
@@ -204,6 +208,8 @@ def main(config: Config, folder: RunDirectory) -> None:
                 except NotFiniteError:
                     nats = {"streaming_nats": float("inf"), "windowed_nats": float("inf")}
                     summary = {"val": nats, "chars_per_second": 0, "ngram_nats": {}}
+                except StoppedError:
+                    raise KeyboardInterrupt from None
                 ngrams |= summary["ngram_nats"]
                 val = summary["val"]
                 result = Result(

@@ -15,6 +15,7 @@ from experiments.cell_comparison import (
     widest,
 )
 from experiments.char_model.config import build_model
+from experiments.char_model.run import StoppedError
 
 
 @pytest.mark.parametrize("cell", ["coupled_lstm", "mingru"])
@@ -64,6 +65,18 @@ def test_bad_options_end_with_code_2_and_say_why(run_module, capsys, arguments, 
     assert stop.value.code == 2
     captured = capsys.readouterr()
     assert message in " ".join((captured.err + captured.out).split())
+
+
+def test_a_stopped_run_says_where_what_it_measured_is(run_module, monkeypatch, tmp_path, capsys):
+    def stopped(*_):
+        raise StoppedError("SIGTERM")
+
+    monkeypatch.setattr(experiment, "train", stopped)
+    out = tmp_path / "out"
+    with pytest.raises(SystemExit) as stop:
+        run_module(experiment, "--cells", "gru", "--corpus", "python_docs", "--out", out)
+    assert stop.value.code == 130
+    assert f"stopped; what was measured is in {out}" in capsys.readouterr().err
 
 
 def test_too_few_parameters_for_one_unit_are_an_error():
