@@ -8,7 +8,7 @@ last valid one of each row, so that sequences of any length do, from any TFRecor
 
 A full run::
 
-    python -m experiments.sequence_classification     3 minutes of CPU time
+    python -m experiments.sequence_classification     100 s on 2 CPU cores
 
     test accuracy on 360 digits, after learning from 1437; the split is the same for all
     network, 8 seeds               mean 98.33%   worst 97.50%   best 98.89%   4 to 9 errors
