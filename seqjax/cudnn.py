@@ -35,10 +35,11 @@ def cudnn_loop(
     >>> from seqjax import unroll
     >>> cell = LSTM(units=4)
     >>> params = cell.init(jax.random.key(0), input_size=3, dtype=jnp.bfloat16)
-    >>> unroll(cell, params, jnp.ones((2, 7, 3), jnp.float32), method="cudnn")
-    Traceback (most recent call last):
-    ...
-    ValueError: method 'cudnn' needs float32, got bfloat16
+    >>> try:
+    ...     unroll(cell, params, jnp.ones((2, 7, 3), jnp.float32), method="cudnn")
+    ... except ValueError as error:
+    ...     print(error)
+    method 'cudnn' needs float32, got bfloat16
     """
     _check(cell, params, state, xs)
     D, H = params.input_kernel.shape[0], cell.output_size
