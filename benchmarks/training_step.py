@@ -11,6 +11,7 @@ the ratios within a repetition. Memory is what XLA allots for intermediates; PyT
 """
 
 import dataclasses
+import functools
 import importlib
 import json
 import math
@@ -28,24 +29,18 @@ import numpy as np
 import optax
 import tyro
 from flax import linen
-from jax.flatten_util import ravel_pytree
-from jax.sharding import AxisType, PartitionSpec
 
 import seqjax
 from seqjax.affine import affine
+from seqjax.devices import data_mesh
+from seqjax.launch import SETTINGS, launch
+from seqjax.training import data_parallel_steps, init_train_state, train_step
 from seqjax.unroll import Method
 
 VOCABULARY = 65
 PRODUCT = 2048  # units on each side of what counts as a large product
 LONGEST_STATIC = 8  # steps; the static program grows with them
 LONG = 1000  # steps; from here on also with chunks that are computed again
-# glibc gives freed memory back and maps large arrays anew, a page fault for each 4 KiB
-TUNED = {
-    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TOP_PAD_": str(2**28),
-    "MALLOC_TRIM_THRESHOLD_": str(2**40),
-}
 
 
 class Size(NamedTuple):
@@ -82,7 +77,7 @@ class Config:
     threads: int = 2
     """Cores that all ways have to share."""
     allocator: Literal["default", "tuned"] = "default"
-    """Of all ways; tuned starts anew with settings that let glibc keep its memory."""
+    """Of all ways; tuned starts anew with the settings of `seqjax.launch`."""
     json: Path | None = None
     """A file for the results."""
 
@@ -101,45 +96,30 @@ Loss = Callable[[Any, jax.Array, jax.Array], jax.Array]
 def of_jax(loss: Loss, params: Any, batch: tuple[np.ndarray, np.ndarray], devices: int = 1) -> Way:
     """A step of a loss in JAX, its batch split over ``devices``."""
     optimizer = optax.adam(1e-3)
-    gradient = jax.value_and_grad(loss)
+    state = jax.jit(lambda params: init_train_state(params, optimizer, carry=None))(params)
+
+    def loss_fn(params: Any, carry: None, batch: Any) -> tuple[jax.Array, None]:
+        return loss(params, *batch), carry
+
     if devices > 1:
-        gradient = _split(gradient, devices)
-
-    def step(state: Any, tokens: jax.Array, targets: jax.Array) -> Any:
-        params, opt_state = state
-        value, grads = gradient(params, tokens, targets)
-        updates, opt_state = optimizer.update(grads, opt_state)
-        return (optax.apply_updates(params, updates), opt_state), value
-
-    state = jax.jit(lambda params: (params, optimizer.init(params)))(params)
+        step = data_parallel_steps(loss_fn, optimizer, data_mesh(devices))
+        batch = batch[0][None], batch[1][None]
+    else:
+        step = functools.partial(train_step, loss_fn, optimizer)
     began = time.perf_counter()
-    compiled = jax.jit(step, donate_argnums=0).lower(state, *batch).compile()
+    compiled = jax.jit(step, donate_argnums=0).lower(state, batch).compile()
     seconds = time.perf_counter() - began
-    holder = [jax.device_put(state, compiled.input_shardings[0][0])]
-    placed = jax.device_put(batch, tuple(compiled.input_shardings[0][1:]))
+    state_sharding, batch_sharding = compiled.input_shardings[0]
+    holder = [jax.device_put(state, state_sharding)]
+    placed = jax.device_put(batch, batch_sharding)
 
     def run() -> float:
-        # several devices have to be waited for: many queued steps would hang in their all-reduce
-        holder[0], value = jax.block_until_ready(compiled(holder[0], *placed))
-        return float(value)
+        # several devices have to be waited for: queued steps may wait for each other for ever
+        holder[0], value = jax.block_until_ready(compiled(holder[0], placed))
+        return float(value.sum())
 
     memory: Any = compiled.memory_analysis()
     return Way(run, seconds, memory.temp_size_in_bytes)
-
-
-def _split(gradient: Callable[..., Any], devices: int) -> Callable[..., Any]:
-    """Split the batch over devices, and let them meet once a step."""
-    mesh = jax.make_mesh(
-        (devices,), ("data",), axis_types=(AxisType.Auto,), devices=jax.devices()[:devices]
-    )
-    rows, whole = PartitionSpec("data"), PartitionSpec()
-
-    def part(params: Any, tokens: jax.Array, targets: jax.Array) -> Any:
-        own = jax.tree.map(lambda p: jax.lax.pcast(p, "data", to="varying"), params)
-        flat, restore = ravel_pytree(gradient(own, tokens, targets))
-        return restore(jax.lax.pmean(flat, "data"))
-
-    return jax.shard_map(part, mesh=mesh, in_specs=(whole, rows, rows), out_specs=whole)
 
 
 def on_gpu() -> bool:
@@ -316,8 +296,8 @@ def show(rows: list[dict[str, Any]]) -> None:
 def main() -> None:
     """Measure all sizes."""
     config = tyro.cli(Config, description=__doc__)
-    if config.allocator == "tuned" and not TUNED.items() <= os.environ.items():
-        os.execve(sys.executable, sys.orig_argv, {**os.environ, **TUNED})
+    if config.allocator == "tuned" and not SETTINGS.keys() <= os.environ.keys():
+        launch(sys.orig_argv[1:])
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: config.threads])
     jax.config.update("jax_num_cpu_devices", config.threads)
     try:

@@ -1,6 +1,8 @@
 """Training steps against the same steps written out, and truncation against its definition."""
 
 import functools
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +11,8 @@ import optax
 import pytest
 
 from seqjax import GRU, OutputProjection, sequence_loss, unroll
-from seqjax.training import init_train_state, train_step, train_steps
+from seqjax.devices import data_mesh
+from seqjax.training import data_parallel_steps, init_train_state, train_step, train_steps
 from seqjax.truncation import chunks
 
 MODEL = OutputProjection(GRU(3), 2)
@@ -60,6 +63,55 @@ def test_vmap_over_seeds_equals_one_seed_at_a_time():
     for n, key in enumerate(keys):
         alone = step(start(key), data[n])
         close(jax.tree.map(lambda a: a[n], together), alone)  # noqa: B023
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_rows_split_over_devices_equal_all_rows_on_one(devices):
+    state, data = start(jax.random.key(0)), batches(jax.random.key(1))
+    whole = jax.jit(functools.partial(train_steps, loss_fn, OPTIMIZER))(state, data)
+    mesh = data_mesh(4) if devices == 2 else data_mesh(1)
+    assert mesh.size == devices
+    steps = data_parallel_steps(loss_fn, OPTIMIZER, mesh)
+    split = steps(start(jax.random.key(0)), data)
+    close(split, whole)
+    assert len(split[0].carry.h.sharding.device_set) == devices
+    # goes on where it was, whether in one call or in two
+    first, rest = (jax.tree.map(lambda a: a[k], data) for k in (slice(1), slice(1, None)))  # noqa: B023
+    after, _ = steps(start(jax.random.key(0)), first)
+    close(steps(after, rest)[0], split[0], 0)
+
+
+def test_gradients_meet_in_one_reduction_a_step():
+    state, data = start(jax.random.key(0)), batches(jax.random.key(1))
+    steps = data_parallel_steps(loss_fn, OPTIMIZER, data_mesh(4))
+    program = jax.jit(steps).lower(state, data).compile().as_text()
+    reductions = [line for line in program.splitlines() if " all-reduce(" in line]
+    assert len(reductions) == 1, reductions
+
+
+@pytest.mark.slow
+def test_ten_thousand_calls_on_two_devices_do_not_wait_for_each_other_for_ever():
+    code = """
+import jax, jax.numpy as jnp, optax
+from seqjax import GRU, OutputProjection, unroll
+from seqjax.devices import data_mesh
+from seqjax.training import data_parallel_steps, init_train_state
+jax.config.update("jax_num_cpu_devices", 2)
+model = OutputProjection(GRU(8), 2)
+def loss_fn(params, carry, xs):
+    carry, ys = unroll(model, params, xs, initial_state=carry)
+    return (ys**2).mean(), carry
+params = model.init(jax.random.key(0), 2)
+state = init_train_state(params, optax.sgd(0.01), model.initial_state((8,)))
+steps = data_parallel_steps(loss_fn, optax.sgd(0.01), data_mesh(8))
+xs = jax.random.normal(jax.random.key(1), (1, 8, 20, 2))
+for _ in range(10_000):
+    state, losses = steps(state, xs)
+print(int(state.step), len(losses.sharding.device_set))
+"""
+    run = [sys.executable, "-c", code]
+    done = subprocess.run(run, capture_output=True, text=True, check=True, timeout=600)
+    assert done.stdout.split() == ["10000", "2"]
 
 
 def test_no_error_flows_back_into_the_chunk_before():

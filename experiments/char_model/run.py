@@ -23,7 +23,6 @@ from experiments.char_model.config import Config, build_model, config_from_json
 from experiments.char_model.evaluation import streaming, windowed
 from experiments.char_model.train import (
     Data,
-    data_mesh,
     init_state,
     learning_rate,
     make_block,
@@ -36,6 +35,7 @@ from seqjax import LanguageModel
 from seqjax.checkpoint import Checkpoints
 from seqjax.data.ngram import ngram_losses
 from seqjax.data.text import Corpus, Vocabulary, read_corpus, split, streams
+from seqjax.devices import data_mesh
 from seqjax.sampling import Sampling, generate, prime
 from seqjax.types import Params
 

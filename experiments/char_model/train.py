@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from experiments.char_model.config import Config
 from seqjax import LanguageModel, sequence_loss, unroll
 from seqjax.regularization import drop_weights
+from seqjax.training import mean_value_and_grad
 from seqjax.truncation import truncated_chunk
 from seqjax.types import Array, Params, State
 
@@ -45,13 +46,6 @@ def steps_per_epoch(config: Config, length: int) -> int:
     return (length - span(config)) // config.num_steps + 1
 
 
-def data_mesh(batch_size: int) -> jax.sharding.Mesh:
-    """As many devices as divide the batch, along one axis ``data``."""
-    count = max(n for n in range(1, jax.device_count() + 1) if batch_size % n == 0)
-    devices = jax.devices()[:count]
-    return jax.make_mesh((count,), ("data",), axis_types=(AxisType.Auto,), devices=devices)
-
-
 def init_state(config: Config, model: LanguageModel) -> RunState:
     """The state at step 0."""
     key, init_key = jax.random.split(jax.random.key(config.seed))
@@ -66,7 +60,7 @@ def init_state(config: Config, model: LanguageModel) -> RunState:
     )
 
 
-def spread(mesh: jax.sharding.Mesh, state: RunState, data: Data) -> tuple[RunState, Data]:
+def spread(mesh: Mesh, state: RunState, data: Data) -> tuple[RunState, Data]:
     """Lay rows out over the devices, and everything else on all of them."""
     split = NamedSharding(mesh, PartitionSpec("data"))
     whole = NamedSharding(mesh, PartitionSpec())
@@ -78,7 +72,7 @@ def spread(mesh: jax.sharding.Mesh, state: RunState, data: Data) -> tuple[RunSta
 def make_block(
     config: Config,
     model: LanguageModel,
-    mesh: jax.sharding.Mesh,
+    mesh: Mesh,
     unroll: Callable[..., tuple[State, Array]] = unroll,
 ) -> jax.stages.Wrapped:
     """Make the program ``(state, data, rates[K], count) -> (state, losses[K])``: ``count`` steps.
@@ -110,11 +104,8 @@ def make_block(
         carry = jax.tree.map(lambda s: jnp.where(chunk == 0, 0, s), state.carry)
         key = jax.random.fold_in(state.key, state.step)
         key = jax.random.fold_in(key, jax.lax.axis_index("data"))
-        # each device has gradients of its own, which are summed up once and not at every use
-        params = jax.tree.map(lambda p: jax.lax.pcast(p, "data", to="varying"), state.params)
-        gradient = jax.value_and_grad(loss_fn, has_aux=True)
-        (loss, carry), grads = gradient(params, carry, xs, ys, key)
-        loss, grads = jax.lax.pmean((loss, grads), "data")
+        gradient = mean_value_and_grad(loss_fn, "data")
+        (loss, carry), grads = gradient(state.params, carry, xs, ys, key)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = jax.tree.map(lambda p, u: p - rate * u, state.params, updates)
         # young averages forget faster, so that the first parameters do not linger

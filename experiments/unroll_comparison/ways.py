@@ -14,10 +14,11 @@ import numpy as np
 from experiments.cells import CellName
 from experiments.char_model import config as char_model
 from experiments.char_model.config import PRESETS, build_model
-from experiments.char_model.train import Data, data_mesh, init_state, make_block, spread
+from experiments.char_model.train import Data, init_state, make_block, spread
 from seqjax import Cell, unroll
 from seqjax.checks import check_size
 from seqjax.data.text import Vocabulary, read_corpus, streams
+from seqjax.devices import data_mesh
 from seqjax.types import Array, Params, State
 
 BLOCK = 20  # training steps in one program

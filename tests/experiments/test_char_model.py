@@ -28,6 +28,7 @@ from experiments.char_model.train import learning_rate
 from experiments.run_directory import RunDirectory
 from seqjax import GRU, LanguageModel, sequence_loss, unroll
 from seqjax.checkpoint import Checkpoints
+from seqjax.devices import data_mesh
 
 TEXT = "the quick brown fox jumps over the lazy dog. " * 60
 SMALL = Config(
@@ -154,10 +155,8 @@ def test_with_true_truncation_a_step_reads_two_chunks_and_scores_the_second():
     state = training.init_state(config, model)
     between, _ = unroll(model, state.params, rows[:, :5])
     _, logits = unroll(model, state.params, rows[:, :10])
-    block = training.make_block(config, model, training.data_mesh(2))
-    after, losses = block(
-        *training.spread(training.data_mesh(2), state, data), jnp.zeros(2), jnp.int32(1)
-    )
+    block = training.make_block(config, model, data_mesh(2))
+    after, losses = block(*training.spread(data_mesh(2), state, data), jnp.zeros(2), jnp.int32(1))
     np.testing.assert_allclose(after.carry.h, between.h, rtol=1e-5)
     np.testing.assert_allclose(losses[0], sequence_loss(logits[:, 5:], rows[:, 6:11]), rtol=1e-5)
 
