@@ -8,11 +8,16 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.affine import affine
+from seqjax.cells.dropout import Dropout
+from seqjax.cells.elman import BasicRNN
+from seqjax.cells.gru import GRU
+from seqjax.cells.lstm import LSTM
+from seqjax.cells.stack import Stack
 from seqjax.cells.wrapper import Wrapper, check_one_axis
 from seqjax.checks import check_fixed_size, check_size
 from seqjax.initializers import glorot_uniform
 from seqjax.normalization import layer_norm
-from seqjax.types import Array, Loop, Noise, Params, Projected, PyTree, State
+from seqjax.types import Array, Cell, Loop, Noise, Params, Projected, PyTree, State, has_own
 
 
 class NormParams(NamedTuple):
@@ -32,6 +37,47 @@ class LanguageModelParams(NamedTuple):
     readout_kernel: Array | None = None  # [H, V], only if it is not tied to the embedding
 
 
+def merge_embedding(cell: Cell, params: Params, table: Array) -> Params | None:
+    """Parameters with which tokens do what rows of ``table`` do as features, if there are any.
+
+    A lowest layer that first of all multiplies its features by a kernel may as well multiply the
+    whole table by it, once, and pick rows of the product: values and gradients are the same, and
+    the cost of embedding and projection no longer grows with the number of tokens.
+
+    Args:
+      cell: the cell that the features are for.
+      params: its parameters.
+      table: ``[V, E]``, the features of each kind of token.
+
+    Returns:
+      Parameters like ``params`` whose input kernel is ``[V, ...]``, or None if the lowest layer is
+      not known to start with that product: it is no `LSTM`, `GRU` or `BasicRNN`, or a variant that
+      changes its inputs.
+
+    >>> from seqjax import unroll
+    >>> cell, table = GRU(4), jnp.eye(5, 3, dtype=jnp.float32)
+    >>> params = cell.init(jax.random.key(0), input_size=3)
+    >>> tokens = jnp.array([[4, 0, 2]])
+    >>> _, of_features = unroll(cell, params, affine(tokens, table))
+    >>> _, of_tokens = unroll(cell, merge_embedding(cell, params, table), tokens)
+    >>> bool(jnp.allclose(of_features, of_tokens))
+    True
+    """
+    if isinstance(cell, Stack):
+        lowest = merge_embedding(cell.layers[0], params[0], table)
+        return None if lowest is None else (lowest, *params[1:])
+    if isinstance(cell, Dropout) and not cell.input_rate:
+        return merge_embedding(cell.cell, params, table)
+    is_product_first = (
+        (isinstance(cell, LSTM) and has_own(cell, LSTM, "project", "_of_input"))
+        or (isinstance(cell, GRU) and has_own(cell, GRU, "project"))
+        or (isinstance(cell, BasicRNN) and has_own(cell, BasicRNN, "project"))
+    )
+    if not is_product_first:
+        return None
+    return params._replace(input_kernel=affine(table, params.input_kernel))
+
+
 @dataclasses.dataclass(frozen=True)
 class LanguageModel(Wrapper):
     """A model of what token comes next::
@@ -40,8 +86,9 @@ class LanguageModel(Wrapper):
         logits = norm(h) @ W + b
 
     Without an embedding the tokens pick rows of the cell's own input kernel, which can express the
-    same: where there are few kinds of token it is as good, and faster. The state is that of the
-    cell inside. It is a cell like any other, and so is unrolled, carried and sampled from.
+    same. With one, over more tokens than there are kinds of, embedding and kernel are multiplied
+    first where that changes nothing (`merge_embedding`). The state is that of the cell inside. It
+    is a cell like any other, and so is unrolled, carried and sampled from.
 
     Args:
       cell: the cell inside, such as a `Stack`.
@@ -134,7 +181,12 @@ class LanguageModel(Wrapper):
         self, loop: Loop, params: LanguageModelParams, state: State, xs: Array, noise: Noise = None
     ) -> tuple[State, Array]:
         """Embed all steps, run the cell inside, and read all outputs out at once."""
-        state, hs = self.cell.sequence(loop, params.cell, state, self._embed(params, xs), noise)
+        merged = None
+        if params.embedding_kernel is not None and xs.size > self.vocabulary_size:
+            merged = merge_embedding(self.cell, params.cell, params.embedding_kernel)
+        if merged is None:
+            merged, xs = params.cell, self._embed(params, xs)
+        state, hs = self.cell.sequence(loop, merged, state, xs, noise)
         return state, self._read_out(params, hs)
 
     def leading_shape(self, params: LanguageModelParams, xs: PyTree) -> tuple[int, ...]:
