@@ -23,8 +23,8 @@ import numpy as np
 import tyro
 from matplotlib.ticker import NullLocator, ScalarFormatter
 
-from benchmarks.training_step import VOCABULARY, Size, of_jax, ours
 from benchmarks.training_step import Config as StepConfig
+from benchmarks.training_step import Size, of_jax, ours
 
 BASE = Size(layers=1, units=128, batch=32, steps=100)
 GRID = {
@@ -65,14 +65,14 @@ class Axis(NamedTuple):
 
 def measure(name: str, repetitions: int) -> Axis:
     """Time the points of an axis in turns."""
-    values = GRID[name]
+    values, config = GRID[name], StepConfig()
     ways = []
     for value in values:
         size = BASE._replace(**{name: value})
         tokens = np.random.default_rng(0).integers(
-            0, VOCABULARY, (2, size.batch, size.steps), dtype=np.int32
+            0, config.vocabulary, (2, size.batch, size.steps), dtype=np.int32
         )
-        ways.append(of_jax(*ours(size, StepConfig(), "auto"), (tokens[0], tokens[1])))
+        ways.append(of_jax(*ours(size, config, "auto"), (tokens[0], tokens[1])))
     seconds = [float("inf")] * len(ways)
     for repetition, (n, way) in itertools.product(range(repetitions + 1), enumerate(ways)):
         began = time.perf_counter()

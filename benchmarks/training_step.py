@@ -3,7 +3,7 @@
     python -m benchmarks.training_step --help
     python -m benchmarks.training_step --allocator tuned             about 8 minutes on 2 cores
 
-The model is an embedding of `VOCABULARY` tokens, recurrent layers, a readout and the mean
+The model is an embedding of tokens, recurrent layers, a readout and the mean
 cross-entropy; a step is its forward and backward pass and Adam. Ours multiplies the embedding and
 the lowest kernel before tokens pick rows of their product (`seqjax.LanguageModel`); what is called
 "apart" embeds and then multiplies, as the others do.
@@ -38,12 +38,12 @@ import seqjax
 from seqjax.affine import affine
 from seqjax.devices import data_mesh
 from seqjax.launch import SETTINGS, launch
-from seqjax.training import data_parallel_steps, init_train_state, train_step
+from seqjax.training import data_parallel_steps, init_train_state, train_step, train_steps
 from seqjax.unroll import Method
 
-VOCABULARY = 65
 PRODUCT = 2048  # units on each side of what counts as a large product
 LONGEST_STATIC = 8  # steps; the static program grows with them
+MANY = 100  # training steps in one program
 LONG = 1000  # steps; from here on also with chunks that are computed again
 
 
@@ -72,6 +72,8 @@ class Config:
 
     sizes: tuple[tuple[int, int, int, int], ...] = SIZES
     """Layers, units, batch and steps, any number of times."""
+    vocabulary: int = 65
+    """Kinds of token; 65 are the characters of Shakespeare, 2 the coins of the articles' task."""
     cell: Literal["lstm", "gru"] = "lstm"
     """The GRU has its reset after the product, as PyTorch's has."""
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -89,16 +91,23 @@ class Config:
 class Way(NamedTuple):
     """A way to take a training step, ready to run."""
 
-    run: Callable[[], float]  # takes a step, waits for it and returns the loss
+    run: Callable[[], float]  # takes its steps, waits for them and returns the loss
     compile_seconds: float | None = None
     temporary_bytes: int | None = None
+    steps: int = 1
 
 
 Loss = Callable[[Any, jax.Array, jax.Array], jax.Array]
 
 
-def of_jax(loss: Loss, params: Any, batch: tuple[np.ndarray, np.ndarray], devices: int = 1) -> Way:
-    """A step of a loss in JAX, its batch split over ``devices``."""
+def of_jax(
+    loss: Loss,
+    params: Any,
+    batch: tuple[np.ndarray, np.ndarray],
+    devices: int = 1,
+    steps: int = 1,
+) -> Way:
+    """Steps on a loss in JAX, in one program, their batch split over ``devices``."""
     optimizer = optax.adam(1e-3)
     state = jax.jit(lambda params: init_train_state(params, optimizer, carry=None))(params)
 
@@ -107,9 +116,11 @@ def of_jax(loss: Loss, params: Any, batch: tuple[np.ndarray, np.ndarray], device
 
     if devices > 1:
         step = data_parallel_steps(loss_fn, optimizer, data_mesh(devices))
-        batch = batch[0][None], batch[1][None]
     else:
-        step = functools.partial(train_step, loss_fn, optimizer)
+        step = functools.partial(train_step if steps == 1 else train_steps, loss_fn, optimizer)
+    if max(devices, steps) > 1:
+        tokens, targets = (np.broadcast_to(a, (steps, *a.shape)) for a in batch)
+        batch = tokens, targets
     began = time.perf_counter()
     compiled = jax.jit(step, donate_argnums=0).lower(state, batch).compile()
     seconds = time.perf_counter() - began
@@ -120,10 +131,10 @@ def of_jax(loss: Loss, params: Any, batch: tuple[np.ndarray, np.ndarray], device
     def run() -> float:
         # several devices have to be waited for: queued steps may wait for each other for ever
         holder[0], value = jax.block_until_ready(compiled(holder[0], placed))
-        return float(value.sum())
+        return float(value.mean())
 
     memory: Any = compiled.memory_analysis()
-    return Way(run, seconds, memory.temp_size_in_bytes)
+    return Way(run, seconds, memory.temp_size_in_bytes, steps)
 
 
 def on_gpu() -> bool:
@@ -143,7 +154,7 @@ def ours(
     """Our model as a loss and its parameters; not merged, each token's features meet the kernel."""
     one = {"lstm": seqjax.LSTM(size.units), "gru": seqjax.GRU(size.units, reset_after=True)}
     cell = seqjax.Stack([one[config.cell]] * size.layers)
-    model = seqjax.LanguageModel(cell, VOCABULARY, embedding_size=size.units)
+    model = seqjax.LanguageModel(cell, config.vocabulary, embedding_size=size.units)
 
     def loss(params: Any, tokens: jax.Array, targets: jax.Array) -> jax.Array:
         params = jax.tree.map(lambda p: p.astype(config.precision), params)
@@ -155,7 +166,7 @@ def ours(
             logits = affine(ys, params.readout_kernel, params.readout_bias)
         return cross_entropy(logits, targets)
 
-    return loss, model.init(jax.random.key(0), VOCABULARY)
+    return loss, model.init(jax.random.key(0), config.vocabulary)
 
 
 def of_flax(size: Size, config: Config) -> tuple[Loss, Any]:
@@ -163,8 +174,8 @@ def of_flax(size: Size, config: Config) -> tuple[Loss, Any]:
     dtype = jnp.dtype(config.precision)
     cell = {"lstm": linen.OptimizedLSTMCell, "gru": linen.GRUCell}[config.cell]
     layers = [linen.RNN(cell(size.units, dtype=dtype)) for _ in range(size.layers)]
-    embedding = linen.Embed(VOCABULARY, size.units, dtype=dtype)
-    model = linen.Sequential([embedding, *layers, linen.Dense(VOCABULARY, dtype=dtype)])
+    embedding = linen.Embed(config.vocabulary, size.units, dtype=dtype)
+    model = linen.Sequential([embedding, *layers, linen.Dense(config.vocabulary, dtype=dtype)])
     params = model.init(jax.random.key(0), jnp.zeros((size.batch, size.steps), jnp.int32))
 
     def loss(params: Any, tokens: jax.Array, targets: jax.Array) -> jax.Array:
@@ -178,10 +189,10 @@ def of_torch(torch: Any, size: Size, config: Config, batch: tuple[np.ndarray, np
     """PyTorch's model, time-major as its kernels are, on the default device."""
     device = torch.get_default_device()
     tokens, targets = (torch.from_numpy(a.T.astype(np.int64).copy()).to(device) for a in batch)
-    embedding = torch.nn.Embedding(VOCABULARY, size.units)
+    embedding = torch.nn.Embedding(config.vocabulary, size.units)
     layer = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[config.cell]
     recurrent = layer(size.units, size.units, size.layers)
-    readout = torch.nn.Linear(size.units, VOCABULARY)
+    readout = torch.nn.Linear(size.units, config.vocabulary)
     params = [p for module in (embedding, recurrent, readout) for p in module.parameters()]
     optimizer = torch.optim.Adam(params, lr=1e-3, fused=True)
 
@@ -191,7 +202,7 @@ def of_torch(torch: Any, size: Size, config: Config, batch: tuple[np.ndarray, np
         with torch.autocast(device.type, torch.bfloat16, enabled=low):
             logits = readout(recurrent(embedding(tokens))[0])
         loss = torch.nn.functional.cross_entropy(
-            logits.float().reshape(-1, VOCABULARY), targets.reshape(-1)
+            logits.float().reshape(-1, config.vocabulary), targets.reshape(-1)
         )
         loss.backward()
         optimizer.step()
@@ -217,19 +228,21 @@ def flops(size: Size, config: Config) -> float:
     """Of the products of a step with the embedding apart: forward, and two as large backward."""
     layers, units, batch, steps = size
     gates = {"lstm": 4, "gru": 3}[config.cell]
-    return 3 * 2 * batch * steps * units * (layers * 2 * gates * units + VOCABULARY)
+    return 3 * 2 * batch * steps * units * (layers * 2 * gates * units + config.vocabulary)
 
 
 def measure(torch: Any, size: Size, config: Config) -> list[dict[str, Any]]:
     """Time all ways at one size, in turns."""
     tokens = np.random.default_rng(0).integers(
-        0, VOCABULARY, (2, size.batch, size.steps), dtype=np.int32
+        0, config.vocabulary, (2, size.batch, size.steps), dtype=np.int32
     )
     batch = tokens[0], tokens[1]
     methods: list[Method] = ["auto", "scan"]
     if size.steps <= LONGEST_STATIC:
         methods.append("static")
     ways = {f"seqjax {m}": of_jax(*ours(size, config, m), batch) for m in methods}
+    if size.steps <= LONGEST_STATIC:
+        ways[f"seqjax auto, {MANY} a call"] = of_jax(*ours(size, config, "auto"), batch, 1, MANY)
     if size.steps >= LONG:
         chunk = math.isqrt(size.steps)
         ways[f"seqjax auto, remat {chunk}"] = of_jax(*ours(size, config, "auto", chunk), batch)
@@ -252,7 +265,8 @@ def measure(torch: Any, size: Size, config: Config) -> list[dict[str, Any]]:
         for name, run in runs.items():
             began = time.perf_counter()
             run()
-            times[name].append(time.perf_counter() - began)
+            steps = ways[name].steps if name in ways else 1
+            times[name].append((time.perf_counter() - began) / steps)
 
     peak = 2 * PRODUCT**3 / min(min(times[name]) for name in runs if name not in ways) / 1e9
 
@@ -292,7 +306,7 @@ def show(rows: list[dict[str, Any]]) -> None:
         "milliseconds", "fastest_milliseconds", "beside_torch", "beside_flax", "gflops",
         "compile_seconds", "temporary_mib",
     )  # fmt: skip
-    digits = (1, 1, 2, 2, 1, 1, 1)
+    digits = (2, 2, 2, 2, 1, 1, 1)
     for row in rows:
         cells = [
             f"{row[n]:{w}.{d}f}" if row[n] is not None else f"{'-':>{w}}"
