@@ -53,10 +53,15 @@ def affine(xs: Array, kernel: Array, bias: Array | None = None) -> Array:
     elif kernel.ndim == 1:
         ys = jnp.concatenate([xs] * (kernel.shape[0] // xs.shape[-1]), axis=-1)
         ys = ys * broadcast_like(kernel, ys)
-    elif kernel.dtype == dtype:
-        ys = xs @ kernel
     else:
-        ys = jnp.matmul(xs.astype(kernel.dtype), kernel, preferred_element_type=dtype)
+        # the gradient of the kernel sums over all rows: where they are one axis XLA takes them as
+        # they are, where they are two it first copies the larger factor into another order
+        rows = xs.reshape(-1, xs.shape[-1]) if xs.ndim > 2 and _is_on_one_device() else xs
+        if kernel.dtype == dtype:
+            ys = rows @ kernel
+        else:
+            ys = jnp.matmul(rows.astype(kernel.dtype), kernel, preferred_element_type=dtype)
+        ys = ys.reshape(*xs.shape[:-1], ys.shape[-1])
     return ys if bias is None else ys + broadcast_like(bias, ys)
 
 
@@ -105,6 +110,14 @@ def split_gates(z: Array, gates: int) -> tuple[Array, ...]:
     [(5, 3, 2), (5, 3, 2), (5, 3, 2), (5, 3, 2)]
     """
     return tuple(jnp.split(z, gates, axis=-1))
+
+
+def _is_on_one_device() -> bool:
+    """Whether no axis can be split over devices, so that merging axes moves no data."""
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty:
+        return jax.device_count() == 1
+    return all(kind == AxisType.Manual for kind in mesh.axis_types)  # inside of jax.shard_map
 
 
 def _rows(kernel: Array, tokens: Array) -> Array:
