@@ -211,12 +211,15 @@ PRESETS: dict[str, Config] = {
     "best": Config(
         cell="coupled_lstm",
         units=512,
-        output_dropout=0.4,
-        weight_dropout=0.35,
+        layers=2,
+        residual=True,
+        layer_dropout=0.4,
+        output_dropout=0.5,
+        weight_dropout=0.4,
         num_steps=32,
         epochs=24,
         average=0.999,
-        learning_rate=6e-3,
+        learning_rate=5e-3,
         evaluations=12,
     ),
 }
