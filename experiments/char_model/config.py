@@ -69,6 +69,8 @@ class Config:
     """Characters over which errors flow back, the length of a chunk."""
     truncation: Literal["chunks", "true"] = "chunks"
     """Whether errors stop at the start of their chunk, or each flows back over all num_steps."""
+    fresh_state: float = 0.0
+    """The rate at which a row starts a chunk from the zero state and not from the one carried."""
     epochs: float = 10.0
     """Passes over the training text; fractions too."""
     max_seconds: float | None = None
@@ -109,6 +111,7 @@ class Config:
             "output_dropout",
             "recurrent_dropout",
             "weight_dropout",
+            "fresh_state",
         ):
             check_rate(owner, option(name), getattr(self, name))
         for name in ("validation", "warm_up", "b2", "average"):
@@ -201,8 +204,11 @@ PRESETS: dict[str, Config] = {
     ),
     "small": Config(
         cell="coupled_lstm",  # its memory is a mean and cannot run away, as that of the LSTM does
-        units=320,
+        units=256,
+        layers=2,
+        residual=True,
         num_steps=32,
+        fresh_state=0.01,
         max_seconds=104,
         average=0.99,
         learning_rate=6e-3,

@@ -12,6 +12,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from experiments.char_model.config import Config
 from seqjax import LanguageModel, sequence_loss, unroll
+from seqjax.masking import zero_outside
 from seqjax.regularization import drop_weights
 from seqjax.training import mean_value_and_grad
 from seqjax.truncation import truncated_chunk
@@ -104,6 +105,11 @@ def make_block(
         carry = jax.tree.map(lambda s: jnp.where(chunk == 0, 0, s), state.carry)
         key = jax.random.fold_in(state.key, state.step)
         key = jax.random.fold_in(key, jax.lax.axis_index("data"))
+        if config.fresh_state:
+            key, fresh_key = jax.random.split(key)
+            rows = jax.tree.leaves(carry)[0].shape[0]
+            kept = jax.random.bernoulli(fresh_key, 1 - config.fresh_state, (rows,))
+            carry = zero_outside(kept, carry)
         gradient = mean_value_and_grad(loss_fn, "data")
         (loss, carry), grads = gradient(state.params, carry, xs, ys, key)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)

@@ -161,6 +161,31 @@ def test_with_true_truncation_a_step_reads_two_chunks_and_scores_the_second():
     np.testing.assert_allclose(losses[0], sequence_loss(logits[:, 5:], rows[:, 6:11]), rtol=1e-5)
 
 
+def test_a_fresh_state_is_zero_and_comes_to_each_row_by_itself():
+    config = Config(cell="gru", units=8, batch_size=16, num_steps=5, fresh_state=0.5)
+    rows = jax.random.randint(jax.random.key(1), (16, 21), 0, 7)
+    model, mesh = build_model(config, 7), data_mesh(16)
+
+    def step(config, carry):
+        data = training.Data(rows[:, :-1], rows[:, 1:])
+        state = training.init_state(config, model)
+        # the second chunk, of which no row would be fresh by itself
+        state = state._replace(step=state.step + 1, carry=carry)
+        block = training.make_block(config, model, mesh)
+        return block(*training.spread(mesh, state, data), jnp.zeros(1), jnp.int32(1))
+
+    ones = jax.tree.map(jnp.ones_like, model.initial_state((16,)))
+    zeros = jax.tree.map(jnp.zeros_like, ones)
+    given, fresh, carried = (
+        step(config, ones)[0].carry.h,
+        step(config, zeros)[0].carry.h,
+        step(dataclasses.replace(config, fresh_state=0.0), ones)[0].carry.h,
+    )
+    is_fresh = (given == fresh).all(1)
+    assert 0 < is_fresh.sum() < 16
+    np.testing.assert_array_equal(given, jnp.where(is_fresh[:, None], fresh, carried))
+
+
 def test_a_loss_that_is_no_number_stops_the_run_and_names_the_step(corpus, tmp_path):
     config = dataclasses.replace(
         SMALL, corpus=corpus, learning_rate=1e38, schedule="constant", warm_up=0.0, clip=None
