@@ -7,8 +7,7 @@
 Trains the model of the preset ``small`` with either precision from the same seeds, on the same
 chunks: the parameters, the state, sums and the optimizer are float32 in both. What differs between
 two seeds is shown beside what differs between the precisions. The validation loss is that of the
-averaged parameters, streaming, in float32. On a CPU without bfloat16 units the products are slower
-and not faster.
+averaged parameters, streaming, in float32.
 """
 
 import dataclasses

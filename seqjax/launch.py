@@ -6,8 +6,8 @@
     python -m seqjax.launch -m package.module --help
 
 On Linux glibc returns large arrays that are freed to the system, and gets new ones from it page by
-page, at every call of a compiled program anew. A program that calls one small training step after
-another spends a fifth of its time on that; one that takes many steps in a call (as
+page, at every call of a compiled program anew. A program that calls one training step after another
+may spend a third of its time on that; one that takes many steps in a call (as
 `seqjax.training.train_steps`) does not, and needs no launcher. docs/performance.md has the figures.
 
 The price is memory: what was needed once is kept until the program ends. Importing seqjax changes
