@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from seqjax.types import Array
+from seqjax.types import Array, PyTree
 
 
 def accumulation_dtype(dtype: Any) -> Any:
@@ -27,7 +27,8 @@ def affine(xs: Array, kernel: Array, bias: Array | None = None) -> Array:
     A kernel of one axis is a diagonal, or several side by side: ``xs * kernel``.
 
     The product runs in the kernel's precision: a bfloat16 kernel casts ``xs`` to bfloat16 and sums
-    up in float32, so casting the parameters is all that mixed precision takes.
+    up in float32, and so do the products of the gradients; casting the parameters is all that mixed
+    precision takes. Products of 16 bits have gradients and no forward-mode derivatives.
 
     Args:
       xs: floating ``[..., D]``, or integer tokens ``[...]`` in ``[0, D)``, which are looked up and
@@ -60,7 +61,12 @@ def affine(xs: Array, kernel: Array, bias: Array | None = None) -> Array:
         if kernel.dtype == dtype:
             ys = rows @ kernel
         else:
-            ys = jnp.matmul(rows.astype(kernel.dtype), kernel, preferred_element_type=dtype)
+            rows = rows.astype(kernel.dtype)
+            if _has_explicit_layouts():  # for which autodiff knows those of the gradients
+                ys = jnp.matmul(rows, kernel, preferred_element_type=dtype)
+            else:
+                axes = varying((rows, kernel))
+                ys = _low_product(vary(rows, axes), vary(kernel, axes))
         ys = ys.reshape(*xs.shape[:-1], ys.shape[-1])
     return ys if bias is None else ys + broadcast_like(bias, ys)
 
@@ -112,6 +118,54 @@ def split_gates(z: Array, gates: int) -> tuple[Array, ...]:
     return tuple(jnp.split(z, gates, axis=-1))
 
 
+def varying(tree: PyTree) -> frozenset[str]:
+    """The axes of `jax.shard_map`, if any, over whose devices one of the arrays differs.
+
+    >>> varying(jnp.zeros(2))
+    frozenset()
+    """
+    kinds = (jax.typeof(leaf).manual_axis_type for leaf in jax.tree.leaves(tree))
+    return frozenset().union(*(kind.varying for kind in kinds if kind))
+
+
+def vary(x: Array, axes: frozenset[str]) -> Array:
+    """Make ``x`` one that differs over the devices along ``axes``, as what is made of it does.
+
+    The gradients of a `jax.custom_vjp` have to differ over the same axes as its arguments; autodiff
+    then adds them up where the arguments became different.
+
+    >>> print(vary(jnp.ones(2), frozenset()))
+    [1. 1.]
+    """
+    more = axes - varying(x)
+    return jax.lax.pcast(x, tuple(more), to="varying") if more else x
+
+
+@jax.custom_vjp
+def _low_product(rows: Array, kernel: Array) -> Array:
+    """A product of 16-bit factors, summed up in float32, and so in its gradients.
+
+    Autodiff would multiply the float32 gradient of the product with 16-bit factors in float32.
+    """
+    return jnp.matmul(rows, kernel, preferred_element_type=jnp.float32)
+
+
+def _low_product_forward(rows: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
+    return _low_product(rows, kernel), (rows, kernel)
+
+
+def _low_product_backward(factors: tuple[Array, Array], d_ys: Array) -> tuple[Array, Array]:
+    rows, kernel = factors
+    d_ys = d_ys.astype(kernel.dtype)
+    d_rows = jnp.matmul(d_ys, kernel.T, preferred_element_type=jnp.float32)
+    over_rows = tuple(range(rows.ndim - 1))
+    d_kernel = jnp.tensordot(rows, d_ys, (over_rows, over_rows), preferred_element_type=jnp.float32)
+    return d_rows.astype(rows.dtype), d_kernel.astype(kernel.dtype)
+
+
+_low_product.defvjp(_low_product_forward, _low_product_backward)
+
+
 def _is_on_one_device() -> bool:
     """Whether no axis can be split over devices, so that merging axes moves no data."""
     mesh = jax.sharding.get_abstract_mesh()
@@ -120,12 +174,17 @@ def _is_on_one_device() -> bool:
     return all(kind == AxisType.Manual for kind in mesh.axis_types)  # inside of jax.shard_map
 
 
+def _has_explicit_layouts() -> bool:
+    """Whether types say how arrays lie over the devices of a mesh."""
+    return AxisType.Explicit in jax.sharding.get_abstract_mesh().axis_types
+
+
 def _rows(kernel: Array, tokens: Array) -> Array:
     tokens = tokens.astype(jnp.int32)
     tokens = jnp.where(tokens < 0, kernel.shape[0], tokens)  # -1 is no row, and not the last one
     layout = None
-    mesh = jax.sharding.get_abstract_mesh()
-    if AxisType.Explicit in mesh.axis_types:
+    if _has_explicit_layouts():
+        mesh = jax.sharding.get_abstract_mesh()
         spec = jax.typeof(tokens).sharding.spec
         layout = NamedSharding(mesh, PartitionSpec(*spec, None))
     return kernel.at[tokens].get(mode="fill", fill_value=jnp.nan, out_sharding=layout)

@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from seqjax.affine import vary, varying
 from seqjax.masking import select, zero_outside
 from seqjax.types import Array, FactoredCell, Params, Projected, PyTree, State
 
@@ -39,8 +40,8 @@ def factored_loop(
     """
     # inside of jax.shard_map the gradients that `_backward` makes vary over the devices as the
     # inputs do; so do these, and autodiff adds the gradients up where they stopped to be one
-    axes = frozenset().union(*(_varying(leaf) for leaf in jax.tree.leaves((state, zs, mask))))
-    params = jax.tree.map(lambda p: _vary(p, axes), params)
+    axes = varying((state, zs, mask))
+    params = jax.tree.map(lambda p: vary(p, axes), params)
     return _loop(cell, params, state, zs, mask)
 
 
@@ -97,13 +98,3 @@ _loop.defvjp(_forward, _backward)
 
 def _where(mask: Array | None, new: PyTree, old: PyTree) -> PyTree:
     return new if mask is None else select(mask, new, old)
-
-
-def _varying(x: Array) -> frozenset[str]:
-    manual = jax.typeof(x).manual_axis_type
-    return frozenset(manual.varying) if manual else frozenset()
-
-
-def _vary(x: Array, axes: frozenset[str]) -> Array:
-    more = axes - _varying(x)
-    return jax.lax.pcast(x, tuple(more), to="varying") if more else x

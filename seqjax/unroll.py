@@ -68,7 +68,7 @@ def unroll(
         scan with a backward pass of its own for a `seqjax.types.FactoredCell`, else scan. All give
         the same numbers up to rounding. A backward pass of its own has no derivative: JAX refuses
         `jax.jvp`, `jax.jacfwd` and `jax.hessian` through it ("can't apply forward-mode autodiff to
-        a custom_vjp function"), which ``"scan"`` allows.
+        a custom_vjp function"), which ``"scan"`` allows where no parameter has 16 bits.
       remat: time steps of a chunk. The backward pass then keeps the state at the start of each
         chunk and computes what is within anew, one chunk at a time: for a little more than one
         more forward pass it needs the memory of T / remat states and one chunk, least at about

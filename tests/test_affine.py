@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.extend.core import jaxprs_in_params
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from seqjax.affine import affine
@@ -88,3 +89,39 @@ def test_within_a_shard_the_gradient_of_the_kernel_copies_no_factor():
     copies = [line for line in program.as_text().splitlines() if " copy(" in line]
     large = (f"[{N},{T},{B // 2}]", f"[{D},{T},{B // 2}]")
     assert not [line for line in copies if any(shape in line for shape in large)]
+
+
+def products(jaxpr):
+    """All products in it, and in what it calls."""
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "dot_general":
+            yield equation
+        for inner in jaxprs_in_params(equation.params):
+            yield from products(inner)
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_16_bit_factors_stay_16_bit_in_the_gradients(devices):
+    wide = factors(jnp.float32)
+    xs, kernel, bias, weights = [a.astype(jnp.bfloat16) for a in wide[:3]] + wide[3:]
+    for equation in products(
+        jax.make_jaxpr(functools.partial(on_shards, devices))(xs, kernel, bias, weights).jaxpr
+    ):
+        assert [v.aval.dtype.name for v in equation.invars] == ["bfloat16"] * 2
+        assert equation.outvars[0].aval.dtype == jnp.float32
+    low = on_shards(devices, xs, kernel, bias, weights)
+    exact = WAYS["as it is"](*(a.astype(jnp.float32) for a in (xs, kernel, bias, weights)))
+    np.testing.assert_allclose(low[0], exact[0], rtol=1e-6)  # sums of exact products
+    for a, b in zip(low[1], exact[1], strict=True):
+        assert a.dtype == jnp.bfloat16
+        np.testing.assert_allclose(a.astype(jnp.float32), b, atol=0.02 * abs(b).max())
+
+
+def test_16_bit_factors_on_an_explicit_mesh():
+    wide = factors(jnp.float32)
+    low = [a.astype(jnp.bfloat16) for a in wide[:3]] + wide[3:]
+    there, here = on_explicit_mesh(*low), WAYS["as it is"](*low)
+    for a, b in zip(jax.tree.leaves(there), jax.tree.leaves(here), strict=True):
+        assert a.dtype == b.dtype
+        wanted = np.asarray(b, np.float32)
+        np.testing.assert_allclose(np.asarray(a, np.float32), wanted, atol=0.02 * abs(wanted).max())
