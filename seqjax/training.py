@@ -117,7 +117,7 @@ def train_steps(
     """Take one step on each of ``batches``, arrays ``[K, ...]``, in one `jax.lax.scan`.
 
     One program for K steps: where a step takes microseconds, its dispatch would cost more than the
-    step. Returns ``(next state, losses [K])``.
+    step. ``axis_name`` is as in `train_step`. Returns ``(next state, losses [K])``.
 
     >>> def loss_fn(params, carry, batch):
     ...     return ((params - batch) ** 2).sum(), carry

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 import jax
 import jax.numpy as jnp
 
-from seqjax.affine import accumulation_dtype
+from seqjax.affine import accumulation_dtype, vary
 from seqjax.cells import TimedInputs
 from seqjax.checks import check_choice, check_size
 from seqjax.cudnn import cudnn_loop
@@ -281,8 +281,7 @@ def _laid_out_like_next(
 
     def lay_out(s: Array, a: jax.ShapeDtypeStruct) -> Array:
         if a.manual_axis_type:  # inside of jax.shard_map
-            varying = a.manual_axis_type.varying - jax.typeof(s).manual_axis_type.varying
-            return jax.lax.pcast(s, tuple(varying), to="varying") if varying else s
+            return vary(s, frozenset(a.manual_axis_type.varying))
         return jax.sharding.reshard(s, a.sharding)
 
     return jax.tree.map(lay_out, state, after)
