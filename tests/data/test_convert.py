@@ -12,7 +12,7 @@ import tensorflow_datasets as tfds
 
 from seqjax.data.convert import main
 from seqjax.data.records import RecordSource
-from tests.data.test_records import GOLDEN, flip
+from tests.data.record_examples import GOLDEN, flip
 
 
 def run(*arguments):
