@@ -9,32 +9,35 @@ records, and hides all GPUs from it. Writing needs none of it.
 
 import contextlib
 import functools
-import glob
-import io
 import itertools
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import google_crc32c
 import numpy as np
 
 from seqjax.data.batching import Example
 from seqjax.data.schema import BYTES, Feature, Schema, narrow
+from seqjax.data.shards import (
+    File,
+    Shard,
+    find_files,
+    open_data_set,
+    read_compressed,
+    read_records,
+)
 from seqjax.data.tfrecord import (
     FRAME_BYTES,
     Compression,
     CorruptRecordError,
     Record,
-    decompress,
     find_compression,
     readable,
     unframe,
-    walk,
 )
-from seqjax.data.writing import read_manifest, write
+from seqjax.data.writing import write
 
 __all__ = [
     "Compression",
@@ -53,22 +56,6 @@ _SURVEYED_AT_ONCE = 1024
 _DECOMPRESSED_SHARDS = 16
 
 _logger = logging.getLogger(__name__)
-
-
-class _File(NamedTuple):
-    path: Path
-    compression: Compression | None
-    crc: int | None = None  # of a file of ours
-
-
-class _Shard(NamedTuple):
-    """A file, and its records."""
-
-    file: _File
-    numbers: np.ndarray  # in the file, int64[n]
-    offsets: np.ndarray  # in the decompressed file, int64[n]
-    sizes: np.ndarray  # of the payloads, int64[n]
-    lengths: np.ndarray  # steps, int64[n]
 
 
 class RecordSource:
@@ -117,9 +104,9 @@ class RecordSource:
         path = Path(path)
         self._skip_corrupt = skip_corrupt
         self._skipped: list[str] = []
-        self._decompressed = functools.lru_cache(_DECOMPRESSED_SHARDS)(_decompressed)
+        self._decompressed = functools.lru_cache(_DECOMPRESSED_SHARDS)(read_compressed)
         if path.is_dir():
-            stored, shards = _open_data_set(path, check_sizes=not skip_corrupt)
+            stored, shards = open_data_set(path, check_sizes=not skip_corrupt)
             self.schema = schema or stored
             _check_part(path, self.schema, stored)
             self._parser = _Parser(self.schema, flat=False)
@@ -132,10 +119,10 @@ class RecordSource:
             if schema is None:
                 raise ValueError(f"{path}: give the schema; only a directory of ours knows its own")
             self.schema = schema
-            files = [_File(file, find_compression(file)) for file in _find_files(path)]
+            files = [File(file, find_compression(file)) for file in find_files(path)]
             flat = bool(schema.sequence) and self._is_flat(files)
             self._parser = _Parser(schema, flat=flat)
-            shards = [self._survey(file, _walked(file, self._decompressed)) for file in files]
+            shards = [self._survey(file, read_records(file, self._decompressed)) for file in files]
         self._shards = shards
         self._starts = np.cumsum([0, *self.shards])
         self._offsets, self._sizes, self._lengths = (
@@ -230,7 +217,7 @@ class RecordSource:
         return payloads
 
     @contextlib.contextmanager
-    def _opened(self, file: _File) -> Iterator[tuple[Callable[[int, int], bytes], str]]:
+    def _opened(self, file: File) -> Iterator[tuple[Callable[[int, int], bytes], str]]:
         """Give ``read(size, offset)`` of the decompressed file, and what is known to be wrong."""
         if file.compression is None:
             with readable(file.path):
@@ -247,7 +234,7 @@ class RecordSource:
                 f" ({problem})" if problem else "",
             )
 
-    def _indexed(self, shard: _Shard) -> Iterator[Record]:
+    def _indexed(self, shard: Shard) -> Iterator[Record]:
         """Read all records of a file by its index, so that a damaged header costs one record."""
         with self._opened(shard.file) as (read, damage):
             for offset, size in zip(shard.offsets.tolist(), shard.sizes.tolist(), strict=True):
@@ -256,9 +243,9 @@ class RecordSource:
                 except CorruptRecordError as error:
                     yield Record(offset, None, f"{error}{damage}")
 
-    def _is_flat(self, files: Sequence[_File]) -> bool:
+    def _is_flat(self, files: Sequence[File]) -> bool:
         """Tell by the first good record whether all are ``tf.train.Example`` messages."""
-        records = (record for file in files for record in _walked(file, self._decompressed))
+        records = (record for file in files for record in read_records(file, self._decompressed))
         with contextlib.suppress(CorruptRecordError):  # the survey says which and why
             for record in records:
                 if record.payload is not None:
@@ -266,7 +253,7 @@ class RecordSource:
                     return message is not None and not message.HasField("feature_lists")
         return False
 
-    def _survey(self, file: _File, records: Iterator[Record], known: int | None = None) -> _Shard:
+    def _survey(self, file: File, records: Iterator[Record], known: int | None = None) -> Shard:
         """Read all records of a file, and index those that can be parsed."""
         _logger.info("%s: reading all records", file.path)
         index: list[tuple[int, int, int, int]] = []
@@ -286,10 +273,10 @@ class RecordSource:
                 raise
             lost = "all records" if known is None else f"its {known} records"
             self._report(f"{error}; {lost} are lost")
-        return _Shard(file, *np.array(index, np.int64).reshape(-1, 4).T)
+        return Shard(file, *np.array(index, np.int64).reshape(-1, 4).T)
 
     def _parsed(
-        self, file: _File, numbered: Sequence[tuple[int, Record]]
+        self, file: File, numbered: Sequence[tuple[int, Record]]
     ) -> list[tuple[int, int, int, int]]:
         payloads = [record.payload or b"" for _, record in numbered]
         if not payloads:
@@ -339,11 +326,11 @@ def infer_schema(path: str | os.PathLike[str], *, records: int = 100) -> Schema:
     True
     """
     forms: dict[tuple[str, str], set[tuple[str, int]]] = {}  # dtypes and sizes by kind and name
-    files = [_File(file, find_compression(file)) for file in _find_files(Path(path))]
+    files = [File(file, find_compression(file)) for file in find_files(Path(path))]
     numbered = (
         (f"{file.path}: record {number}", record)
         for file in files
-        for number, record in enumerate(_walked(file, _decompressed))
+        for number, record in enumerate(read_records(file, read_compressed))
     )
     for name, record in itertools.islice(numbered, records):
         message = record.payload is not None and _message(record.payload)
@@ -368,47 +355,6 @@ def infer_schema(path: str | os.PathLike[str], *, records: int = 100) -> Schema:
     return Schema(**schema)
 
 
-def _open_data_set(directory: Path, *, check_sizes: bool) -> tuple[Schema, list[_Shard]]:
-    manifest = read_manifest(directory)
-    path = directory / manifest["index"]["file"]
-    with readable(path):
-        content = path.read_bytes()
-    if google_crc32c.value(content) != manifest["index"]["crc32c"]:
-        raise CorruptRecordError(f"{path}: does not fit its checksum; write the data set anew")
-    index = np.load(io.BytesIO(content))
-    sizes, lengths = index["sizes"], index["lengths"]
-    compression = manifest["compression"] and Compression(manifest["compression"])
-    shards = []
-    for entry in manifest["shards"]:
-        count = entry["examples"]
-        file = _File(directory / entry["file"], compression, entry["crc32c"])
-        ends = np.cumsum(sizes[:count] + FRAME_BYTES)
-        shards.append(
-            _Shard(
-                file,
-                np.arange(count),
-                ends - sizes[:count] - FRAME_BYTES,
-                sizes[:count],
-                lengths[:count],
-            )
-        )
-        sizes, lengths = sizes[count:], lengths[count:]
-        if check_sizes:
-            with readable(file.path):
-                found = file.path.stat().st_size
-            if found != entry["bytes"]:
-                cut = (
-                    ""
-                    if compression
-                    else f" from record {np.searchsorted(ends, found, 'right')} on"
-                )
-                raise CorruptRecordError(
-                    f"{file.path}: has {found} bytes, its manifest says {entry['bytes']}: it is "
-                    f"damaged{cut}"
-                )
-    return Schema.from_json(manifest["schema"]), shards
-
-
 def _check_part(path: Path, asked: Schema, stored: Schema) -> None:
     for kind in ("context", "sequence"):
         has = getattr(stored, kind)
@@ -418,42 +364,6 @@ def _check_part(path: Path, asked: Schema, stored: Schema) -> None:
                     f"{path}: the schema asks for the {kind} feature {name!r} as {feature}, the "
                     f"data set has { {key: str(value) for key, value in has.items()} }"
                 )
-
-
-def _find_files(path: Path) -> list[Path]:
-    if path.exists():
-        return [path]
-    files = [Path(name) for name in sorted(glob.glob(str(path)))]
-    if not files:
-        raise ValueError(
-            f"{path}: there is no such file or directory, and none that fits a pattern"
-        )
-    return files
-
-
-def _walked(
-    file: _File, decompressed: Callable[[_File], tuple[bytes, str | None]]
-) -> Iterator[Record]:
-    """Read all records of a file without an index."""
-    if file.compression is None:
-        with readable(file.path), file.path.open("rb") as stream:
-            yield from walk(stream, os.fstat(stream.fileno()).st_size)
-    else:
-        content, problem = decompressed(file)
-        yield from walk(io.BytesIO(content), len(content))
-        if problem:
-            yield Record(len(content), None, problem)
-
-
-def _decompressed(file: _File) -> tuple[bytes, str | None]:
-    """A compressed file as far as it goes, and what is wrong with it."""
-    assert file.compression is not None
-    with readable(file.path):
-        data = file.path.read_bytes()
-    content, problem = decompress(data, file.compression)
-    if problem is None and file.crc not in (None, google_crc32c.value(data)):
-        problem = "the file does not fit its checksum"
-    return content, problem
 
 
 class _Parser:
