@@ -41,8 +41,9 @@ def read_corpus(
     Args:
       name: a UTF-8 file; a folder, whose ``*.txt`` files at any depth are sorted and joined by line
         ends; ``"python_docs"``, the help texts of this Python (about 465,000 characters, not the
-        same in every version); or ``"tiny_shakespeare"``, looked for in the data folders and
-        otherwise downloaded into the first of them.
+        same in every version); or ``"tiny_shakespeare"``, looked for in the data folders, then in
+        what tensorflow-datasets has prepared (in ``$TFDS_DATA_DIR`` or ``~/tensorflow_datasets``),
+        and otherwise downloaded into the first data folder.
       folder: the data folder. Without, it is ``$SEQJAX_DATA``, or ``~/.cache/seqjax`` where that is
         not set, and then ``./data``.
       errors: ``"replace"`` reads what is not UTF-8 as U+FFFD.
@@ -115,6 +116,9 @@ def _tiny_shakespeare(folder: Path | None) -> bytes:
                     f"{TINY_SHAKESPEARE_SHA256}; remove it, or read it by its path"
                 )
             return data
+    prepared = Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    if found := _from_tensorflow_datasets(prepared):
+        return found
     try:
         with urllib.request.urlopen(TINY_SHAKESPEARE_URL, timeout=30) as response:
             data = response.read()
@@ -123,10 +127,35 @@ def _tiny_shakespeare(folder: Path | None) -> bytes:
         _write_whole(paths[0], data)
     except (OSError, http.client.HTTPException) as error:
         raise ValueError(
-            f"tiny_shakespeare is not at {' nor at '.join(map(str, paths))}, and downloading it "
-            f"from {TINY_SHAKESPEARE_URL} failed: {error}; put the file at {paths[0]}, give the "
-            "path of any other text, or take python_docs, which needs no network"
+            f"tiny_shakespeare is not at {' nor at '.join(map(str, paths))}, nor among what "
+            f"tensorflow-datasets prepared in {prepared} (which needs seqjax[records]), and "
+            f"downloading it from {TINY_SHAKESPEARE_URL} failed: {error}; put the file at "
+            f"{paths[0]}, give the path of any other text, or take python_docs, which needs no "
+            "network"
         ) from None
+    return data
+
+
+def _from_tensorflow_datasets(prepared: Path) -> bytes | None:
+    """The text as tensorflow-datasets has it, if it does: one example for each of three parts."""
+    pattern = "tiny_shakespeare/*/tiny_shakespeare-{}.tfrecord*"
+    parts = ("train", "validation", "test")
+    if not all([*prepared.glob(pattern.format(part))] for part in parts):
+        return None
+    try:  # no other text needs what reads records
+        from seqjax.data.records import Feature, RecordSource, Schema
+
+        schema = Schema(context={"text": Feature(np.object_)})
+        sources = [RecordSource(prepared / pattern.format(part), schema) for part in parts]
+    except ImportError:
+        return None
+    examples = (source.read(np.array([0]))[0] for source in sources)
+    data = b"".join(example["text"].item() for example in examples)
+    if _sha256(data) != TINY_SHAKESPEARE_SHA256:
+        raise ValueError(
+            f"what {prepared} holds as tiny_shakespeare has sha256 {_sha256(data)}, expected "
+            f"{TINY_SHAKESPEARE_SHA256}; remove it, and the text is downloaded"
+        )
     return data
 
 

@@ -127,6 +127,31 @@ def test_tiny_shakespeare_is_found_where_it_lies(
     assert read_corpus("tiny_shakespeare", folder=folder).text == PLAY
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+@pytest.mark.parametrize("place", ["elsewhere", "home/tensorflow_datasets"])
+def test_tiny_shakespeare_is_found_where_tensorflow_datasets_prepared_it(
+    play_for_shakespeare, tmp_path, monkeypatch, place
+):
+    import tensorflow_datasets as tfds
+
+    def download(manager, url):
+        assert url.endswith("tinyshakespeare/input.txt")
+        return str(play_for_shakespeare)
+
+    monkeypatch.setattr(tfds.download.DownloadManager, "download", download)
+    builder = tfds.builder("tiny_shakespeare", data_dir=tmp_path / place)
+    builder.download_and_prepare()
+    play_for_shakespeare.unlink()
+    if place == "elsewhere":
+        with pytest.raises(ValueError, match=r"nor among what .*home/tensorflow_datasets"):
+            read_corpus("tiny_shakespeare")
+        monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / place))
+    assert read_corpus("tiny_shakespeare").text == PLAY
+    monkeypatch.setattr(module, "TINY_SHAKESPEARE_SHA256", "0")
+    with pytest.raises(ValueError, match="holds as tiny_shakespeare has sha256"):
+        read_corpus("tiny_shakespeare")
+
+
 def test_without_a_network_the_error_names_every_way_out(play_for_shakespeare, tmp_path):
     play_for_shakespeare.unlink()
     with pytest.raises(ValueError, match="downloading it from") as caught:
