@@ -79,7 +79,7 @@ def train(config: ModelConfig, text: Text) -> Run:
     began = time.perf_counter()
     for step in range(0, total, BLOCK):
         count = min(BLOCK, total - step)
-        rates = [learning_rate(config, (step + n) / total) for n in range(BLOCK)]
+        rates = [learning_rate(config, step + n, (step + n) / total) for n in range(BLOCK)]
         state, block_losses = block(state, data, jnp.asarray(rates, jnp.float32), jnp.int32(count))
         losses.append(np.asarray(block_losses)[:count])
         if not step:

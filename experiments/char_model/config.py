@@ -81,8 +81,8 @@ class Config:
     """At its highest."""
     schedule: Literal["constant", "cosine"] = "cosine"
     """How the learning rate goes on after the warm-up; cosine goes to a hundredth."""
-    warm_up: float = 0.02
-    """The share of the training over which the learning rate rises from 0."""
+    warm_up: int = 50
+    """Steps over which the learning rate rises from 0."""
     b2: float = 0.99
     """Adam's memory of squares."""
     weight_decay: float = 0.0
@@ -114,8 +114,10 @@ class Config:
             "fresh_state",
         ):
             check_rate(owner, option(name), getattr(self, name))
-        for name in ("validation", "warm_up", "b2", "average"):
+        for name in ("validation", "b2", "average"):
             check_range(owner, option(name), getattr(self, name), 0, 1)
+        if not isinstance(self.warm_up, int) or self.warm_up < 0:
+            raise ValueError(f"{owner}: --warm-up must be a number of steps, got {self.warm_up}")
         for name in ("learning_rate", "epochs", "max_seconds", "clip"):
             value = getattr(self, name)
             if value is not None:
@@ -197,7 +199,7 @@ PRESETS: dict[str, Config] = {
         epochs=3,
         learning_rate=1e-4,
         schedule="constant",
-        warm_up=0.0,
+        warm_up=0,
         b2=0.999,
         clip=None,
         evaluations=3,
@@ -226,6 +228,7 @@ PRESETS: dict[str, Config] = {
         epochs=24,
         average=0.999,
         learning_rate=5e-3,
+        warm_up=500,
         evaluations=12,
     ),
 }

@@ -233,9 +233,11 @@ class _Run:
         return losses, seconds
 
     def _rate(self, ahead: int = 0) -> float:
-        if self.config.max_seconds is not None:
-            return learning_rate(self.config, self.progress)
-        return learning_rate(self.config, (self.step + ahead) / self.total)
+        step = self.step + ahead
+        by_the_clock = self.config.max_seconds is not None
+        return learning_rate(
+            self.config, step, self.progress if by_the_clock else step / self.total
+        )
 
     def _evaluate(self) -> None:
         self.evaluated += 1

@@ -140,12 +140,13 @@ def make_block(
     return jax.jit(mapped, donate_argnums=0)
 
 
-def learning_rate(config: Config, progress: float) -> float:
-    """The learning rate when the share ``progress`` of the training is done."""
-    if progress < config.warm_up:
-        return config.learning_rate * progress / config.warm_up
+def learning_rate(config: Config, step: int, progress: float) -> float:
+    """The learning rate of a step, counted from 0, when the share ``progress`` is done.
+
+    Warm-up counts steps, as by the clock the first one, which is compiled, takes seconds.
+    """
+    rate = config.learning_rate * min(1.0, (step + 1) / max(1, config.warm_up))
     if config.schedule == "constant":
-        return config.learning_rate
-    done = min(1.0, (progress - config.warm_up) / (1 - config.warm_up))
+        return rate
     low = 0.01
-    return config.learning_rate * (low + (1 - low) * 0.5 * (1 + math.cos(math.pi * done)))
+    return rate * (low + (1 - low) * 0.5 * (1 + math.cos(math.pi * progress)))

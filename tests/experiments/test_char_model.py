@@ -188,7 +188,7 @@ def test_a_fresh_state_is_zero_and_comes_to_each_row_by_itself():
 
 def test_a_loss_that_is_no_number_stops_the_run_and_names_the_step(corpus, tmp_path):
     config = dataclasses.replace(
-        SMALL, corpus=corpus, learning_rate=1e38, schedule="constant", warm_up=0.0, clip=None
+        SMALL, corpus=corpus, learning_rate=1e38, schedule="constant", warm_up=0, clip=None
     )
     folder = RunDirectory("char_model", tmp_path / "run")
     with pytest.raises(runs.NotFiniteError, match=r"the loss of step \d+ is (nan|inf)"):
@@ -218,13 +218,36 @@ def test_scores_are_those_of_one_plain_unroll(monkeypatch):
 
 
 def test_the_learning_rate_warms_up_and_cools_down():
-    config = dataclasses.replace(SMALL, learning_rate=1.0, warm_up=0.1)
-    rates = [learning_rate(config, progress) for progress in np.linspace(0, 1, 101)]
-    assert rates[0] == 0
-    assert rates[5] == pytest.approx(0.5)
-    assert max(rates) == pytest.approx(1.0)
-    assert rates[-1] == pytest.approx(0.01)
-    assert np.all(np.diff(rates[10:]) <= 0)
+    config = dataclasses.replace(SMALL, learning_rate=1.0, warm_up=10)
+    rates = [learning_rate(config, step, step / 100) for step in range(101)]
+    assert rates[0] == pytest.approx(0.1, rel=1e-3)
+    assert rates[4] == pytest.approx(0.5, rel=1e-2)
+    assert np.argmax(rates) == 9
+    assert rates[55] == pytest.approx((1 + 0.01) / 2 - 0.495 * np.sin(0.05 * np.pi))
+    assert rates[100] == pytest.approx(0.01)
+    assert np.all(np.diff(rates[9:]) < 0)
+    constant = dataclasses.replace(config, schedule="constant", warm_up=0)
+    assert {learning_rate(constant, step, step / 100) for step in range(101)} == {1.0}
+
+
+def test_the_warm_up_by_the_clock_is_not_lost_to_compiling(corpus, tmp_path, monkeypatch):
+    config = dataclasses.replace(SMALL, corpus=corpus, warm_up=40, max_seconds=1e-3)
+    blocks = []
+    make = runs.make_block
+
+    def spy(*arguments):
+        block = make(*arguments)
+
+        def run(state, data, rates, count):
+            blocks.append(np.asarray(rates))
+            return block(state, data, rates, count)
+
+        return run
+
+    monkeypatch.setattr(runs, "make_block", spy)
+    train(config, RunDirectory("char_model", tmp_path / "run"))
+    expected = config.learning_rate * np.arange(1, 21) / 40
+    np.testing.assert_allclose(blocks, [expected], rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", CELLS)
@@ -252,6 +275,7 @@ def test_a_cell_that_needs_features_asks_for_an_embedding():
         ({"validation": 1.0}, "--validation must lie in"),
         ({"input_dropout": 0.1}, "give --embedding-size"),
         ({"tied": True}, "a tied readout needs embedding_size=320"),
+        ({"warm_up": 0.02}, "--warm-up must be a number of steps, got 0.02"),
         ({"max_seconds": -1.0}, "--max-seconds must be above 0"),
     ],
 )
