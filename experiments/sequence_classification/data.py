@@ -143,6 +143,9 @@ def _mnist() -> Split:
     import tensorflow_datasets
 
     try:
+        from seqjax.data.records import tensorflow_without_gpus
+
+        tensorflow_without_gpus()
         sets = tensorflow_datasets.load(
             "mnist", split=["train", "test"], batch_size=-1, as_supervised=True
         )

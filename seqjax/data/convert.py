@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from seqjax.data.records import RecordSource, infer_schema
+from seqjax.data.records import RecordSource, infer_schema, tensorflow_without_gpus
 from seqjax.data.schema import BYTES, Feature, Schema
 from seqjax.data.tfrecord import Compression
 from seqjax.data.writing import write
@@ -246,6 +246,7 @@ def tfds(
     """
     import tensorflow_datasets
 
+    tensorflow_without_gpus()
     try:
         builder = tensorflow_datasets.builder(name, data_dir=data_dir)
         builder.download_and_prepare()

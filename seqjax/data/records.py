@@ -370,7 +370,7 @@ class _Parser:
     """Parses many records at once, and says of one why it cannot be parsed."""
 
     def __init__(self, schema: Schema, *, flat: bool) -> None:
-        tf = _tensorflow()
+        tf = tensorflow_without_gpus()
         dtypes = {"bytes": tf.string, "float32": tf.float32, "int64": tf.int64}
         self._schema = schema
         context = {name: dtypes[feature.stored] for name, feature in schema.context.items()}
@@ -444,7 +444,7 @@ class _Parser:
 
         After them come where each example's steps end, and what is not 0 where a step is ragged.
         """
-        tf = _tensorflow()
+        tf = tensorflow_without_gpus()
         sizes = [feature.size for feature in self._schema.sequence.values()]
         try:
             if self._flat:
@@ -505,7 +505,7 @@ def _message(payload: bytes) -> Any:
     from google.protobuf.message import DecodeError
 
     try:
-        return _tensorflow().train.SequenceExample.FromString(payload)
+        return tensorflow_without_gpus().train.SequenceExample.FromString(payload)
     except DecodeError:
         return None
 
@@ -533,7 +533,12 @@ def _misfit(feature: Feature, message: Any, count: int) -> str | None:
 
 
 @functools.cache
-def _tensorflow() -> Any:
+def tensorflow_without_gpus() -> Any:
+    """Import TensorFlow and hide the GPUs from it, of which it would take all memory.
+
+    Raises:
+      ImportError: it is not installed.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # it greets on stderr otherwise
     try:
         import tensorflow
