@@ -212,8 +212,8 @@ PRESETS: dict[str, Config] = {
         num_steps=32,
         fresh_state=0.01,
         max_seconds=104,
-        average=0.99,
-        learning_rate=6e-3,
+        average=0.995,
+        learning_rate=1.3e-2,
         evaluations=4,
     ),
     "best": Config(
