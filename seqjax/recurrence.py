@@ -77,11 +77,13 @@ def _backward(
     params, first, after, saved, zs, mask = residuals
     before = jax.tree.map(lambda s, a: jnp.concatenate([s[None], a[:-1]]), first, after)
     factors = cell.factors(params, before, after, saved, zs)
+    # XLA would take the transposition into each product of the loop, which is slower by a half then
+    kernels = jax.lax.optimization_barrier(cell.transposed_kernels(params))
 
     def body(d: State, step: PyTree) -> tuple[State, PyTree]:
         factors, d_y, m = step
         d = d._replace(h=d.h + d_y)
-        d_before, d_saved = cell.retreat(params, d, factors)
+        d_before, d_saved = cell.retreat(kernels, d, factors)
         return _where(m, d_before, d), d_saved
 
     d_final, d_ys = cotangents

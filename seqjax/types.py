@@ -175,10 +175,11 @@ class FactoredCell(Cell):
 
         state[t+1], saved[t] = advance(params, state[t], zs[t])         one step after the other
         factors = factors(params, states[:-1], states[1:], saved, zs)   all steps at once
-        d_state[t], d_pre[t] = retreat(params, d_state[t+1], factors[t])            one by one
+        kernels = transposed_kernels(params)                            once
+        d_state[t], d_pre[t] = retreat(kernels, d_state[t+1], factors[t])           one by one
         d_params, d_zs = the transpose of preactivations, of d_pre      all steps at once
 
-    The first three are the equations of `step` and what follows from them by the chain rule.
+    The first four are the equations of `step` and what follows from them by the chain rule.
     """
 
     @abc.abstractmethod
@@ -196,7 +197,11 @@ class FactoredCell(Cell):
         """Compute the derivatives that `retreat` multiplies with, from the states around a step."""
 
     @abc.abstractmethod
-    def retreat(self, params: Params, d_after: State, factors: PyTree) -> tuple[State, PyTree]:
+    def transposed_kernels(self, params: Params) -> PyTree:
+        """The kernels that `retreat` multiplies with."""
+
+    @abc.abstractmethod
+    def retreat(self, kernels: PyTree, d_after: State, factors: PyTree) -> tuple[State, PyTree]:
         """From the gradient of the state after a step, that before it and of `preactivations`."""
 
     @abc.abstractmethod

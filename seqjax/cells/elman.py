@@ -93,12 +93,16 @@ class BasicRNN(HiddenCell, FactoredCell):
         _, of_activation = jax.vjp(self.activation, saved)
         return of_activation(jnp.ones_like(after.h))[0]
 
+    def transposed_kernels(self, params: BasicRNNParams) -> Array:
+        """The one kernel, ``[H, H]``."""
+        return params.recurrent_kernel.T
+
     def retreat(
-        self, params: BasicRNNParams, d_after: HiddenState, factors: Array
+        self, kernels: Array, d_after: HiddenState, factors: Array
     ) -> tuple[HiddenState, Array]:
         """The chain rule."""
         d_a = d_after.h * factors
-        return HiddenState(affine(d_a, params.recurrent_kernel.T)), d_a
+        return HiddenState(affine(d_a, kernels)), d_a
 
     def preactivations(
         self,

@@ -129,9 +129,15 @@ class GRU(HiddenCell, FactoredCell):
         _, of_mix = jax.vjp(self._mix, before.h, saved.u, saved.n)
         return of_reset(ones), of_mix(ones)
 
+    def transposed_kernels(self, params: GRUParams) -> tuple[Array, ...]:
+        """One of all gates, ``[3 * H, H]``, or those of the gates and of the candidate."""
+        if self.reset_after:
+            return (self._joined_kernel(params).T,)
+        return params.gate_kernel.T, params.candidate_kernel.T
+
     def retreat(
         self,
-        params: GRUParams,
+        kernels: tuple[Array, ...],
         d_after: HiddenState,
         factors: tuple[tuple[Array, Array], tuple[Array, ...]],
     ) -> tuple[HiddenState, tuple[Array, Array]]:
@@ -140,12 +146,11 @@ class GRU(HiddenCell, FactoredCell):
         d_h, d_u, d_n = d_after.h * by_h, d_after.h * by_u, d_after.h * by_n
         if self.reset_after:
             d_gates = jnp.concatenate([d_n * by_r, d_u, d_n * r], -1)
-            kernel = self._joined_kernel(params)
         else:
-            d_reset = affine(d_n, params.candidate_kernel.T)
+            d_reset = affine(d_n, kernels[1])
             d_gates = jnp.concatenate([d_reset * by_r, d_u], -1)
-            d_h, kernel = d_h + d_reset * r, params.gate_kernel
-        return HiddenState(d_h + affine(d_gates, kernel.T)), (d_gates, d_n)
+            d_h = d_h + d_reset * r
+        return HiddenState(d_h + affine(d_gates, kernels[0])), (d_gates, d_n)
 
     def preactivations(
         self,

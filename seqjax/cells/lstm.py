@@ -262,9 +262,13 @@ class LSTM(FactoredCell):
         _, of_output = jax.vjp(functools.partial(self._output, params), after.c, o)
         return of_memory(ones), of_output(ones)
 
+    def transposed_kernels(self, params: LSTMParams) -> Array:
+        """That of all gates, ``[G * H, H]``."""
+        return params.recurrent_kernel.T
+
     def retreat(
         self,
-        params: LSTMParams,
+        kernels: Array,
         d_after: LSTMState,
         factors: tuple[tuple[Array, ...], tuple[Array, Array]],
     ) -> tuple[LSTMState, Array]:
@@ -272,7 +276,7 @@ class LSTM(FactoredCell):
         (by_c, *by_gates), (by_memory, by_o) = factors
         d_c = d_after.c + d_after.h * by_memory
         d_gates = jnp.concatenate([*(d_c * by for by in by_gates), d_after.h * by_o], -1)
-        return LSTMState(d_c * by_c, affine(d_gates, params.recurrent_kernel.T)), d_gates
+        return LSTMState(d_c * by_c, affine(d_gates, kernels)), d_gates
 
     def preactivations(
         self,
