@@ -1,4 +1,4 @@
-"""One training step of one model, ours by every method beside PyTorch's and Flax's.
+"""One training step of one model, ours by every method beside PyTorch's, Flax's and Keras's.
 
     python -m benchmarks.training_step --help
     python -m benchmarks.training_step --allocator tuned             about 8 minutes on 2 cores
@@ -44,6 +44,7 @@ from seqjax.unroll import Method
 PRODUCT = 2048  # units on each side of what counts as a large product
 LONGEST_STATIC = 8  # steps; the static program grows with them
 MANY = 100  # training steps in one program
+HINT = "pip install '.[benchmarks]' to see it beside"
 LONG = 1000  # steps; from here on also with chunks that are computed again
 
 
@@ -185,6 +186,26 @@ def of_flax(size: Size, config: Config) -> tuple[Loss, Any]:
     return loss, params
 
 
+def of_keras(keras: Any, size: Size, config: Config) -> tuple[Loss, Any]:
+    """Keras's model, on JAX, as a loss and its parameters."""
+    policy = {"float32": "float32", "bfloat16": "mixed_bfloat16"}[config.precision]
+    layer = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU}[config.cell]
+    layers = [
+        keras.layers.Embedding(config.vocabulary, size.units, dtype=policy),
+        *(layer(size.units, return_sequences=True, dtype=policy) for _ in range(size.layers)),
+        keras.layers.Dense(config.vocabulary, dtype=policy),
+    ]
+    model = keras.Sequential(layers)
+    model.build((size.batch, size.steps))
+    others = [variable.value for variable in model.non_trainable_variables]
+
+    def loss(params: Any, tokens: jax.Array, targets: jax.Array) -> jax.Array:
+        logits, _ = model.stateless_call(params, others, tokens)
+        return cross_entropy(logits, targets)
+
+    return loss, [variable.value for variable in model.trainable_variables]
+
+
 def of_torch(torch: Any, size: Size, config: Config, batch: tuple[np.ndarray, np.ndarray]) -> Way:
     """PyTorch's model, time-major as its kernels are, on the default device."""
     device = torch.get_default_device()
@@ -231,7 +252,7 @@ def flops(size: Size, config: Config) -> float:
     return 3 * 2 * batch * steps * units * (layers * 2 * gates * units + config.vocabulary)
 
 
-def measure(torch: Any, size: Size, config: Config) -> list[dict[str, Any]]:
+def measure(torch: Any, keras: Any, size: Size, config: Config) -> list[dict[str, Any]]:
     """Time all ways at one size, in turns."""
     tokens = np.random.default_rng(0).integers(
         0, config.vocabulary, (2, size.batch, size.steps), dtype=np.int32
@@ -254,6 +275,8 @@ def measure(torch: Any, size: Size, config: Config) -> list[dict[str, Any]]:
         ways[name] = of_jax(*ours(size, config, "auto"), batch, devices)
         ways[f"{name}, apart"] = of_jax(*ours(size, config, "auto", merged=False), batch, devices)
     ways["flax"] = of_jax(*of_flax(size, config), batch)
+    if keras is not None:
+        ways["keras on jax"] = of_jax(*of_keras(keras, size, config), batch)
     if torch is not None:
         ways["torch"] = of_torch(torch, size, config, batch)
     runs: dict[str, Callable[[], object]] = {name: way.run for name, way in ways.items()}
@@ -322,6 +345,12 @@ def main() -> None:
         launch(sys.orig_argv[1:])
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: config.threads])
     jax.config.update("jax_num_cpu_devices", config.threads)
+    os.environ["KERAS_BACKEND"] = "jax"
+    try:
+        keras: Any = importlib.import_module("keras")
+    except ImportError as error:
+        keras = None
+        print(f"no keras: {error}; {HINT}", file=sys.stderr)
     try:
         torch: Any = importlib.import_module("torch")
         torch.set_num_threads(config.threads)
@@ -332,17 +361,17 @@ def main() -> None:
             torch.backends.cuda.matmul.allow_tf32 = True  # as JAX's products and cuDNN's LSTM are
     except (ImportError, RuntimeError) as error:
         torch = None
-        hint = "pip install '.[benchmarks]' to see it beside"
-        print(f"no torch for this device: {error}; {hint}", file=sys.stderr)
+        print(f"no torch for this device: {error}; {HINT}", file=sys.stderr)
     print(
         f"{jax.devices()[0].device_kind}; "
         f"{config.cell}, {config.precision} products, {config.threads} threads, "
         f"{config.allocator} allocator, median of {config.repetitions}; "
-        f"jax {jax.__version__}, torch {torch and torch.__version__}"
+        f"jax {jax.__version__}, torch {torch and torch.__version__}, "
+        f"keras {keras and keras.__version__}"
     )
     results = []
     for size in config.sizes:
-        rows = measure(torch, Size(*size), config)
+        rows = measure(torch, keras, Size(*size), config)
         show(rows)
         results.extend(rows)
     if config.json is not None:
