@@ -22,7 +22,7 @@ import numpy as np
 from experiments.sequence_labelling import report
 from experiments.sequence_labelling.baselines import Characters, baselines, score
 from experiments.sequence_labelling.lines import SCHEMA, example, lower
-from experiments.sequence_labelling.truecasing import Run, Truecasing, buckets, predict, train
+from experiments.sequence_labelling.truecasing import Truecasing, buckets, predict, train
 from seqjax.data import ListSource, Report, plan
 from seqjax.data.text import Vocabulary
 
@@ -73,7 +73,7 @@ for network in config.networks:
     probabilities = predict(network, params, held_out)
     count = sum(leaf[0].size for leaf in jax.tree.leaves(params))
     scores = score(characters, probabilities > 0.5)
-    runs.append(Run(network, count, probabilities, scores, wall_seconds=0.0))
+    runs.append(report.Run(network, count, probabilities, scores, wall_seconds=0.0))
 
 table = {
     name: score(characters, predicted)

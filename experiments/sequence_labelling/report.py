@@ -1,7 +1,7 @@
 """What truecasing shows: scores as a table, and lines in colour in the terminal and a figure."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib
 import matplotlib.cm
@@ -16,9 +16,7 @@ from rich.text import Text
 from experiments.seeds import spread
 from experiments.sequence_labelling.baselines import AROUND, Characters, Score
 from experiments.sequence_labelling.lines import lower
-
-if TYPE_CHECKING:
-    from experiments.sequence_labelling.truecasing import Run
+from experiments.sequence_labelling.networks import Network
 
 EXAMPLES = 8
 WIDTH = 60  # characters of a line that are shown
@@ -29,6 +27,16 @@ LEGEND = (
 COLORS = matplotlib.colormaps["Blues"]
 
 
+class Run(NamedTuple):
+    """A network and what came of it."""
+
+    network: Network
+    parameters: int
+    probabilities: np.ndarray  # of upper case, float32[seeds, N]
+    score: Score  # [seeds]
+    wall_seconds: float
+
+
 class Example(NamedTuple):
     """A line, and how likely each network takes each of its letters for upper case."""
 
@@ -37,7 +45,7 @@ class Example(NamedTuple):
 
 
 def result(
-    corpus: str, held_out: Characters, scores: Mapping[str, Score], runs: Sequence["Run"]
+    corpus: str, held_out: Characters, scores: Mapping[str, Score], runs: Sequence[Run]
 ) -> dict[str, Any]:
     """What goes into ``result.json``."""
     return {
@@ -67,7 +75,7 @@ def result(
 
 
 def result_table(
-    corpus: str, held_out: Characters, scores: Mapping[str, Score], runs: Sequence["Run"]
+    corpus: str, held_out: Characters, scores: Mapping[str, Score], runs: Sequence[Run]
 ) -> Table:
     """The scores of baselines and networks."""
     letters = int(held_out.letter.sum())
@@ -95,7 +103,7 @@ def result_table(
     return table
 
 
-def conclusion(scores: Mapping[str, Score], runs: Sequence["Run"]) -> str:
+def conclusion(scores: Mapping[str, Score], runs: Sequence[Run]) -> str:
     """Say in words what reading both ways gains, and who beats the counts that see as much."""
     forward, both = (run.score.f1 for run in runs)
     overlap = "seeds of the two overlap" if both.min() <= forward.max() else "no seeds overlap"
@@ -111,7 +119,7 @@ def conclusion(scores: Mapping[str, Score], runs: Sequence["Run"]) -> str:
     return "\n".join(lines)
 
 
-def choose(lines: Sequence[str], runs: Sequence["Run"]) -> list[Example]:
+def choose(lines: Sequence[str], runs: Sequence[Run]) -> list[Example]:
     """Half of the examples spread evenly over the lines, half where the networks differ most.
 
     Spread over the lines with an upper case letter after the first character; the difference is

@@ -5,7 +5,6 @@ import functools
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +17,7 @@ from experiments.command_line import check_learning_rate, check_seed, check_size
 from experiments.run_directory import RunDirectory
 from experiments.seeds import spread
 from experiments.sequence_labelling import report
-from experiments.sequence_labelling.baselines import Characters, Score, baselines, score
+from experiments.sequence_labelling.baselines import Characters, baselines, score
 from experiments.sequence_labelling.lines import (
     Lines,
     Records,
@@ -97,16 +96,6 @@ class Truecasing:
     def read_lines(self) -> Lines:
         """Read the corpus."""
         return cut_lines(read_corpus(self.corpus).text, self.longest)
-
-
-class Run(NamedTuple):
-    """A network and what came of it."""
-
-    network: Network
-    parameters: int
-    probabilities: np.ndarray  # of upper case, float32[seeds, N]
-    score: Score  # [seeds]
-    wall_seconds: float
 
 
 def buckets(lengths: np.ndarray, batch_steps: int) -> Bucketed:
@@ -201,7 +190,7 @@ def predict(network: Network, params: Params, source: Source) -> np.ndarray:
 
 def train_and_score(
     config: Truecasing, records: Records, network: Network, folder: RunDirectory, progress: Progress
-) -> Run:
+) -> report.Run:
     """Train one network, score it after each epoch, and show both."""
     per_epoch = steps_per_epoch(config, records.train.lengths)
     bar = progress.add_task(network.name, total=config.epochs * per_epoch, shown="")
@@ -226,7 +215,7 @@ def train_and_score(
         )
     seconds = round(time.perf_counter() - began, 2)
     parameters = sum(leaf[0].size for leaf in jax.tree.leaves(params))
-    return Run(network, parameters, probabilities, scores, seconds)
+    return report.Run(network, parameters, probabilities, scores, seconds)
 
 
 def main(config: Truecasing, folder: RunDirectory) -> None:

@@ -326,7 +326,7 @@ def run_of(name, f1):
         Characters(np.zeros(1, int), *np.ones((2, 1), bool), np.zeros(1, int)),
         np.ones((len(f1), 1), bool),
     )
-    return truecasing.Run(network, 1, np.zeros((2, 1)), scores._replace(f1=np.array(f1)), 1.0)
+    return report.Run(network, 1, np.zeros((2, 1)), scores._replace(f1=np.array(f1)), 1.0)
 
 
 def test_the_conclusion_compares_each_network_with_what_sees_as_much():
