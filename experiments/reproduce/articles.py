@@ -53,7 +53,7 @@ RUNS = (
         "unroll_comparison",
         "unroll_comparison",
         quick="--ways static dynamic scan --epochs 1 --sweep 25 --cap 30",
-        full="--cap 1200",
+        full="--cap 400",
     ),
     Run(
         "basic_rnn",

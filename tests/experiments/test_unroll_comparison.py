@@ -91,7 +91,7 @@ def test_static_builds_end_where_the_next_may_take_too_long(main, corpus, tmp_pa
     monkeypatch.setattr(experiment, "build", build)
     out = tmp_path / "new"
     main(
-        "--corpus", corpus, "--batch-size", 4, "--num-steps", 8, "--epochs", 0, "--cap", 4,
+        "--corpus", corpus, "--batch-size", 4, "--num-steps", 8, "--epochs", 0, "--cap", 6,
         "--ways", "static", "scan", "--sweep", 16, 2, 4, "--out", out,
     )  # fmt: skip
     ways = json.loads((out / "result.json").read_text())["ways"]
