@@ -9,7 +9,8 @@ the lowest kernel before tokens pick rows of their product (`seqjax.LanguageMode
 "apart" embeds and then multiplies, as the others do.
 
 All that is timed runs in one process on the same cores with the same allocator, every way once per
-repetition, so that what else the machine does meets all of them alike. Medians are of all
+repetition, so that what else the machine does meets all of them alike, and in an order drawn anew
+for each: threads of the way before may still be waiting for work. Medians are of all
 repetitions; the ratios are medians of the ratios within a repetition. Memory is what XLA allots for
 intermediates; PyTorch does not say.
 """
@@ -20,6 +21,7 @@ import importlib
 import json
 import math
 import os
+import random
 import statistics
 import sys
 import time
@@ -253,7 +255,8 @@ def flops(size: Size, config: Config) -> float:
 
 
 def measure(torch: Any, keras: Any, size: Size, config: Config) -> list[dict[str, Any]]:
-    """Time all ways at one size, in turns."""
+    """Time all ways at one size, in turns of any order."""
+    order = random.Random(0)
     tokens = np.random.default_rng(0).integers(
         0, config.vocabulary, (2, size.batch, size.steps), dtype=np.int32
     )
@@ -285,9 +288,9 @@ def measure(torch: Any, keras: Any, size: Size, config: Config) -> list[dict[str
         run()
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(config.repetitions):
-        for name, run in runs.items():
+        for name in order.sample([*runs], len(runs)):
             began = time.perf_counter()
-            run()
+            runs[name]()
             steps = ways[name].steps if name in ways else 1
             times[name].append((time.perf_counter() - began) / steps)
 
