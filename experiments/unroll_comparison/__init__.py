@@ -17,8 +17,8 @@ A full run::
 
     python -m experiments.unroll_comparison
 
-took 9 minutes on 2 CPU cores, most of them for the static builds. Seconds to build the step, and for
-an epoch; the article's on its own machine:
+took 9 minutes on 2 CPU cores, most of them for the static builds. Seconds to build the step, and
+for an epoch; the article's on its own machine:
 
 =======  =====  ========  =================
 way      build  an epoch  the article's
@@ -31,7 +31,7 @@ auto      3.21      15.8
 
 The static program took 19.8, 64 and 214 s to build for 25, 50 and 100 steps and is left out beyond,
 where it would take more than ``--cap``; the others took 2.7 to 7.2 s at every length from 25 to
-1600. From seed 0 the mean losses of the three epochs are 3.5656, 3.2402 and 3.0513 by all three; the
-article's are 3.5332, 3.3144 and 3.2176 (static), 3.5579, 3.3225 and 3.2829 (dynamic), and 3.5536,
-3.3205 and 3.2743 (scan).
+1600. From seed 0 the mean losses of the three epochs are 3.5656, 3.2402 and 3.0513 by all three;
+the article's are 3.5332, 3.3144 and 3.2176 (static), 3.5579, 3.3225 and 3.2829 (dynamic), and
+3.5536, 3.3205 and 3.2743 (scan).
 """
