@@ -77,8 +77,8 @@ def _backward(
     params, first, after, saved, zs, mask = residuals
     before = jax.tree.map(lambda s, a: jnp.concatenate([s[None], a[:-1]]), first, after)
     factors = cell.factors(params, before, after, saved, zs)
-    # XLA would take the transposition into each product of the loop, which is slower by a half then
-    kernels = jax.lax.optimization_barrier(cell.transposed_kernels(params))
+    # within the loop XLA would fold the transposition into each product, slower by up to a half
+    kernels = cell.transposed_kernels(params)
 
     def body(d: State, step: PyTree) -> tuple[State, PyTree]:
         factors, d_y, m = step

@@ -202,3 +202,19 @@ def test_forward_mode_is_refused_and_works_by_scan():
     with pytest.raises(TypeError, match="forward-mode autodiff"):
         jax.jvp(run, (xs,), (xs,))
     jax.jvp(functools.partial(run, method="scan"), (xs,), (xs,))
+
+
+@pytest.mark.parametrize("name", COVERED)
+def test_no_product_of_the_loops_transposes_its_kernel(name):
+    """XLA would do it at every step."""
+    cell = COVERED[name]
+    params = cell.init(KEY, 5)
+    tokens = jnp.zeros((2, 7), jnp.int32)
+
+    def loss(params):
+        return unroll(cell, params, tokens)[1].sum()
+
+    program = jax.jit(jax.grad(loss)).lower(params).compile().as_text()
+    products = [line for line in program.splitlines() if " dot(" in line and "while/body" in line]
+    assert len(products) >= 2
+    assert all("rhs_contracting_dims={0}" in product for product in products)

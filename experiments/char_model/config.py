@@ -117,7 +117,9 @@ class Config:
         for name in ("validation", "b2", "average"):
             check_range(owner, option(name), getattr(self, name), 0, 1)
         if not isinstance(self.warm_up, int) or self.warm_up < 0:
-            raise ValueError(f"{owner}: --warm-up must be a number of steps, got {self.warm_up}")
+            raise ValueError(
+                f"{owner}: --warm-up must be a whole number of steps, 0 or more, got {self.warm_up}"
+            )
         for name in ("learning_rate", "epochs", "max_seconds", "clip"):
             value = getattr(self, name)
             if value is not None:

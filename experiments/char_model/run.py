@@ -235,9 +235,8 @@ class _Run:
     def _rate(self, ahead: int = 0) -> float:
         step = self.step + ahead
         by_the_clock = self.config.max_seconds is not None
-        return learning_rate(
-            self.config, step, self.progress if by_the_clock else step / self.total
-        )
+        progress = self.progress if by_the_clock else step / self.total
+        return learning_rate(self.config, step, progress)
 
     def _evaluate(self) -> None:
         self.evaluated += 1

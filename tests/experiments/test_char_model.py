@@ -275,7 +275,8 @@ def test_a_cell_that_needs_features_asks_for_an_embedding():
         ({"validation": 1.0}, "--validation must lie in"),
         ({"input_dropout": 0.1}, "give --embedding-size"),
         ({"tied": True}, "a tied readout needs embedding_size=320"),
-        ({"warm_up": 0.02}, "--warm-up must be a number of steps, got 0.02"),
+        ({"warm_up": 0.02}, "--warm-up must be a whole number of steps, 0 or more, got 0.02"),
+        ({"warm_up": -1}, "--warm-up must be a whole number of steps, 0 or more, got -1"),
         ({"max_seconds": -1.0}, "--max-seconds must be above 0"),
     ],
 )
