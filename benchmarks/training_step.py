@@ -37,11 +37,11 @@ import tyro
 from flax import linen
 
 import seqjax
-from seqjax.affine import affine
 from seqjax.devices import data_mesh
+from seqjax.engine.unroll import Method
 from seqjax.launch import SETTINGS, launch
+from seqjax.operations.affine import affine
 from seqjax.training import data_parallel_steps, init_train_state, train_step, train_steps
-from seqjax.unroll import Method
 
 PRODUCT = 2048  # units on each side of what counts as a large product
 LONGEST_STATIC = 8  # steps; the static program grows with them

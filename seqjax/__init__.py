@@ -8,19 +8,20 @@
 (2, 5, 8)
 """
 
-from seqjax import cells
-from seqjax.bidirectional import (
+from seqjax import cells, wrappers
+from seqjax.cells import *  # noqa: F403 - every cell, as seqjax.cells lists them
+from seqjax.engine.unroll import unroll
+from seqjax.losses import sequence_loss
+from seqjax.operations.normalization import LayerNorm
+from seqjax.pooling import attention_pool, last_valid, mean_valid
+from seqjax.types import Cell, HiddenState, LinearCell
+from seqjax.wrappers import *  # noqa: F403
+from seqjax.wrappers.bidirectional import (
     Directions,
     bidirectional_stack_unroll,
     bidirectional_unroll,
     init_bidirectional_stack,
 )
-from seqjax.cells import *  # noqa: F403 - every cell, as seqjax.cells lists them
-from seqjax.losses import sequence_loss
-from seqjax.normalization import LayerNorm
-from seqjax.pooling import attention_pool, last_valid, mean_valid
-from seqjax.types import Cell, HiddenState, LinearCell
-from seqjax.unroll import unroll
 
 __all__ = [
     "Cell",
@@ -37,4 +38,4 @@ __all__ = [
     "sequence_loss",
     "unroll",
 ]
-__all__ += cells.__all__
+__all__ += [*cells.__all__, *wrappers.__all__]

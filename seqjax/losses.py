@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from seqjax.affine import accumulation_dtype
-from seqjax.masking import check_tokens, resolve_mask, zero_outside
+from seqjax.operations.affine import accumulation_dtype
+from seqjax.operations.masking import check_tokens, resolve_mask, zero_outside
 from seqjax.types import Array
 
 

@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from seqjax.bidirectional import Directions, bidirectional_unroll
-from seqjax.cells import InputProjection, OutputProjection
+from seqjax.engine.unroll import unroll
 from seqjax.types import Array, Cell, Params, PyTree, State
-from seqjax.unroll import unroll
+from seqjax.wrappers import InputProjection, OutputProjection
+from seqjax.wrappers.bidirectional import Directions, bidirectional_unroll
 
 
 class Recurrent(nnx.Module):

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqjax.affine import accumulation_dtype
-from seqjax.masking import resolve_mask, zero_outside
+from seqjax.operations.affine import accumulation_dtype
+from seqjax.operations.masking import resolve_mask, zero_outside
 from seqjax.types import Array
 
 

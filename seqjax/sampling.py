@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.checks import check_number, check_size
+from seqjax.engine.unroll import unroll
 from seqjax.types import Array, Cell, Params, State
-from seqjax.unroll import unroll
 
 
 @dataclasses.dataclass(frozen=True)

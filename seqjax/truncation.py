@@ -11,11 +11,11 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from seqjax.cells.wrapper import Wrapper
 from seqjax.checks import check_size
-from seqjax.masking import select
+from seqjax.engine.unroll import unroll
+from seqjax.operations.masking import select
 from seqjax.types import Array, Cell, Params, Projected, PyTree, State
-from seqjax.unroll import unroll
+from seqjax.wrappers.wrapper import Wrapper
 
 
 def chunks(streams: PyTree, num_steps: int) -> PyTree:

@@ -9,7 +9,7 @@ import pytest
 from jax.extend.core import jaxprs_in_params
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from seqjax.affine import affine
+from seqjax.operations.affine import affine
 
 T, B, D, N = 5, 4, 3, 6
 ROWS = PartitionSpec(None, "data", None)

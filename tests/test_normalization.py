@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqjax.normalization import layer_norm
+from seqjax.operations.normalization import layer_norm
 
 RNG = np.random.default_rng(0)
 XS, GAIN, SHIFT = (RNG.normal(size=shape) for shape in ((2, 3, 5), 5, 5))

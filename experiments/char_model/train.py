@@ -12,7 +12,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from experiments.char_model.config import Config
 from seqjax import LanguageModel, sequence_loss, unroll
-from seqjax.masking import zero_outside
+from seqjax.operations.masking import zero_outside
 from seqjax.regularization import drop_weights
 from seqjax.training import mean_value_and_grad
 from seqjax.truncation import truncated_chunk

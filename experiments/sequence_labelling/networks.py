@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from seqjax import GRU, Directions, Dropout, OutputProjection, bidirectional_unroll, unroll
-from seqjax.affine import affine
-from seqjax.initializers import glorot_uniform
+from seqjax.operations.affine import affine
+from seqjax.operations.initializers import glorot_uniform
 from seqjax.types import Array, Params
 
 

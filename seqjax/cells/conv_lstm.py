@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from seqjax.affine import accumulation_dtype
 from seqjax.cells.lstm import LSTM, LSTMParams, LSTMProjected, LSTMState
 from seqjax.checks import check_fixed_size, check_number, check_size
-from seqjax.initializers import glorot_uniform
+from seqjax.operations.affine import accumulation_dtype
+from seqjax.operations.initializers import glorot_uniform
 from seqjax.types import Array, Cell, Noise
 
 

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from seqjax.affine import affine, split_gates
 from seqjax.cells.group_lstm import GLSTM
 from seqjax.cells.lstm import LSTM, LSTMParams, LSTMProjected, LSTMState
-from seqjax.cells.wrapper import Wrapper, check_features
 from seqjax.checks import check_clip, check_fixed_size, check_number, check_pair, check_size
-from seqjax.initializers import glorot_uniform, orthogonal
+from seqjax.operations.affine import affine, split_gates
+from seqjax.operations.initializers import glorot_uniform, orthogonal
 from seqjax.types import Array, Cell, Noise
+from seqjax.wrappers.wrapper import Wrapper, check_features
 
 
 @dataclasses.dataclass(frozen=True)

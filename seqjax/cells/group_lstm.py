@@ -5,10 +5,10 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from seqjax.affine import grouped
 from seqjax.cells.lstm import LSTM, LSTMParams
 from seqjax.checks import check_size
-from seqjax.initializers import glorot_uniform, orthogonal
+from seqjax.operations.affine import grouped
+from seqjax.operations.initializers import glorot_uniform, orthogonal
 from seqjax.types import Array, PyTree
 
 

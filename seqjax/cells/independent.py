@@ -6,7 +6,7 @@ from typing import Any
 from seqjax.cells.elman import BasicRNN
 from seqjax.cells.gru import GRU
 from seqjax.cells.lstm import LSTM
-from seqjax.initializers import diagonal
+from seqjax.operations.initializers import diagonal
 from seqjax.types import Array
 
 

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from seqjax.affine import affine, broadcast_like, split_gates
 from seqjax.cells.hidden import HiddenCell
-from seqjax.cells.wrapper import check_features
 from seqjax.checks import check_input_size, check_number, check_size
-from seqjax.initializers import glorot_uniform
+from seqjax.operations.affine import affine, broadcast_like, split_gates
+from seqjax.operations.initializers import glorot_uniform
 from seqjax.types import Array, HiddenState, LinearCell, Noise
+from seqjax.wrappers.wrapper import check_features
 
 
 class LRUParams(NamedTuple):

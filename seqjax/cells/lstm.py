@@ -7,10 +7,10 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from seqjax.affine import affine, broadcast_like, split_gates
 from seqjax.checks import check_activation, check_clip, check_number, check_rate, check_size
-from seqjax.initializers import glorot_uniform, orthogonal
-from seqjax.normalization import LayerNorm, layer_norm
+from seqjax.operations.affine import affine, broadcast_like, split_gates
+from seqjax.operations.initializers import glorot_uniform, orthogonal
+from seqjax.operations.normalization import LayerNorm, layer_norm
 from seqjax.types import UNITWISE, Activation, Array, FactoredCell, Noise, has_own
 
 

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from seqjax.affine import affine, split_gates
 from seqjax.cells.hidden import HiddenCell
 from seqjax.checks import check_size
-from seqjax.initializers import glorot_uniform, orthogonal
+from seqjax.operations.affine import affine, split_gates
+from seqjax.operations.initializers import glorot_uniform, orthogonal
 from seqjax.types import Activation, Array, HiddenState, Noise
 
 

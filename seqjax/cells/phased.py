@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from seqjax.affine import broadcast_like
 from seqjax.cells.lstm import LSTM, LSTMParams, LSTMProjected, LSTMState, Peepholes
 from seqjax.checks import check_pair, check_range, check_size
-from seqjax.initializers import glorot_uniform
+from seqjax.operations.affine import broadcast_like
+from seqjax.operations.initializers import glorot_uniform
 from seqjax.types import Array, Cell, Noise, PyTree
 
 

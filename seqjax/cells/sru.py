@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from seqjax.affine import affine, split_gates
 from seqjax.checks import check_activation, check_size
-from seqjax.initializers import glorot_uniform
+from seqjax.operations.affine import affine, split_gates
+from seqjax.operations.initializers import glorot_uniform
 from seqjax.types import Activation, Array, LinearCell, Noise
 
 

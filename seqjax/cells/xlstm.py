@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from seqjax.affine import affine, grouped, split_gates
 from seqjax.checks import check_number, check_size
-from seqjax.initializers import glorot_uniform, orthogonal
+from seqjax.operations.affine import affine, grouped, split_gates
+from seqjax.operations.initializers import glorot_uniform, orthogonal
 from seqjax.types import Array, Cell, Noise
 
 

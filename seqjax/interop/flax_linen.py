@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 import jax.numpy as jnp
 
-from seqjax.affine import split_gates
 from seqjax.cells import BasicRNNParams, GRUParams, LSTMParams
 from seqjax.interop.layout import (
     check_basic_rnn,
@@ -12,6 +11,7 @@ from seqjax.interop.layout import (
     check_lstm,
     refuse_options,
 )
+from seqjax.operations.affine import split_gates
 from seqjax.types import Array
 
 Tree = Mapping[str, Mapping[str, Array]]  # layer -> "kernel" or "bias" -> array

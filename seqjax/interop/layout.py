@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from seqjax.affine import split_gates
 from seqjax.cells import BasicRNNParams, GRUParams, LSTMParams
+from seqjax.operations.affine import split_gates
 from seqjax.types import Array, Params
 
 

@@ -7,8 +7,8 @@ import flax.linen
 import jax
 import jax.numpy as jnp
 
-from seqjax.affine import accumulation_dtype
 from seqjax.checks import check_size
+from seqjax.operations.affine import accumulation_dtype
 from seqjax.types import Array, Cell, Noise, Params, PyTree, State
 
 

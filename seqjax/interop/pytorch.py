@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from seqjax.bidirectional import Directions
 from seqjax.cells import BasicRNNParams, GRUParams, LSTMParams
 from seqjax.interop.layout import (
     check_basic_rnn,
@@ -20,6 +19,7 @@ from seqjax.interop.layout import (
     refuse_options,
 )
 from seqjax.types import Array, Params
+from seqjax.wrappers.bidirectional import Directions
 
 
 class _Weights(NamedTuple):

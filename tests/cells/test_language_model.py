@@ -19,8 +19,8 @@ from seqjax import (
     Stack,
     unroll,
 )
-from seqjax.affine import affine
-from seqjax.cells.language_model import merge_embedding
+from seqjax.operations.affine import affine
+from seqjax.wrappers.language_model import merge_embedding
 
 V, E, B, T = 7, 4, 3, 6
 MERGED = [

@@ -3,8 +3,8 @@
 import dataclasses
 from typing import NamedTuple
 
-from seqjax.cells.wrapper import Wrapper
 from seqjax.types import Params, Projected, PyTree, State
+from seqjax.wrappers.wrapper import Wrapper
 
 
 class OutputAndState(NamedTuple):

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from seqjax.affine import affine
-from seqjax.cells.wrapper import Wrapper, check_features, check_one_axis
 from seqjax.checks import check_size
-from seqjax.initializers import glorot_uniform
+from seqjax.operations.affine import affine
+from seqjax.operations.initializers import glorot_uniform
 from seqjax.types import Array, Noise, Params, PyTree, State
+from seqjax.wrappers.wrapper import Wrapper, check_features, check_one_axis
 
 
 class MogrifierParams(NamedTuple):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax.experimental import rnn
 
 from seqjax.cells.lstm import LSTM, LSTMParams, LSTMState
-from seqjax.masking import select
+from seqjax.operations.masking import select
 from seqjax.types import Array, Cell, Noise
 
 

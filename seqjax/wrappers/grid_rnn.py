@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from seqjax.affine import affine
-from seqjax.cells.wrapper import check_features, check_one_axis, outputs_h
 from seqjax.checks import check_activation, check_size
-from seqjax.initializers import glorot_uniform
+from seqjax.operations.affine import affine
+from seqjax.operations.initializers import glorot_uniform
 from seqjax.types import Activation, Array, Cell, HiddenState, Noise, Params, State
+from seqjax.wrappers.wrapper import check_features, check_one_axis, outputs_h
 
 
 class GridDenseParams(NamedTuple):

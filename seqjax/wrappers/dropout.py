@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqjax.cells.wrapper import Wrapper, check_features
 from seqjax.checks import check_rate
 from seqjax.types import Array, Cell, Loop, Noise, Params, Projected, PyTree, State
+from seqjax.wrappers.wrapper import Wrapper, check_features
 
 
 class DropoutNoise(NamedTuple):

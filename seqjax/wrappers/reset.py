@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from seqjax.cells.wrapper import Wrapper
-from seqjax.masking import zero_outside
+from seqjax.operations.masking import zero_outside
 from seqjax.types import Array, Cell, LinearCell, Loop, Noise, Params, Projected, PyTree, State
+from seqjax.wrappers.wrapper import Wrapper
 
 
 class ResetInputs(NamedTuple):

@@ -7,17 +7,17 @@ from typing import Any, NamedTuple, cast
 import jax
 import jax.numpy as jnp
 
-from seqjax.affine import affine
-from seqjax.cells.dropout import Dropout
 from seqjax.cells.elman import BasicRNN
 from seqjax.cells.gru import GRU
 from seqjax.cells.lstm import LSTM
-from seqjax.cells.stack import Stack
-from seqjax.cells.wrapper import Wrapper, check_one_axis
 from seqjax.checks import check_fixed_size, check_size
-from seqjax.initializers import glorot_uniform
-from seqjax.normalization import layer_norm
+from seqjax.operations.affine import affine
+from seqjax.operations.initializers import glorot_uniform
+from seqjax.operations.normalization import layer_norm
 from seqjax.types import Array, Cell, Loop, Noise, Params, Projected, PyTree, State, has_own
+from seqjax.wrappers.dropout import Dropout
+from seqjax.wrappers.stack import Stack
+from seqjax.wrappers.wrapper import Wrapper, check_one_axis
 
 
 class NormParams(NamedTuple):

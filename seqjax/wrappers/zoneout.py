@@ -6,9 +6,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from seqjax.cells.dropout import draw_kept_state, rates_by_array
-from seqjax.cells.wrapper import Wrapper
 from seqjax.types import Array, Noise, Params, Projected, PyTree, State
+from seqjax.wrappers.dropout import draw_kept_state, rates_by_array
+from seqjax.wrappers.wrapper import Wrapper
 
 
 class ZoneoutNoise(NamedTuple):

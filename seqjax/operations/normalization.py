@@ -4,8 +4,8 @@ import dataclasses
 
 import jax
 
-from seqjax.affine import broadcast_like
 from seqjax.checks import check_number
+from seqjax.operations.affine import broadcast_like
 from seqjax.types import Array
 
 

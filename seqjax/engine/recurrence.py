@@ -5,8 +5,8 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from seqjax.affine import vary, varying
-from seqjax.masking import select, zero_outside
+from seqjax.operations.affine import vary, varying
+from seqjax.operations.masking import select, zero_outside
 from seqjax.types import Array, FactoredCell, Params, Projected, PyTree, State
 
 

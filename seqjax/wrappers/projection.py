@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from seqjax.affine import affine
-from seqjax.cells.wrapper import Wrapper, check_one_axis
 from seqjax.checks import check_activation, check_size
-from seqjax.initializers import glorot_uniform
+from seqjax.operations.affine import affine
+from seqjax.operations.initializers import glorot_uniform
 from seqjax.types import Activation, Array, Loop, Noise, Params, Projected, PyTree, State
+from seqjax.wrappers.wrapper import Wrapper, check_one_axis
 
 
 class ProjectionParams(NamedTuple):

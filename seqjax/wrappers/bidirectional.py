@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from seqjax.engine.unroll import Method, unroll
 from seqjax.types import Array, Cell, PyTree, Size
-from seqjax.unroll import Method, unroll
 
 
 class Directions(NamedTuple):

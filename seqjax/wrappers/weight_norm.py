@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from seqjax.affine import accumulation_dtype
-from seqjax.cells.wrapper import Wrapper
+from seqjax.operations.affine import accumulation_dtype
 from seqjax.types import Array, Loop, Noise, Params, PyTree, State
+from seqjax.wrappers.wrapper import Wrapper
 
 
 class WeightNormParams(NamedTuple):

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from seqjax.affine import affine, split_gates
-from seqjax.cells.wrapper import Wrapper, check_features, check_one_axis
 from seqjax.checks import check_number
-from seqjax.initializers import glorot_uniform
+from seqjax.operations.affine import affine, split_gates
+from seqjax.operations.initializers import glorot_uniform
 from seqjax.types import Array, Loop, Noise, Params, Projected, State
+from seqjax.wrappers.wrapper import Wrapper, check_features, check_one_axis
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,12 +7,12 @@ from typing import Literal, get_args
 import jax
 import jax.numpy as jnp
 
-from seqjax.affine import accumulation_dtype, vary
 from seqjax.cells import TimedInputs
 from seqjax.checks import check_choice, check_size
-from seqjax.cudnn import cudnn_loop
-from seqjax.masking import check_tokens, resolve_mask, select, zero_outside
-from seqjax.recurrence import factored_loop
+from seqjax.engine.cudnn import cudnn_loop
+from seqjax.engine.recurrence import factored_loop
+from seqjax.operations.affine import accumulation_dtype, vary
+from seqjax.operations.masking import check_tokens, resolve_mask, select, zero_outside
 from seqjax.types import (
     Array,
     Cell,

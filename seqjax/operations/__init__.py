@@ -1,0 +1,1 @@
+"""What cells are made of: products, initial values, masks and normalisation."""

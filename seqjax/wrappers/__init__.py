@@ -1,0 +1,45 @@
+"""What holds other cells: stacks, directions, and changes to what a cell sees or puts out."""
+
+from seqjax.wrappers.attention import AttentionCell, AttentionCellParams, AttentionCellState
+from seqjax.wrappers.dropout import Dropout, DropoutNoise
+from seqjax.wrappers.grid_rnn import GridDenseParams, GridRNN, GridRNNParams
+from seqjax.wrappers.language_model import LanguageModel, LanguageModelParams, NormParams
+from seqjax.wrappers.mogrifier import Mogrifier, MogrifierParams
+from seqjax.wrappers.projection import InputProjection, OutputProjection, ProjectionParams
+from seqjax.wrappers.reset import Reset, ResetInputs
+from seqjax.wrappers.residual import Highway, HighwayParams, Residual
+from seqjax.wrappers.stack import Stack
+from seqjax.wrappers.weight_norm import WeightNorm, WeightNormParams
+from seqjax.wrappers.with_state import OutputAndState, WithState
+from seqjax.wrappers.zoneout import Zoneout, ZoneoutNoise
+
+__all__ = [
+    "AttentionCell",
+    "AttentionCellParams",
+    "AttentionCellState",
+    "Dropout",
+    "DropoutNoise",
+    "GridDenseParams",
+    "GridRNN",
+    "GridRNNParams",
+    "Highway",
+    "HighwayParams",
+    "InputProjection",
+    "LanguageModel",
+    "LanguageModelParams",
+    "Mogrifier",
+    "MogrifierParams",
+    "NormParams",
+    "OutputAndState",
+    "OutputProjection",
+    "ProjectionParams",
+    "Reset",
+    "ResetInputs",
+    "Residual",
+    "Stack",
+    "WeightNorm",
+    "WeightNormParams",
+    "WithState",
+    "Zoneout",
+    "ZoneoutNoise",
+]
