@@ -146,7 +146,7 @@ def dynamic_rnn(seed: int) -> Outcome:
 def bidirectional(seed: int) -> Outcome:
     """Shapes of both directions' outputs, and how far the backward one is off the row reversed."""
     cell, keys = LSTM(64), jax.random.split(jax.random.key(seed), 3)
-    params = seqjax.Directions(*(cell.init(key, input_size=8) for key in keys[:2]))
+    params = seqjax.wrappers.Directions(*(cell.init(key, input_size=8) for key in keys[:2]))
     xs = jax.random.normal(keys[2], (2, 10, 8))
     states, ys = seqjax.bidirectional_unroll(cell, cell, params, xs, lengths=jnp.array([10, 6]))
     state, reversed_ys = unroll(cell, params.backward, xs[1, :6][::-1])

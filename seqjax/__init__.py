@@ -8,34 +8,143 @@
 (2, 5, 8)
 """
 
-from seqjax import cells, wrappers
-from seqjax.cells import *  # noqa: F403 - every cell, as seqjax.cells lists them
+import importlib
+from typing import Any
+
+from seqjax import cells as cells
+from seqjax import wrappers as wrappers
+from seqjax.cells import (
+    CFN,
+    GLSTM,
+    GRU,
+    LRU,
+    LSTM,
+    MGU,
+    MLSTM,
+    NAS,
+    RGLRU,
+    SLSTM,
+    SRU,
+    UGRNN,
+    BasicRNN,
+    ConvLSTM,
+    CoupledInputForgetGateLSTM,
+    GridLSTM,
+    IndRNN,
+    IndyGRU,
+    IndyLSTM,
+    IntersectionRNN,
+    MinGRU,
+    MinimalRNN,
+    MinLSTM,
+    PhasedLSTM,
+    TimedInputs,
+)
+from seqjax.engine.step import step
 from seqjax.engine.unroll import unroll
 from seqjax.losses import sequence_loss
 from seqjax.operations.normalization import LayerNorm
-from seqjax.pooling import attention_pool, last_valid, mean_valid
-from seqjax.types import Cell, HiddenState, LinearCell
-from seqjax.wrappers import *  # noqa: F403
-from seqjax.wrappers.bidirectional import (
-    Directions,
-    bidirectional_stack_unroll,
-    bidirectional_unroll,
-    init_bidirectional_stack,
+from seqjax.types import Cell
+from seqjax.wrappers import (
+    AttentionCell,
+    Bidirectional,
+    BidirectionalGridLSTM,
+    Dropout,
+    GridRNN,
+    Highway,
+    InputProjection,
+    LanguageModel,
+    LearnedState,
+    Mogrifier,
+    OutputProjection,
+    Reset,
+    ResetInputs,
+    Residual,
+    Stack,
+    TimeFreqLSTM,
+    WeightNorm,
+    WithState,
+    Zoneout,
 )
 
 __all__ = [
+    "CFN",
+    "GLSTM",
+    "GRU",
+    "LRU",
+    "LSTM",
+    "MGU",
+    "MLSTM",
+    "NAS",
+    "RGLRU",
+    "SLSTM",
+    "SRU",
+    "UGRNN",
+    "AttentionCell",
+    "BasicRNN",
+    "Bidirectional",
+    "BidirectionalGridLSTM",
     "Cell",
-    "Directions",
-    "HiddenState",
+    "ConvLSTM",
+    "CoupledInputForgetGateLSTM",
+    "Dropout",
+    "GridLSTM",
+    "GridRNN",
+    "Highway",
+    "IndRNN",
+    "IndyGRU",
+    "IndyLSTM",
+    "InputProjection",
+    "IntersectionRNN",
+    "LanguageModel",
     "LayerNorm",
-    "LinearCell",
-    "attention_pool",
-    "bidirectional_stack_unroll",
-    "bidirectional_unroll",
-    "init_bidirectional_stack",
-    "last_valid",
-    "mean_valid",
+    "LearnedState",
+    "MinGRU",
+    "MinLSTM",
+    "MinimalRNN",
+    "Mogrifier",
+    "OutputProjection",
+    "PhasedLSTM",
+    "Reset",
+    "ResetInputs",
+    "Residual",
+    "Stack",
+    "TimeFreqLSTM",
+    "TimedInputs",
+    "WeightNorm",
+    "WithState",
+    "Zoneout",
     "sequence_loss",
+    "step",
     "unroll",
 ]
-__all__ += [*cells.__all__, *wrappers.__all__]
+
+# imported when they are first used, since some of them import what is heavy
+_SUBMODULES = (
+    "checkpoint",
+    "data",
+    "devices",
+    "export",
+    "interop",
+    "launch",
+    "losses",
+    "nn",
+    "pooling",
+    "regularization",
+    "sampling",
+    "tasks",
+    "testing",
+    "training",
+    "truncation",
+    "types",
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        return importlib.import_module(f"seqjax.{name}")
+    raise AttributeError(f"module 'seqjax' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, *_SUBMODULES, "cells", "wrappers"]

@@ -40,7 +40,7 @@ def check_clip(owner: str, name: str, value: Any) -> None:
         )
 
 
-def check_activation(owner: str, value: Any) -> None:
+def check_activation(owner: str, value: Any, name: str = "activation") -> None:
     """Raise ``ValueError`` unless ``value`` can be called.
 
     >>> check_activation("LSTM", "tanh")
@@ -50,9 +50,20 @@ def check_activation(owner: str, value: Any) -> None:
     """
     if not callable(value):
         raise ValueError(
-            f"{owner}: activation must be a function of an array, such as jax.numpy.tanh, "
-            f"got {value!r}"
+            f"{owner}: {name} must be a function of an array, such as jax.numpy.tanh, got {value!r}"
         )
+
+
+def check_flag(owner: str, name: str, value: Any) -> None:
+    """Raise ``ValueError`` unless ``value`` is True or False.
+
+    >>> check_flag("LSTM", "peepholes", "no")
+    Traceback (most recent call last):
+    ...
+    ValueError: LSTM: peepholes must be True or False, got 'no'
+    """
+    if not isinstance(value, bool):
+        raise ValueError(f"{owner}: {name} must be True or False, got {value!r}")
 
 
 def check_number(owner: str, name: str, value: Any) -> None:

@@ -6,22 +6,28 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from seqjax import wrappers
 from seqjax.engine.unroll import unroll
 from seqjax.types import Array, Cell, Params, PyTree, State
-from seqjax.wrappers import InputProjection, OutputProjection
-from seqjax.wrappers.bidirectional import Directions, bidirectional_unroll
 
 
 class Recurrent(nnx.Module):
     """A cell that runs over sequences, as `seqjax.unroll` does; its options are options here.
 
-    ``layer.params`` has the structure of `Cell.init`, with an `nnx.Param` for each array.
+    ``layer.params`` has the structure of `Cell.init`, with an `nnx.Param` for each array. A noisy
+    cell (dropout) draws its keys from a stream of its own, and draws nothing while
+    ``layer.deterministic`` is true: `nnx.Module.eval` sets it, `nnx.Module.train` clears it, as for
+    flax's own `nnx.Dropout`.
 
     Args:
       cell: any cell.
       in_features: features of the inputs, or kinds of token.
+      deterministic: whether to start in evaluation mode.
       param_dtype: of the parameters.
-      rngs: whose ``params`` stream draws them.
+      rngs: whose ``params`` stream draws them, and whose ``dropout`` stream the noise.
+
+    Raises:
+      ValueError: ``rngs`` is not an `nnx.Rngs`.
 
     >>> import seqjax
     >>> layer = Recurrent(seqjax.LSTM(4), 3, rngs=nnx.Rngs(0))
@@ -31,25 +37,60 @@ class Recurrent(nnx.Module):
     """
 
     def __init__(
-        self, cell: Cell, in_features: int, *, param_dtype: Any = jnp.float32, rngs: nnx.Rngs
+        self,
+        cell: Cell,
+        in_features: int,
+        *,
+        deterministic: bool = False,
+        param_dtype: Any = jnp.float32,
+        rngs: nnx.Rngs,
     ):
+        if not isinstance(rngs, nnx.Rngs):
+            raise ValueError(f"rngs must be flax.nnx.Rngs, such as nnx.Rngs(0), got {rngs!r}")
         self.cell = cell
         self.params = _to_variables(cell.init(rngs.params(), in_features, param_dtype))
+        self.deterministic = deterministic
+        self.rngs = rngs["dropout"].fork() if cell.is_noisy else None
 
-    def __call__(self, xs: PyTree, **options: Any) -> tuple[State, PyTree]:
-        """Return ``(final_state, outputs)``; ``options`` are those of `seqjax.unroll`."""
-        return unroll(self.cell, _to_arrays(self.params), xs, **options)
+    def __call__(
+        self,
+        xs: PyTree,
+        *,
+        key: Array | None = None,
+        deterministic: bool | None = None,
+        **options: Any,
+    ) -> tuple[State, PyTree]:
+        """Return ``(final_state, outputs)``.
+
+        Args:
+          xs: as in `seqjax.unroll`.
+          key: for the noise, in place of one from the layer's own stream.
+          deterministic: whether to draw no noise; defaults to ``self.deterministic``.
+          options: the others of `seqjax.unroll`.
+        """
+        deterministic = self.deterministic if deterministic is None else deterministic
+        if key is None and self.rngs is not None and not deterministic:
+            key = self.rngs()
+        return unroll(
+            self.cell,
+            _to_arrays(self.params),
+            xs,
+            key=key,
+            deterministic=deterministic and key is None,
+            **options,
+        )
 
 
-class Bidirectional(nnx.Module):
-    """A cell for each direction, as in `seqjax.bidirectional_unroll`, and their outputs joined.
+class Bidirectional(Recurrent):
+    """A cell for each direction, a `seqjax.Bidirectional` as a layer.
 
     Args:
       forward: the cell that sees the past.
       backward: the cell that sees the future.
       in_features: features of the inputs, or kinds of token.
+      deterministic: whether to start in evaluation mode.
       param_dtype: of the parameters.
-      rngs: whose ``params`` stream draws them.
+      rngs: whose ``params`` stream draws them, and whose ``dropout`` stream the noise.
 
     >>> import seqjax
     >>> layer = Bidirectional(seqjax.LSTM(4), seqjax.LSTM(4), 3, rngs=nnx.Rngs(0))
@@ -64,18 +105,17 @@ class Bidirectional(nnx.Module):
         backward: Cell,
         in_features: int,
         *,
+        deterministic: bool = False,
         param_dtype: Any = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        self.cells = Directions(forward, backward)
-        self.params = _to_variables(
-            Directions(*(cell.init(rngs.params(), in_features, param_dtype) for cell in self.cells))
+        super().__init__(
+            wrappers.Bidirectional(forward, backward),
+            in_features,
+            deterministic=deterministic,
+            param_dtype=param_dtype,
+            rngs=rngs,
         )
-
-    def __call__(self, xs: PyTree, **options: Any) -> tuple[Directions, Array]:
-        """Return the final states and the joined outputs, the forward ones first."""
-        state, ys = bidirectional_unroll(*self.cells, _to_arrays(self.params), xs, **options)
-        return state, jnp.concatenate(ys, axis=-1)
 
 
 class SequenceModel(Recurrent):
@@ -88,8 +128,9 @@ class SequenceModel(Recurrent):
       vocabulary_size: V, kinds of token.
       embedding_size: features of the embedding.
       num_classes: features of the logits.
+      deterministic: whether to start in evaluation mode.
       param_dtype: of the parameters.
-      rngs: whose ``params`` stream draws them.
+      rngs: whose ``params`` stream draws them, and whose ``dropout`` stream the noise.
 
     >>> import seqjax
     >>> model = SequenceModel(
@@ -107,12 +148,21 @@ class SequenceModel(Recurrent):
         vocabulary_size: int,
         embedding_size: int,
         num_classes: int,
+        deterministic: bool = False,
         param_dtype: Any = jnp.float32,
         rngs: nnx.Rngs,
     ):
         # inside of the cell, so that lengths hold for the embedding and for the readout too
-        cell = OutputProjection(InputProjection(cell, embedding_size), num_classes)
-        super().__init__(cell, vocabulary_size, param_dtype=param_dtype, rngs=rngs)
+        cell = wrappers.OutputProjection(
+            wrappers.InputProjection(cell, embedding_size), num_classes
+        )
+        super().__init__(
+            cell,
+            vocabulary_size,
+            deterministic=deterministic,
+            param_dtype=param_dtype,
+            rngs=rngs,
+        )
 
 
 def _to_variables(params: Params) -> Params:

@@ -63,7 +63,7 @@ def prime(model: Cell, params: Params, tokens: Array) -> Generation:
     tokens = jnp.asarray(tokens)
     if tokens.ndim == 0 or tokens.shape[-1] == 0:
         raise ValueError(f"give at least one token to start from, got shape {tokens.shape}")
-    state, logits = unroll(model, params, tokens)
+    state, logits = unroll(model, params, tokens, deterministic=True)
     return Generation(state, logits[..., -1, :], jnp.zeros((), jnp.int32))
 
 

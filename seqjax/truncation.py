@@ -6,16 +6,16 @@ every error goes back n.
 """
 
 import dataclasses
-import functools
 
 import jax
 import jax.numpy as jnp
 
 from seqjax.checks import check_size
-from seqjax.engine.unroll import unroll
+from seqjax.engine.loop import Method, SequenceLoop, run_chunks
+from seqjax.engine.unroll import Run, run_checked
+from seqjax.engine.validation import check_can_step
 from seqjax.operations.masking import select
-from seqjax.types import Array, Cell, Params, Projected, PyTree, State
-from seqjax.wrappers.wrapper import Wrapper
+from seqjax.types import Array, Cell, Noise, Params, Projected, PyTree, State
 
 
 def chunks(streams: PyTree, num_steps: int) -> PyTree:
@@ -70,8 +70,14 @@ def truncated_unroll(
     xs: PyTree,
     num_steps: int,
     *,
+    lengths: Array | None = None,
+    mask: Array | None = None,
     initial_state: State | None = None,
     key: Array | None = None,
+    deterministic: bool = False,
+    time_major: bool = False,
+    method: Method = "auto",
+    remat: int | None = None,
 ) -> tuple[State, PyTree]:
     """Unroll ``cell`` as `seqjax.unroll` does, with gradients that flow back ``num_steps`` steps.
 
@@ -80,17 +86,23 @@ def truncated_unroll(
     back exactly ``num_steps`` steps, or to the first step of ``xs`` where that is nearer.
     Neither the states of the chunk before nor the final state have a gradient.
 
-    Each output is computed from its constant anew, all outputs side by side: ``num_steps`` times
-    the work and memory of `seqjax.unroll`, in a loop over ``num_steps`` after one over T.
+    All outputs are computed side by side, each from its own constant: ``num_steps`` times the work
+    and memory of `seqjax.unroll`, in a loop over ``num_steps`` after one over T.
 
     Args:
-      cell: any cell.
+      cell: a cell that can step.
       params: as `Cell.init` makes them.
-      xs: ``[B, T, D]``, tokens ``[B, T]``, or what the cell takes.
+      xs: as in `seqjax.unroll`, and so are all other arguments that are not named here.
       num_steps: over how many steps errors flow back, the one of the output included; from T on,
         over all.
-      initial_state: as `Cell.initial_state` makes it for this batch; zeros without.
+      lengths: ``int[B]``, the number of steps of each row; defaults to T.
+      mask: ``bool[B, T]``, the steps that count. The others are among the ``num_steps``.
+      initial_state: defaults to the first state of the cell.
       key: for the noise of cells that have any (dropout), the same as in `seqjax.unroll`.
+      deterministic: run a noisy cell in evaluation mode.
+      time_major: time comes first.
+      method: how to loop: ``"auto"``, ``"scan"`` or ``"static"``.
+      remat: checkpoint the states every ``remat`` of the ``num_steps``, and recompute the rest.
 
     Returns:
       ``(final_state, outputs)``, equal to those of `seqjax.unroll` up to rounding.
@@ -111,9 +123,11 @@ def truncated_unroll(
     [False False False  True  True]
     """
     check_size("truncated_unroll", "num_steps", num_steps)
-    final_state, before = _states_before(cell, params, xs, initial_state, key)
-    leading_shape = cell.leading_shape(params, xs)
-    return final_state, _outputs(cell, params, xs, before, key, num_steps, leading_shape)
+    _check_method(method)
+    return run_checked(
+        _Truncated(num_steps), cell, params, xs, lengths, mask, initial_state, key, deterministic,
+        False, time_major, method, remat,
+    )  # fmt: skip
 
 
 def truncated_chunk(
@@ -123,7 +137,13 @@ def truncated_chunk(
     num_steps: int,
     *,
     initial_state: State,
+    lengths: Array | None = None,
+    mask: Array | None = None,
     key: Array | None = None,
+    deterministic: bool = False,
+    time_major: bool = False,
+    method: Method = "auto",
+    remat: int | None = None,
 ) -> tuple[State, PyTree]:
     """Run a chunk so that each of its errors goes back exactly ``num_steps`` steps.
 
@@ -131,12 +151,19 @@ def truncated_chunk(
     on a long sequence, give one chunk after the other and the state returned to the next call.
 
     Args:
-      cell: any cell.
+      cell: a cell that can step.
       params: as `Cell.init` makes them.
-      xs: ``[B, 2 num_steps, D]``, tokens ``[B, 2 num_steps]``, or what the cell takes.
+      xs: ``[B, 2 num_steps, D]``, tokens ``[B, 2 num_steps]``, or what the cell takes. All
+        arguments that are not named here are those of `truncated_unroll`, over both chunks.
       num_steps: the length of a chunk, and over how many steps errors flow back.
       initial_state: before the first step of ``xs``.
+      lengths: ``int[B]``, steps of each row in both chunks together.
+      mask: ``bool[B, 2 num_steps]``.
       key: for the noise of cells that have any (dropout).
+      deterministic: run a noisy cell in evaluation mode.
+      time_major: time comes first.
+      method: how to loop.
+      remat: checkpoint the states every ``remat`` of the ``num_steps``.
 
     Returns:
       ``(state, outputs)``: the state between the two chunks, and the outputs of the second one,
@@ -155,69 +182,112 @@ def truncated_chunk(
     ((2, 3, 4), True, True)
     """
     check_size("truncated_chunk", "num_steps", num_steps)
-    leading_shape = cell.leading_shape(params, xs)
-    if leading_shape[-1] != 2 * num_steps:
+    _check_method(method)
+    return run_checked(
+        _TruncatedChunk(num_steps), cell, params, xs, lengths, mask, initial_state, key,
+        deterministic, False, time_major, method, remat,
+    )  # fmt: skip
+
+
+def _check_method(method: Method) -> None:
+    if method in ("associative", "cudnn"):
         raise ValueError(
-            f"truncated_chunk: num_steps={num_steps} needs xs of {2 * num_steps} steps, a chunk "
-            f"and the one before it, got {leading_shape[-1]}"
+            f"truncated backpropagation runs step by step, which method {method!r} does not; use "
+            "'auto', 'scan' or 'static'"
         )
-    _, before = _states_before(cell, params, xs, initial_state, key)
-    ys = _outputs(cell, params, xs, before, key, num_steps, leading_shape, first=num_steps)
-    between = functools.partial(jnp.take, indices=num_steps, axis=len(leading_shape) - 1)
-    return jax.tree.map(between, before), ys
-
-
-def _states_before(
-    cell: Cell, params: Params, xs: PyTree, initial_state: State | None, key: Array | None
-) -> tuple[State, State]:
-    """The final state and the states before each step, all of them constants."""
-    params, xs, initial_state = jax.lax.stop_gradient((params, xs, initial_state))
-    return unroll(_StatesBefore(cell), params, xs, initial_state=initial_state, key=key)
 
 
 @dataclasses.dataclass(frozen=True)
-class _StatesBefore(Wrapper):
-    """The cell inside, but what it puts out is the state that each step starts from."""
+class _Truncated(Run):
+    """All outputs, and the final state."""
 
-    def step(self, params: Params, state: State, z: Projected) -> tuple[State, PyTree]:
-        after, _ = self.cell.step(params, state, z)
+    num_steps: int
+
+    def __call__(
+        self, loop: SequenceLoop, cell: Cell, params: Params, state: State, xs: PyTree, noise: Noise
+    ) -> tuple[State, PyTree]:
+        final, before, zs = _constant_states(loop, cell, params, state, xs, noise)
+        return final, _outputs(loop, cell, params, before, zs, self.num_steps, first=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class _TruncatedChunk(Run):
+    """The outputs of the second half, and the state between the halves."""
+
+    num_steps: int
+
+    def __call__(
+        self, loop: SequenceLoop, cell: Cell, params: Params, state: State, xs: PyTree, noise: Noise
+    ) -> tuple[State, PyTree]:
+        n = self.num_steps
+        given = jax.tree.leaves(xs)[0].shape[0]
+        if given != 2 * n:
+            raise ValueError(
+                f"truncated_chunk: num_steps={n} needs xs of {2 * n} steps, a chunk and the one "
+                f"before it, got {given}"
+            )
+        _, before, zs = _constant_states(loop, cell, params, state, xs, noise)
+        ys = _outputs(loop, cell, params, before, zs, n, first=n)
+        return jax.tree.map(lambda s: s[n], before), ys
+
+
+def _constant_states(
+    loop: SequenceLoop, cell: Cell, params: Params, state: State, xs: PyTree, noise: Noise
+) -> tuple[State, State, Projected]:
+    """The final state and the states before each step, all constants, and what steps need."""
+    check_can_step(cell)
+
+    def step(params: Params, state: State, z: Projected) -> tuple[State, State]:
+        after, _ = cell.step(params, state, z)
         return after, state
 
+    zs = cell.project(params, xs, noise)
+    constants = jax.lax.stop_gradient((params, state, zs))
+    return *loop.run_steps(step, *constants, loop.mask), zs
 
-@functools.partial(jax.jit, static_argnames=("cell", "num_steps", "leading_shape", "first"))
+
 def _outputs(
+    loop: SequenceLoop,
     cell: Cell,
     params: Params,
-    xs: PyTree,
     before: State,
-    key: Array | None,
+    zs: Projected,
     num_steps: int,
-    leading_shape: tuple[int, ...],
-    first: int = 0,
+    first: int,
 ) -> PyTree:
     """The outputs from step ``first`` on, each computed from the state that it goes back to."""
-    *batch_shape, length = leading_shape
+    length = jax.tree.leaves(zs)[0].shape[0]
     n = max(1, min(num_steps, length))
-    xs, before = jax.tree.map(lambda a: jnp.moveaxis(a, len(batch_shape), 0), (xs, before))
-    noise = None
-    if key is not None:
-        noise = cell.draw_noise(key, (length, *batch_shape), cell.input_size(params))
-    zs = cell.project(params, xs, noise)
-    padded_zs = _repeat_first(zs, n - 1)
-    state = jax.tree.map(lambda s: s[first:length], _repeat_first(before, n - 1))
     steps = jnp.arange(first, length)
+    padded_zs, padded_mask = _repeat_first((zs, loop.mask), n - 1)
+    state = jax.tree.map(lambda s: s[first:length], _repeat_first(before, n - 1))
 
     def body(state: State, k: Array) -> tuple[State, None]:
         """Take step ``t - n + 1 + k`` of every t, where there is one."""
-        z = jax.tree.map(
-            lambda a: jax.lax.dynamic_slice_in_dim(a, first + k, length - first), padded_zs
-        )
+
+        def of_step(a: Array) -> Array:
+            return jax.lax.dynamic_slice_in_dim(a, first + k, length - first)
+
+        z, mask = jax.tree.map(of_step, (padded_zs, padded_mask))
         after, _ = cell.step(params, state, z)
+        if mask is not None:
+            after = select(mask, after, state)
         return select(steps - n + 1 + k >= 0, after, state), None
 
-    state, _ = jax.lax.scan(body, state, jnp.arange(n - 1))
+    def run(state: State, ks: Array) -> tuple[State, None]:
+        if loop.method != "static":
+            return jax.lax.scan(body, state, ks)
+        for k in ks:
+            state, _ = body(state, k)
+        return state, None
+
+    ks = jnp.arange(n - 1)
+    if loop.remat is None or loop.remat >= n - 1:
+        state, _ = run(state, ks)
+    else:
+        state, _ = run_chunks(run, loop.remat, n - 1, False, state, ks)
     _, ys = cell.step(params, state, jax.tree.map(lambda a: a[first:], zs))
-    return jax.tree.map(lambda y: jnp.moveaxis(y, 0, len(batch_shape)), ys)
+    return ys
 
 
 def _repeat_first(tree: PyTree, times: int) -> PyTree:

@@ -1,4 +1,4 @@
-"""The shape glossary and the `Cell` contract, all that the rest of the library agrees on.
+"""The shape glossary and the contract of cells, all that the library agrees on.
 
 Shapes are written in docstrings and comments with these letters:
 
@@ -12,10 +12,12 @@ G     gates of a cell
 ====  =====================================================================
 
 ``[B, T, D]`` is batch-major, ``[T, B, D]`` time-major. Public functions take batch-major arrays
-unless told ``time_major=True``; inside a cell time always comes first.
+unless ``time_major=True``; inside a layer time always comes first.
 """
 
 import abc
+import dataclasses
+import enum
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -23,46 +25,98 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from seqjax.checks import check_activation, check_flag, check_number
+from seqjax.values import PlainValue
+
 Array = jax.Array
 PyTree = Any
-Params = PyTree  # of arrays, what `Cell.init` makes
-State = PyTree  # of arrays [B, ...], what a step hands to the next one
+Params = PyTree  # of arrays, as `Cell.init` makes them
+State = PyTree  # of arrays [B, ...], which a step hands to the next one
 Noise = PyTree | None  # of arrays [T, B, ...], broadcast over T where it is locked over time
 Projected = PyTree  # of arrays [T, B, ...], what a cell needs of the inputs at each step
 Size = Any  # int, or tuple[int, ...] for features on several axes
-# A named function: each evaluation of a lambda makes another function, so that the cells around it
-# differ and every call of `unroll` compiles anew.
+# Give a named function: each evaluation of a lambda makes another function, and so another cell.
 Activation = Callable[[Array], Array]
-
-# Runs a cell over the leading axis of `xs`: (cell, params, state, xs, noise) -> (state, ys).
-Loop = Callable[["Cell", Params, State, PyTree, Noise], tuple[State, PyTree]]
 
 
 class HiddenState(NamedTuple):
-    """The state of a cell that remembers one array, mostly its output."""
+    """The state of a cell that carries one array."""
 
     h: Array  # [B, H]
 
 
-class Cell(abc.ABC):
-    """A recurrent cell: an immutable description with pure functions over explicit parameters.
+class Role(enum.Enum):
+    """What an array of a state is for."""
+
+    HIDDEN = "hidden"  # the vector that the products of the next step see, such as an LSTM's h
+    MEMORY = "memory"  # a memory beside a hidden vector, such as an LSTM's c
+    JOINT = "joint"  # one part of a quantity that several arrays hold; must not change alone
+    OTHER = "other"
+
+
+class Loop(abc.ABC):
+    """How cells run over the steps of a sequence: the mask, the direction and the method."""
+
+    @abc.abstractmethod
+    def run(
+        self, cell: "Cell", params: Params, state: State, xs: PyTree, noise: Noise = None
+    ) -> tuple[State, PyTree]:
+        """Run ``cell`` over time-major ``xs``: return the final state and the outputs."""
+
+    @property
+    @abc.abstractmethod
+    def resets(self) -> bool:
+        """Whether cells start over before some of the steps."""
+
+    @abc.abstractmethod
+    def reversed(self) -> "Loop":
+        """The same loop in the other direction."""
+
+    @abc.abstractmethod
+    def resetting(self, starts: Array) -> "Loop":
+        """The same loop, in which each cell starts over before the steps in ``starts [T, B]``."""
+
+
+class Cell(PlainValue, abc.ABC):
+    """What runs over a sequence: an immutable description with pure functions over parameters.
 
     A concrete cell is a frozen dataclass of sizes and options, so that equal cells hash equal and
-    serve as static arguments of `jax.jit`. Its work is split in two: `project` computes what needs
-    no state, for all time steps at once; `step` computes the rest, one step at a time::
+    share one compiled program. Its equations are split in two: `project` computes what needs no
+    state, for all time steps at once; `step` computes the rest, one step at a time::
 
         zs = cell.project(params, xs)                    # xs [T, B, D]
         for t in range(T):
             state, y = cell.step(params, state, zs[t])   # y [B, H]
 
-    `seqjax.unroll` is that loop. Randomness is a quantity of its own, which `draw_noise` draws for
-    all steps ahead and `project` takes in, so that `step` needs no key.
+    `seqjax.unroll` is that loop. Its derivative follows from the equations of `step`, so that a
+    cell has no backward pass of its own. Randomness is a quantity of its own, which `draw_noise`
+    draws ahead for all steps and `project` takes in, so that `step` needs no key.
     """
+
+    def __post_init__(self) -> None:
+        """Check the switches, numbers and activations among the fields, by their declared types."""
+        checks = {bool: check_flag, float: check_number}
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+            name, value = field.name, getattr(self, field.name)
+            if field.type == Activation:
+                check_activation(type(self).__name__, value, name)
+            elif field.type in checks:
+                checks[field.type](type(self).__name__, name, value)
 
     @property
     @abc.abstractmethod
     def output_size(self) -> Size:
         """The number of features of an output, or their shape where they have several axes."""
+
+    @property
+    def is_noisy(self) -> bool:
+        """Whether the cell draws noise, such as dropout masks, in training."""
+        return False
+
+    @property
+    def can_step(self) -> bool:
+        """Whether the cell can run step by step; one that reads from both ends cannot."""
+        return True
 
     @abc.abstractmethod
     def init(self, key: Array, input_size: Size, dtype: Any = jnp.float32) -> Params:
@@ -76,34 +130,36 @@ class Cell(abc.ABC):
     def initial_state(self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32) -> State:
         """The zero state, each array ``[*batch_shape, ...]``."""
 
-    @abc.abstractmethod
-    def project(self, params: Params, xs: PyTree, noise: Noise = None) -> Projected:
-        """Compute what needs no state; all axes of ``xs`` but the features' are kept in front.
-
-        It has to be differentiable where ``xs`` is 0, as that is what padding is replaced by.
-        """
-
-    @abc.abstractmethod
-    def step(self, params: Params, state: State, z: Projected) -> tuple[State, PyTree]:
-        """Take one step: ``(state, z) -> (next state, output)``, with any leading batch axes."""
+    def first_state(
+        self, params: Params, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
+    ) -> State:
+        """The state before the first step: the zero state, unless ``params`` hold another one."""
+        return self.initial_state(batch_shape, dtype)
 
     def draw_noise(self, key: Array, leading_shape: tuple[int, ...], input_size: Size) -> Noise:
-        """Draw the noise of all steps, for inputs ``[*leading_shape, input_size]``; here none.
+        """Draw the noise of all steps, for inputs ``[*leading_shape, input_size]``.
 
         ``leading_shape`` is ``(T, *batch)``, and each array returned starts with it, so that noise
         can be cut into steps like the inputs.
         """
         return None
 
-    def sequence(
-        self, loop: Loop, params: Params, state: State, xs: PyTree, noise: Noise = None
-    ) -> tuple[State, PyTree]:
-        """Run all steps of time-major ``xs``; what a cell overrides that can do better than step.
+    def features(self, xs: PyTree) -> PyTree:
+        """The part of the inputs whose precision the state follows; times, for one, are not."""
+        return xs
 
-        ``loop`` projects all inputs of a cell and runs its `step` over them. A stack, for one,
-        calls `sequence` of each of its layers in turn, so that every layer has a loop of its own.
+    def merge_embedding(self, params: Params, table: Array) -> Params | None:
+        """Parameters with which tokens do what the rows of ``table [V, E]`` do as features.
+
+        A cell that first multiplies its features by a kernel may multiply the whole table by it,
+        once, and pick rows of the product. Values and gradients stay the same, and the cost of
+        embedding and projection no longer grows with the number of tokens.
+
+        Returns:
+          Parameters like ``params`` for V kinds of token, or None if the cell does not start with
+          such a product.
         """
-        return loop(self, params, state, xs, noise)
+        return None
 
     def leading_shape(self, params: Params, xs: PyTree) -> tuple[int, ...]:
         """Return the time and batch axes of ``xs``, after a check that the rest fits ``params``.
@@ -133,9 +189,52 @@ class Cell(abc.ABC):
             raise ValueError(f"{name}: expected {wanted} with a time axis, got {given}")
         return shape
 
+    @abc.abstractmethod
+    def project(self, params: Params, xs: PyTree, noise: Noise = None) -> Projected:
+        """Compute what needs no state; all axes of ``xs`` but the features' are kept in front.
+
+        It has to be differentiable where ``xs`` is 0, which replaces padding.
+        """
+
+    @abc.abstractmethod
+    def step(self, params: Params, state: State, z: Projected) -> tuple[State, PyTree]:
+        """Take one step: ``(state, z) -> (next state, output)``, with any leading batch axes."""
+
+    @property
+    def roles(self) -> State:
+        """A `Role` for each array of the state, in the structure of the state."""
+        return jax.tree.map(lambda _: Role.OTHER, jax.eval_shape(self.initial_state))
+
+    @property
+    def outputs_hidden(self) -> bool:
+        """Whether the output of a step is the array with `Role.HIDDEN` of the next state."""
+        return False
+
+    @property
+    def prefers_scan(self) -> bool:
+        """Whether JAX's own derivative of a scan is faster for these equations than the engine's.
+
+        True where the coefficients of a step are larger than its products; see `benchmarks.cells`.
+        """
+        return False
+
+    def cudnn_weights(self, params: Params) -> Array | None:
+        """All weights in one vector for cuDNN's LSTM, or None for a cell that cuDNN lacks."""
+        return None
+
+    def sequence(
+        self, loop: Loop, params: Params, state: State, xs: PyTree, noise: Noise = None
+    ) -> tuple[State, PyTree]:
+        """Run over all steps of time-major ``xs``: return the final state and the outputs.
+
+        By default step by step. A cell overrides it to do a part of the work for all steps at once;
+        one that holds others then runs each of them with ``loop``, or with a loop made from it.
+        """
+        return loop.run(self, params, state, xs, noise)
+
 
 class LinearCell(Cell):
-    """A cell whose state is linear in itself, so that all steps can be run at once::
+    """A cell whose state is linear in itself, so that all steps can run at once::
 
         s' = a * s + b
 
@@ -156,61 +255,3 @@ class LinearCell(Cell):
         a, b = self.coefficients(params, z)
         state = jax.tree.map(lambda a, s, b: a * s + b, a, state, b)
         return state, self.readout(params, state, z)
-
-
-# Activations known to see one unit at a time; another one might be a softmax over the units.
-UNITWISE = frozenset({
-    jnp.tanh, jnp.sin, jnp.abs, jnp.arctan, jnp.square, jax.nn.celu, jax.nn.elu, jax.nn.gelu,
-    jax.nn.hard_sigmoid, jax.nn.hard_swish, jax.nn.hard_tanh, jax.nn.identity, jax.nn.leaky_relu,
-    jax.nn.log_sigmoid, jax.nn.mish, jax.nn.relu, jax.nn.relu6, jax.nn.selu, jax.nn.sigmoid,
-    jax.nn.silu, jax.nn.soft_sign, jax.nn.softplus, jax.nn.sparse_plus, jax.nn.squareplus,
-})  # fmt: skip
-
-
-class FactoredCell(Cell):
-    """A cell whose derivative is unit by unit but for its products, so that most of it is no loop.
-
-    Its state has an ``h``, which is also its output. `seqjax.unroll` may then take its backward
-    pass apart as `project` and `step` take its forward pass apart::
-
-        state[t+1], saved[t] = advance(params, state[t], zs[t])         one step after the other
-        factors = factors(params, states[:-1], states[1:], saved, zs)   all steps at once
-        kernels = transposed_kernels(params)                            once
-        d_state[t], d_pre[t] = retreat(kernels, d_state[t+1], factors[t])           one by one
-        d_params, d_zs = the transpose of preactivations, of d_pre      all steps at once
-
-    The first four are the equations of `step` and what follows from them by the chain rule.
-    """
-
-    @abc.abstractmethod
-    def is_factored(self, params: Params) -> bool:
-        """Whether all this holds for these options and parameters, and no subclass changed it."""
-
-    @abc.abstractmethod
-    def advance(self, params: Params, state: State, z: Projected) -> tuple[State, PyTree]:
-        """Take one step and return the next state and what the backward pass needs of it."""
-
-    @abc.abstractmethod
-    def factors(
-        self, params: Params, before: State, after: State, saved: PyTree, zs: Projected
-    ) -> PyTree:
-        """Compute the derivatives that `retreat` multiplies with, from the states around a step."""
-
-    @abc.abstractmethod
-    def transposed_kernels(self, params: Params) -> PyTree:
-        """The kernels that `retreat` multiplies with."""
-
-    @abc.abstractmethod
-    def retreat(self, kernels: PyTree, d_after: State, factors: PyTree) -> tuple[State, PyTree]:
-        """From the gradient of the state after a step, that before it and of `preactivations`."""
-
-    @abc.abstractmethod
-    def preactivations(
-        self, params: Params, before: State, after: State, saved: PyTree, zs: Projected
-    ) -> PyTree:
-        """What of a step is linear in ``params`` and ``zs``, given all else."""
-
-
-def has_own(cell: Cell, base: type[Cell], *methods: str) -> bool:
-    """Whether ``cell``, of a subclass of ``base`` or of itself, has the very ``methods`` of it."""
-    return all(getattr(type(cell), name) is getattr(base, name) for name in methods)

@@ -10,13 +10,13 @@ import pytest
 from seqjax import (
     GRU,
     LSTM,
-    Directions,
     Dropout,
     bidirectional_stack_unroll,
     bidirectional_unroll,
     init_bidirectional_stack,
     unroll,
 )
+from seqjax.wrappers import Directions
 
 B, T, D = 3, 5, 2
 LENGTHS = jnp.array([T, 2, 0])

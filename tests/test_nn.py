@@ -9,17 +9,9 @@ import optax
 import pytest
 from flax import nnx
 
-from seqjax import (
-    GRU,
-    LSTM,
-    Directions,
-    Dropout,
-    Stack,
-    bidirectional_unroll,
-    sequence_loss,
-    unroll,
-)
+from seqjax import GRU, LSTM, Dropout, Stack, bidirectional_unroll, sequence_loss, unroll
 from seqjax.nn import Bidirectional, Recurrent, SequenceModel
+from seqjax.wrappers import Directions
 
 B, T, D = 3, 5, 2
 XS = jax.random.normal(jax.random.key(1), (B, T, D), jnp.float64)

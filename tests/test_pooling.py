@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from seqjax import attention_pool, last_valid, mean_valid
+from seqjax.pooling import attention_pool, last_valid, mean_valid
 
 B, T, H = 4, 5, 3
 RNG = np.random.default_rng(0)

@@ -52,5 +52,5 @@ def test_every_public_name_is_documented_with_an_example(name):
     doc = inspect.getdoc(value)
     assert doc
     fields_only = inspect.isclass(value) and issubclass(value, tuple)
-    contract = value in (seqjax.Cell, seqjax.LinearCell)
+    contract = value in (seqjax.Cell, seqjax.types.LinearCell)
     assert fields_only or contract or ">>> " in doc

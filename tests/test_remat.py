@@ -12,7 +12,6 @@ from seqjax import (
     GRU,
     LSTM,
     Cell,
-    Directions,
     Dropout,
     LanguageModel,
     MinGRU,
@@ -20,6 +19,7 @@ from seqjax import (
     bidirectional_unroll,
     unroll,
 )
+from seqjax.wrappers import Directions
 
 B, T, D, H = 2, 7, 3, 4
 CELLS = {

@@ -11,11 +11,12 @@ import numpy as np
 import optax
 import pytest
 
-from seqjax import LSTM, BasicRNN, Dropout, HiddenState, OutputProjection, sequence_loss, unroll
+from seqjax import LSTM, BasicRNN, Dropout, OutputProjection, sequence_loss, unroll
 from seqjax import truncation as module
 from seqjax.cells.elman import BasicRNNParams
 from seqjax.training import init_train_state, train_step
 from seqjax.truncation import truncated_chunk, truncated_unroll
+from seqjax.types import HiddenState
 from tests.cells.registry import EXAMPLES
 
 B, T = 2, 6

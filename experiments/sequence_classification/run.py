@@ -13,21 +13,10 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from experiments.command_line import check_learning_rate, check_seed, check_sizes
 from experiments.sequence_classification.data import Examples
-from seqjax import (
-    GRU,
-    LSTM,
-    BasicRNN,
-    Cell,
-    Dropout,
-    OutputProjection,
-    Stack,
-    attention_pool,
-    last_valid,
-    mean_valid,
-    unroll,
-)
+from seqjax import GRU, LSTM, BasicRNN, Cell, Dropout, OutputProjection, Stack, unroll
 from seqjax.checks import check_rate
 from seqjax.devices import split_leading_axis
+from seqjax.pooling import attention_pool, last_valid, mean_valid
 from seqjax.training import TrainState, init_train_state, train_steps
 from seqjax.types import Array, Params
 

@@ -6,10 +6,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from seqjax import GRU, Directions, Dropout, OutputProjection, bidirectional_unroll, unroll
+from seqjax import GRU, Dropout, OutputProjection, bidirectional_unroll, unroll
 from seqjax.operations.affine import affine
 from seqjax.operations.initializers import glorot_uniform
 from seqjax.types import Array, Params
+from seqjax.wrappers import Directions
 
 
 class NetworkParams(NamedTuple):

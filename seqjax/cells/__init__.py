@@ -3,14 +3,7 @@
 from seqjax.cells.cfn import CFN, CFNParams
 from seqjax.cells.conv_lstm import ConvLSTM, ConvLSTMParams
 from seqjax.cells.elman import BasicRNN, BasicRNNParams
-from seqjax.cells.grid_lstm import (
-    BidirectionalGridLSTM,
-    BidirectionalGridLSTMParams,
-    BidirectionalGridLSTMState,
-    GridLSTM,
-    GridLSTMParams,
-    TimeFreqLSTM,
-)
+from seqjax.cells.grid_lstm import GridLSTM, GridLSTMParams
 from seqjax.cells.group_lstm import GLSTM
 from seqjax.cells.gru import GRU, GRUParams
 from seqjax.cells.independent import IndRNN, IndyGRU, IndyLSTM
@@ -48,9 +41,6 @@ __all__ = [
     "UGRNN",
     "BasicRNN",
     "BasicRNNParams",
-    "BidirectionalGridLSTM",
-    "BidirectionalGridLSTMParams",
-    "BidirectionalGridLSTMState",
     "CFNParams",
     "ConvLSTM",
     "ConvLSTMParams",
@@ -84,7 +74,6 @@ __all__ = [
     "SLSTMState",
     "SRUParams",
     "SRUState",
-    "TimeFreqLSTM",
     "TimedInputs",
     "UGRNNParams",
 ]

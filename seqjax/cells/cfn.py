@@ -35,6 +35,7 @@ class CFN(HiddenCell):
     Args:
       units: H, the width of the state and of the output.
       activation: of the state and of the candidate.
+      gate_activation: of the gates; Keras's ``recurrent_activation``.
 
     Raises:
       ValueError: ``units`` is not a whole number of at least 1.
@@ -50,6 +51,7 @@ class CFN(HiddenCell):
     """
 
     activation: Activation = jnp.tanh
+    gate_activation: Activation = jax.nn.sigmoid
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> CFNParams:
         """Draw Glorot input kernels, orthogonal recurrent ones, and biases of 1: remember first."""
@@ -72,7 +74,7 @@ class CFN(HiddenCell):
     ) -> tuple[HiddenState, Array]:
         """The equations above, given the three projections."""
         h_theta, h_eta = split_gates(affine(state.h, params.recurrent_kernel), 2)
-        theta = jax.nn.sigmoid(z[0] + h_theta)
-        eta = jax.nn.sigmoid(z[1] + h_eta)
+        theta = self.gate_activation(z[0] + h_theta)
+        eta = self.gate_activation(z[1] + h_eta)
         h = theta * self.activation(state.h) + (1 - eta) * z[2]
         return HiddenState(h), h

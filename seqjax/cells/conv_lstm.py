@@ -12,7 +12,7 @@ from seqjax.cells.lstm import LSTM, LSTMParams, LSTMProjected, LSTMState
 from seqjax.checks import check_fixed_size, check_number, check_size
 from seqjax.operations.affine import accumulation_dtype
 from seqjax.operations.initializers import glorot_uniform
-from seqjax.types import Array, Cell, Noise
+from seqjax.types import Array, Cell, Noise, Role
 
 
 class ConvLSTMParams(NamedTuple):
@@ -79,6 +79,7 @@ class ConvLSTM(Cell):
     forget_bias: float = 1.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_size("ConvLSTM", "filters", self.filters)
         check_number("ConvLSTM", "forget_bias", self.forget_bias)
         for name in ("input_shape", "window"):
@@ -104,6 +105,16 @@ class ConvLSTM(Cell):
         """``(*space, F)``, or ``(*space, F + C)`` with the skip connection."""
         skipped = self.input_shape[-1] if self.skip_connection else 0
         return (*self.input_shape[:-1], self.filters + skipped)
+
+    @property
+    def roles(self) -> LSTMState:
+        """The memory and the hidden vector."""
+        return LSTMState(Role.MEMORY, Role.HIDDEN)
+
+    @property
+    def outputs_hidden(self) -> bool:
+        """The output is ``h``, without a skip connection."""
+        return not self.skip_connection
 
     def init(
         self, key: Array, input_size: tuple[int, ...], dtype: Any = jnp.float32

@@ -10,7 +10,7 @@ from seqjax.cells.hidden import HiddenCell
 from seqjax.checks import check_size
 from seqjax.operations.affine import affine
 from seqjax.operations.initializers import glorot_uniform, orthogonal
-from seqjax.types import UNITWISE, Activation, Array, FactoredCell, HiddenState, Noise, has_own
+from seqjax.types import Activation, Array, HiddenState, Noise
 
 
 class BasicRNNParams(NamedTuple):
@@ -22,7 +22,7 @@ class BasicRNNParams(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class BasicRNN(HiddenCell, FactoredCell):
+class BasicRNN(HiddenCell):
     """The Elman network, TensorFlow's ``BasicRNNCell``::
 
         h' = activation(x @ W_x + h @ W_h + b)
@@ -66,54 +66,8 @@ class BasicRNN(HiddenCell, FactoredCell):
         self, params: BasicRNNParams, state: HiddenState, z: Array
     ) -> tuple[HiddenState, Array]:
         """``h' = activation(z + h @ W_h)``."""
-        state, _ = self.advance(params, state, z)
-        return state, state.h
-
-    def is_factored(self, params: BasicRNNParams) -> bool:
-        """With a known activation and a recurrent kernel that is no diagonal."""
-        known = self.activation in UNITWISE and params.recurrent_kernel.ndim == 2
-        return known and has_own(self, BasicRNN, "step")
-
-    def advance(
-        self, params: BasicRNNParams, state: HiddenState, z: Array
-    ) -> tuple[HiddenState, Array]:
-        """``h'`` and what the activation was applied to."""
-        a = self.preactivations(params, state, state, None, z)
-        return HiddenState(self.activation(a)), a
-
-    def factors(
-        self,
-        params: BasicRNNParams,
-        before: HiddenState,
-        after: HiddenState,
-        saved: Array,
-        zs: Array,
-    ) -> Array:
-        """The derivative of the activation."""
-        _, of_activation = jax.vjp(self.activation, saved)
-        return of_activation(jnp.ones_like(after.h))[0]
-
-    def transposed_kernels(self, params: BasicRNNParams) -> Array:
-        """The one kernel, ``[H, H]``."""
-        return params.recurrent_kernel.T
-
-    def retreat(
-        self, kernels: Array, d_after: HiddenState, factors: Array
-    ) -> tuple[HiddenState, Array]:
-        """The chain rule."""
-        d_a = d_after.h * factors
-        return HiddenState(affine(d_a, kernels)), d_a
-
-    def preactivations(
-        self,
-        params: BasicRNNParams,
-        before: HiddenState,
-        after: HiddenState,
-        saved: Array | None,
-        zs: Array,
-    ) -> Array:
-        """What the activation is applied to."""
-        return zs + affine(before.h, params.recurrent_kernel)
+        h = self.activation(z + affine(state.h, params.recurrent_kernel))
+        return HiddenState(h), h
 
     # What a variant may differ in:
 

@@ -75,6 +75,9 @@ class GLSTM(LSTM):
             )
         return shape
 
+    def merge_embedding(self, params: LSTMParams, table: Array) -> None:
+        """None: tokens have no features to group."""
+
     def _check_groups(self, name: str, size: int) -> None:
         if size % self.groups:
             raise ValueError(

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 from seqjax.cells.hidden import HiddenCell
 from seqjax.checks import check_input_size
 from seqjax.operations.affine import affine, split_gates
+from seqjax.operations.features import check_features
 from seqjax.operations.initializers import glorot_uniform, orthogonal
-from seqjax.types import Activation, Array, HiddenState, Noise
-from seqjax.wrappers.wrapper import check_features
+from seqjax.types import Activation, Array, HiddenState, Noise, Params
 
 
 class IntersectionRNNParams(NamedTuple):
@@ -41,6 +41,7 @@ class IntersectionRNN(HiddenCell):
       units: H, the width of the input, of the state and of the output.
       forget_bias: the initial ``b_gh`` and ``b_gy``.
       activation: of the candidate output ``y``.
+      gate_activation: of the gates; Keras's ``recurrent_activation``.
 
     Raises:
       ValueError: ``units`` is not a whole number of at least 1.
@@ -58,6 +59,15 @@ class IntersectionRNN(HiddenCell):
 
     forget_bias: float = 1.0
     activation: Activation = jax.nn.relu
+    gate_activation: Activation = jax.nn.sigmoid
+
+    @property
+    def outputs_hidden(self) -> bool:
+        """No: the output is ``y'``."""
+        return False
+
+    def merge_embedding(self, params: Params, table: Array) -> None:
+        """None: the input is also passed on as it is."""
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> IntersectionRNNParams:
         """Draw Glorot input kernels, orthogonal recurrent kernels and the forget biases."""
@@ -89,6 +99,6 @@ class IntersectionRNN(HiddenCell):
         *projected, x = z
         recurrent = split_gates(affine(state.h, params.recurrent_kernel), 4)
         gh, n, gy, y = (z_x + z_h for z_x, z_h in zip(projected, recurrent, strict=True))
-        gh, gy = jax.nn.sigmoid(gh), jax.nn.sigmoid(gy)
+        gh, gy = self.gate_activation(gh), self.gate_activation(gy)
         h = gh * state.h + (1 - gh) * jnp.tanh(n)
         return HiddenState(h), gy * x + (1 - gy) * self.activation(y)

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 from seqjax.cells.hidden import HiddenCell
 from seqjax.checks import check_input_size, check_number, check_size
 from seqjax.operations.affine import affine, broadcast_like, split_gates
+from seqjax.operations.features import check_features
 from seqjax.operations.initializers import glorot_uniform
-from seqjax.types import Array, HiddenState, LinearCell, Noise
-from seqjax.wrappers.wrapper import check_features
+from seqjax.types import Array, HiddenState, LinearCell, Noise, Params, Role
 
 
 class LRUParams(NamedTuple):
@@ -69,6 +69,7 @@ class LRU(LinearCell):
     max_phase: float = 2 * math.pi
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_size("LRU", "units", self.units)
         check_size("LRU", "size", self.size)
         for name in ("r_min", "r_max", "max_phase"):
@@ -85,6 +86,11 @@ class LRU(LinearCell):
     def output_size(self) -> int:
         """N."""
         return self.size
+
+    @property
+    def roles(self) -> HiddenState:
+        """``h`` is the hidden vector."""
+        return HiddenState(Role.HIDDEN)
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> LRUParams:
         """Draw the diagonal on its ring, and normal kernels that keep the variance."""
@@ -180,6 +186,9 @@ class RGLRU(HiddenCell, LinearCell):
     >>> state.h.shape, ys.shape
     ((2, 4), (2, 7, 4))
     """
+
+    def merge_embedding(self, params: Params, table: Array) -> None:
+        """None: the input is also passed on as it is."""
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> RGLRUParams:
         """Draw Glorot kernels, zero biases, and slow decays."""

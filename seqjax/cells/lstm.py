@@ -7,11 +7,11 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from seqjax.checks import check_activation, check_clip, check_number, check_rate, check_size
+from seqjax.checks import check_clip, check_rate, check_size
 from seqjax.operations.affine import affine, broadcast_like, split_gates
 from seqjax.operations.initializers import glorot_uniform, orthogonal
 from seqjax.operations.normalization import LayerNorm, layer_norm
-from seqjax.types import UNITWISE, Activation, Array, FactoredCell, Noise, has_own
+from seqjax.types import Activation, Array, Cell, Noise, Role
 
 
 class Peepholes(NamedTuple):
@@ -55,12 +55,12 @@ class LSTMState(NamedTuple):
 class LSTMProjected(NamedTuple):
     """What an LSTM needs of its inputs at each step."""
 
-    gates: tuple[Array, ...]  # [B, H] for each gate, the part of the input
+    gates: tuple[Array, ...]  # [B, H] for each gate, or all in one with layer norm
     kept: Array | None  # bool[B, H], the candidates that recurrent dropout keeps
 
 
 @dataclasses.dataclass(frozen=True)
-class LSTM(FactoredCell):
+class LSTM(Cell):
     """The LSTM with a forget gate; gate order i, f, g, o (input, forget, candidate, output)::
 
         i  = sigmoid(x @ W_i + h @ U_i + b_i)
@@ -96,6 +96,7 @@ class LSTM(FactoredCell):
       layer_norm: what the gains and shifts of layer normalisation start at, or None for none.
       recurrent_dropout: the rate at which units of the candidate are dropped, anew at every step;
         what the memory holds already is never dropped.
+      gate_activation: of the gates; Keras's ``recurrent_activation``.
 
     Raises:
       ValueError: a size is not a whole number of at least 1, a clip is not above 0, a rate is not
@@ -126,16 +127,16 @@ class LSTM(FactoredCell):
     projection_clip: float | None = None
     layer_norm: LayerNorm | None = None
     recurrent_dropout: float = 0.0
+    gate_activation: Activation = jax.nn.sigmoid
 
     _gates: ClassVar[str] = "ifgo"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         name = type(self).__name__
         check_size(name, "units", self.units)
         check_clip(name, "cell_clip", self.cell_clip)
         check_clip(name, "projection_clip", self.projection_clip)
-        check_activation(name, self.activation)
-        check_number(name, "forget_bias", self.forget_bias)
         check_rate(name, "recurrent_dropout", self.recurrent_dropout)
         if self.projection_size is not None:
             check_size(name, "projection_size", self.projection_size)
@@ -158,6 +159,21 @@ class LSTM(FactoredCell):
     def output_size(self) -> int:
         """R."""
         return self.units if self.projection_size is None else self.projection_size
+
+    @property
+    def is_noisy(self) -> bool:
+        """With recurrent dropout."""
+        return self.recurrent_dropout > 0
+
+    @property
+    def roles(self) -> LSTMState:
+        """The memory and the hidden vector."""
+        return LSTMState(Role.MEMORY, Role.HIDDEN)
+
+    @property
+    def outputs_hidden(self) -> bool:
+        """The output is ``h``."""
+        return True
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> LSTMParams:
         """Draw Glorot and orthogonal kernels; peepholes and all biases but the forget's are 0."""
@@ -210,88 +226,36 @@ class LSTM(FactoredCell):
     def project(self, params: LSTMParams, xs: Array, noise: Noise = None) -> LSTMProjected:
         """``x @ W`` of each gate, each ``[..., H]``, and ``+ b`` unless a norm comes before it."""
         z = self._of_input(params, xs)
-        if params.norm is None:
-            z = z + broadcast_like(params.bias, z)
-        return LSTMProjected(split_gates(z, len(self._gates)), noise)
+        if params.norm is not None:
+            return LSTMProjected((z,), noise)
+        return LSTMProjected(
+            split_gates(z + broadcast_like(params.bias, z), len(self._gates)), noise
+        )
 
     def step(
         self, params: LSTMParams, state: LSTMState, z: LSTMProjected
     ) -> tuple[LSTMState, Array]:
         """The equations above, given the part of the input."""
-        (c, h), _ = self.advance(params, state, z)
+        gates = self._gates_of(params, state.h, z)
+        c = self._memory(params, state.c, gates[:-1], z.kept)
+        o = self.gate_activation(_peep(gates[-1], params.peepholes.o, c))
+        h = o * self.activation(c)
         if params.projection_kernel is not None:
             h = affine(h, params.projection_kernel)
         if self.projection_clip is not None:
             h = _clip(h, self.projection_clip)
         return LSTMState(c, h), h
 
-    def is_factored(self, params: LSTMParams) -> bool:
-        """Without projection and layer norm, and where no subclass has other products."""
-        return (
-            has_own(self, LSTM, "step", "_of_state")
-            and self.activation in UNITWISE
-            and params.recurrent_kernel.ndim == 2
-            and params.projection_kernel is None
-            and params.norm is None
-        )
+    def merge_embedding(self, params: LSTMParams, table: Array) -> LSTMParams | None:
+        """Parameters whose input kernel is ``table @ input_kernel``."""
+        return params._replace(input_kernel=affine(table, params.input_kernel))
 
-    def advance(
-        self, params: LSTMParams, state: LSTMState, z: LSTMProjected
-    ) -> tuple[LSTMState, tuple[Array, ...]]:
-        """The equations above up to the projection, and the gates before their peepholes."""
-        gates = self._gates_of(params, state.h, z)
-        c = self._memory(params, state.c, gates[:-1], z.kept)
-        return LSTMState(c, self._output(params, c, gates[-1])), gates
-
-    def factors(
-        self,
-        params: LSTMParams,
-        before: LSTMState,
-        after: LSTMState,
-        saved: tuple[Array, ...],
-        zs: LSTMProjected,
-    ) -> tuple[tuple[Array, ...], tuple[Array, Array]]:
-        """The derivatives of ``c'`` by c and its gates, and those of ``h'`` by ``c'`` and o."""
-        *gates, o = saved
-
-        def memory(c: Array, *gates: Array) -> Array:
-            return self._memory(params, c, gates, zs.kept)
-
-        ones = jnp.ones_like(after.c)
-        _, of_memory = jax.vjp(memory, before.c, *gates)
-        _, of_output = jax.vjp(functools.partial(self._output, params), after.c, o)
-        return of_memory(ones), of_output(ones)
-
-    def transposed_kernels(self, params: LSTMParams) -> Array:
-        """That of all gates, ``[G * H, H]``."""
-        return params.recurrent_kernel.T
-
-    def retreat(
-        self,
-        kernels: Array,
-        d_after: LSTMState,
-        factors: tuple[tuple[Array, ...], tuple[Array, Array]],
-    ) -> tuple[LSTMState, Array]:
-        """The chain rule; the gradients of all gates in one array, for one product."""
-        (by_c, *by_gates), (by_memory, by_o) = factors
-        d_c = d_after.c + d_after.h * by_memory
-        d_gates = jnp.concatenate([*(d_c * by for by in by_gates), d_after.h * by_o], -1)
-        return LSTMState(d_c * by_c, affine(d_gates, kernels)), d_gates
-
-    def preactivations(
-        self,
-        params: LSTMParams,
-        before: LSTMState,
-        after: LSTMState,
-        saved: tuple[Array, ...],
-        zs: LSTMProjected,
-    ) -> Array:
-        """All gates with their peepholes, side by side."""
-        *i, f, g, o = self._gates_of(params, before.h, zs)
-        peepholes = params.peepholes
-        i = [_peep(gate, peepholes.i, before.c) for gate in i]
-        f = _peep(f, peepholes.f, before.c)
-        return jnp.concatenate([*i, f, g, _peep(o, peepholes.o, after.c)], -1)
+    def cudnn_weights(self, params: LSTMParams) -> Array | None:
+        """All kernels, in the gate order of cuDNN, which is this one's, and its two biases."""
+        if self != LSTM(self.units, self.forget_bias):
+            return None
+        kernels = [k.T.reshape(-1) for k in (params.input_kernel, params.recurrent_kernel)]
+        return jnp.concatenate([*kernels, params.bias, jnp.zeros_like(params.bias)])
 
     # What a variant of the LSTM may differ in:
 
@@ -314,21 +278,24 @@ class LSTM(FactoredCell):
 
     def _gates_of(self, params: LSTMParams, h: Array, z: LSTMProjected) -> tuple[Array, ...]:
         """The gates without their peepholes, ``[..., H]`` each."""
-        G = len(self._gates)
-        recurrent = split_gates(self._of_state(params, h), G)
+        recurrent = split_gates(self._of_state(params, h), len(z.gates))
         gates = tuple(z_x + z_h for z_x, z_h in zip(z.gates, recurrent, strict=True))
         if params.norm is None:
             return gates
-        gains, shifts = split_gates(params.norm.gate_gain, G), split_gates(params.bias, G)
-        return tuple(layer_norm(*gate) for gate in zip(gates, gains, shifts, strict=True))
+        side_by_side, gain, shift = (
+            a.reshape(*a.shape[:-1], len(self._gates), self.units)
+            for a in (*gates, params.norm.gate_gain, params.bias)
+        )
+        normalised = layer_norm(side_by_side, gain, shift)
+        return tuple(normalised[..., n, :] for n in range(len(self._gates)))
 
     def _memory(
         self, params: LSTMParams, c: Array, gates: tuple[Array, ...], kept: Array | None
     ) -> Array:
         *z_i, z_f, z_g = gates
-        f = jax.nn.sigmoid(_peep(z_f, params.peepholes.f, c))
+        f = self.gate_activation(_peep(z_f, params.peepholes.f, c))
         # no input gate of its own where it is coupled to the forget gate
-        i = jax.nn.sigmoid(_peep(z_i[0], params.peepholes.i, c)) if z_i else 1 - f
+        i = self.gate_activation(_peep(z_i[0], params.peepholes.i, c)) if z_i else 1 - f
         g = self._candidate(z_g)
         if kept is not None:
             g = jnp.where(kept, g / (1 - self.recurrent_dropout), 0)
@@ -338,9 +305,6 @@ class LSTM(FactoredCell):
         if self.cell_clip is not None:
             c = _clip(c, self.cell_clip, self.straight_through)
         return c
-
-    def _output(self, params: LSTMParams, c: Array, z_o: Array) -> Array:
-        return jax.nn.sigmoid(_peep(z_o, params.peepholes.o, c)) * self.activation(c)
 
 
 @dataclasses.dataclass(frozen=True)

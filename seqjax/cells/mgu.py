@@ -35,6 +35,7 @@ class MGU(HiddenCell):
     Args:
       units: H, the width of the state and of the output.
       activation: of the candidate.
+      gate_activation: of the gates; Keras's ``recurrent_activation``.
 
     Raises:
       ValueError: ``units`` is not a whole number of at least 1.
@@ -50,6 +51,7 @@ class MGU(HiddenCell):
     """
 
     activation: Activation = jnp.tanh
+    gate_activation: Activation = jax.nn.sigmoid
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> MGUParams:
         """Draw Glorot input kernels, orthogonal recurrent kernels and zero biases."""
@@ -71,7 +73,7 @@ class MGU(HiddenCell):
     ) -> tuple[HiddenState, Array]:
         """The equations above, given the two projections."""
         z_f, z_n = z
-        f = jax.nn.sigmoid(z_f + affine(state.h, params.gate_kernel))
+        f = self.gate_activation(z_f + affine(state.h, params.gate_kernel))
         n = self.activation(z_n + affine(f * state.h, params.candidate_kernel))
         h = (1 - f) * state.h + f * n
         return HiddenState(h), h

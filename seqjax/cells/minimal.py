@@ -36,6 +36,7 @@ class MinimalRNN(HiddenCell):
     Args:
       units: H, the width of the state and of the output.
       activation: of the embedded input.
+      gate_activation: of the gates; Keras's ``recurrent_activation``.
 
     Raises:
       ValueError: ``units`` is not a whole number of at least 1.
@@ -52,6 +53,7 @@ class MinimalRNN(HiddenCell):
     """
 
     activation: Activation = jnp.tanh
+    gate_activation: Activation = jax.nn.sigmoid
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> MinimalRNNParams:
         """Draw Glorot kernels, an orthogonal recurrent one, and a bias of 1: remember at first."""
@@ -76,6 +78,6 @@ class MinimalRNN(HiddenCell):
     ) -> tuple[HiddenState, Array]:
         """The gate between the old state and ``n``."""
         n, z_u = z
-        u = jax.nn.sigmoid(z_u + affine(state.h, params.recurrent_kernel))
+        u = self.gate_activation(z_u + affine(state.h, params.recurrent_kernel))
         h = u * state.h + (1 - u) * n
         return HiddenState(h), h

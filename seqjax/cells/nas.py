@@ -10,7 +10,7 @@ from seqjax.cells.lstm import LSTMState
 from seqjax.checks import check_size
 from seqjax.operations.affine import affine, split_gates
 from seqjax.operations.initializers import glorot_uniform
-from seqjax.types import Array, Cell, Noise
+from seqjax.types import Array, Cell, Noise, Role
 
 
 class NASParams(NamedTuple):
@@ -60,6 +60,7 @@ class NAS(Cell):
     use_bias: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_size("NAS", "units", self.units)
         if self.projection_size is not None:
             check_size("NAS", "projection_size", self.projection_size)
@@ -68,6 +69,16 @@ class NAS(Cell):
     def output_size(self) -> int:
         """R."""
         return self.units if self.projection_size is None else self.projection_size
+
+    @property
+    def roles(self) -> LSTMState:
+        """The memory and the hidden vector."""
+        return LSTMState(Role.MEMORY, Role.HIDDEN)
+
+    @property
+    def outputs_hidden(self) -> bool:
+        """The output is ``h``."""
+        return True
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> NASParams:
         """Draw Glorot kernels and a zero bias."""

@@ -11,7 +11,7 @@ from seqjax.cells.lstm import LSTM, LSTMParams, LSTMProjected, LSTMState, Peepho
 from seqjax.checks import check_pair, check_range, check_size
 from seqjax.operations.affine import broadcast_like
 from seqjax.operations.initializers import glorot_uniform
-from seqjax.types import Array, Cell, Noise, PyTree
+from seqjax.types import Array, Cell, Noise, PyTree, Role
 
 
 class TimedInputs(NamedTuple):
@@ -89,6 +89,7 @@ class PhasedLSTM(Cell):
     period_range: tuple[float, float] = (1.0, 1000.0)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_size("PhasedLSTM", "units", self.units)
         check_range("PhasedLSTM", "leak", self.leak, 0, 1)
         check_range("PhasedLSTM", "ratio_on", self.ratio_on, 0, 1)
@@ -129,6 +130,20 @@ class PhasedLSTM(Cell):
     def input_size(self, params: PhasedLSTMParams) -> int:
         """D."""
         return self._lstm.input_size(params.lstm)
+
+    @property
+    def roles(self) -> LSTMState:
+        """The memory and the hidden vector."""
+        return LSTMState(Role.MEMORY, Role.HIDDEN)
+
+    @property
+    def outputs_hidden(self) -> bool:
+        """The output is ``h``."""
+        return True
+
+    def features(self, xs: TimedInputs) -> PyTree:
+        """The features; times are often known to more digits than what was seen."""
+        return xs.features
 
     def initial_state(
         self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32

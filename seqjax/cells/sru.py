@@ -59,6 +59,7 @@ class SRU(LinearCell):
     activation: Activation = jnp.tanh
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_size("SRU", "units", self.units)
         check_activation("SRU", self.activation)
 

@@ -36,6 +36,7 @@ class UGRNN(HiddenCell):
       units: H, the width of the state and of the output.
       forget_bias: the initial ``b_u``.
       activation: of the candidate.
+      gate_activation: of the gates; Keras's ``recurrent_activation``.
 
     Raises:
       ValueError: ``units`` is not a whole number of at least 1.
@@ -53,6 +54,7 @@ class UGRNN(HiddenCell):
 
     forget_bias: float = 1.0
     activation: Activation = jnp.tanh
+    gate_activation: Activation = jax.nn.sigmoid
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> UGRNNParams:
         """Draw Glorot input kernels, orthogonal recurrent kernels and the forget bias."""
@@ -73,6 +75,6 @@ class UGRNN(HiddenCell):
     ) -> tuple[HiddenState, Array]:
         """The equations above, given the two projections."""
         h_u, h_n = split_gates(affine(state.h, params.recurrent_kernel), 2)
-        u = jax.nn.sigmoid(z[0] + h_u)
+        u = self.gate_activation(z[0] + h_u)
         h = u * state.h + (1 - u) * self.activation(z[1] + h_n)
         return HiddenState(h), h

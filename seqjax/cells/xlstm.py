@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from seqjax.checks import check_number, check_size
 from seqjax.operations.affine import affine, grouped, split_gates
 from seqjax.operations.initializers import glorot_uniform, orthogonal
-from seqjax.types import Array, Cell, Noise
+from seqjax.types import Array, Cell, Noise, Role
 
 
 class SLSTMParams(NamedTuple):
@@ -72,12 +72,28 @@ class SLSTM(Cell):
     exponential_forget: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _check_options("SLSTM", self.units, self.heads, self.forget_bias)
 
     @property
     def output_size(self) -> int:
         """H."""
         return self.units
+
+    @property
+    def roles(self) -> SLSTMState:
+        """``c``, ``n`` and ``m`` are one quantity; ``h`` is the hidden vector."""
+        return SLSTMState(Role.JOINT, Role.JOINT, Role.JOINT, Role.HIDDEN)
+
+    @property
+    def outputs_hidden(self) -> bool:
+        """The output is ``h``."""
+        return True
+
+    @property
+    def prefers_scan(self) -> bool:
+        """Yes: there are more coefficients than products."""
+        return True
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> SLSTMParams:
         """Draw Glorot input kernels, orthogonal blocks and the forget bias."""
@@ -181,12 +197,23 @@ class MLSTM(Cell):
     exponential_forget: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _check_options("MLSTM", self.units, self.heads, self.forget_bias)
 
     @property
     def output_size(self) -> int:
         """H."""
         return self.units
+
+    @property
+    def roles(self) -> MLSTMState:
+        """All one quantity."""
+        return MLSTMState(Role.JOINT, Role.JOINT, Role.JOINT)
+
+    @property
+    def prefers_scan(self) -> bool:
+        """Yes: the coefficients of a matrix memory are matrices."""
+        return True
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> MLSTMParams:
         """Draw Glorot kernels and the forget bias."""

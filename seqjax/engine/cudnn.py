@@ -1,38 +1,43 @@
-"""cuDNN's LSTM for NVIDIA GPUs, by way of `jax.experimental.rnn`."""
+"""cuDNN's LSTM for NVIDIA GPUs, through `jax.experimental.rnn`."""
 
 import jax
 import jax.numpy as jnp
 from jax.experimental import rnn
 
-from seqjax.cells.lstm import LSTM, LSTMParams, LSTMState
 from seqjax.operations.masking import select
-from seqjax.types import Array, Cell, Noise
+from seqjax.types import Array, Cell, Params, State
 
 
-def cudnn_loop(
-    mask: Array | None, cell: Cell, params: LSTMParams, state: LSTMState, xs: Array, noise: Noise
-) -> tuple[LSTMState, Array]:
+def run_cudnn(
+    cell: Cell,
+    params: Params,
+    state: State,
+    xs: Array,
+    mask: Array | None,
+    lengths: Array | None,
+    reverse: bool,
+) -> tuple[State, Array]:
     """Run all steps of an `LSTM` without options in one call of cuDNN, forward and backward.
 
-    Its products are in TF32, a float32 with the mantissa of a float16; exact float32 is what
-    ``with jax.default_matmul_precision("highest")`` asks for, as for any product in JAX.
+    Its products are in TF32, a float32 with the mantissa of a float16, unless
+    ``jax.default_matmul_precision("highest")`` asks for exact float32.
 
     Args:
-      mask: ``bool[T, B]``, holes allowed, or None: every step counts.
-      cell: what to run.
+      cell: a cell with `Cell.cudnn_weights`.
       params: its parameters, float32.
-      state: arrays ``float32[B, H]``.
+      state: an `LSTMState` of arrays ``float32[B, H]``.
       xs: ``float32[T, B, D]``, or tokens ``[T, B]``, which cuDNN gets as one-hot vectors.
-      noise: of the cell, None.
+      mask: ``bool[T, B]``, or None: every step counts.
+      lengths: ``int[B]``, where the mask comes from lengths; a mask with holes costs a sort.
+      reverse: from the last step of each row to its first.
 
     Returns:
       ``(final_state, hs)``; what ``hs`` holds outside of the mask has no meaning.
 
     Raises:
-      ValueError: the cell is another one than cuDNN knows, a dtype is not float32, or there is no
-        such GPU.
+      ValueError: cuDNN lacks the cell, a dtype is not float32, or there is no such GPU.
 
-    >>> from seqjax import unroll
+    >>> from seqjax import LSTM, unroll
     >>> cell = LSTM(units=4)
     >>> params = cell.init(jax.random.key(0), input_size=3, dtype=jnp.bfloat16)
     >>> try:
@@ -41,43 +46,52 @@ def cudnn_loop(
     ...     print(error)
     method 'cudnn' needs float32, got bfloat16
     """
-    _check(cell, params, state, xs)
-    D, H = params.input_kernel.shape[0], cell.output_size
+    weights = cell.cudnn_weights(params)
+    if weights is None:
+        raise ValueError(f"method 'cudnn' needs an LSTM without options, got {cell}; use 'auto'")
+    _check(weights, state, xs)
+    D, H = cell.input_size(params), cell.output_size
     if jnp.issubdtype(xs.dtype, jnp.integer):
         xs = jax.nn.one_hot(xs, D, dtype=jnp.float32)
     num_steps, batch_shape = xs.shape[0], xs.shape[1:-1]
     xs = xs.reshape(num_steps, -1, D)
-    lengths = jnp.full(xs.shape[1], num_steps, jnp.int32)
-    order = None
-    if mask is not None:
-        # cuDNN has lengths and no holes, so the steps that count come first: a stable sort
-        mask = mask.reshape(xs.shape[:2])
-        order = jnp.argsort(~mask, axis=0)
+    order, lengths = _order(mask, lengths, reverse, num_steps, xs.shape[1])
+    if order is not None:
         xs = jnp.take_along_axis(xs, order[..., None], axis=0)
-        lengths = mask.sum(0, dtype=jnp.int32)
     c, h = (s.reshape(1, -1, H) for s in state)
     ys, h, c = rnn.lstm(
-        xs.swapaxes(0, 1), h, c, _weights(params), jnp.maximum(lengths, 1), D, H, 1, 0.0, False
+        xs.swapaxes(0, 1), h, c, weights, jnp.maximum(lengths, 1), D, H, 1, 0.0, False
     )
     ys = ys.swapaxes(0, 1)
     if order is not None:
         ys = jnp.take_along_axis(ys, jnp.argsort(order, axis=0)[..., None], axis=0)
-    after = LSTMState(*(s.reshape(*batch_shape, H) for s in (c, h)))
+    after = type(state)(*(s.reshape(*batch_shape, H) for s in (c, h)))
     if mask is not None:
         after = select((lengths > 0).reshape(batch_shape), after, state)
     return after, ys.reshape(num_steps, *batch_shape, H)
 
 
-def _weights(params: LSTMParams) -> Array:
-    """All weights in a row as cuDNN wants them, whose gates have our order and two biases."""
-    kernels = [kernel.T.reshape(-1) for kernel in (params.input_kernel, params.recurrent_kernel)]
-    return jnp.concatenate([*kernels, params.bias, jnp.zeros_like(params.bias)])
+def _order(
+    mask: Array | None, lengths: Array | None, reverse: bool, num_steps: int, rows: int
+) -> tuple[Array | None, Array]:
+    """In which order cuDNN takes the steps ``[T, B]`` (None: theirs), and how many of each row."""
+    steps = jnp.arange(num_steps, dtype=jnp.int32)[:, None]
+    if mask is None:
+        order = jnp.broadcast_to(steps[::-1], (num_steps, rows)) if reverse else None
+        return order, jnp.full(rows, num_steps, jnp.int32)
+    if lengths is not None:
+        lengths = lengths.reshape(rows).astype(jnp.int32)
+        # within each length from its end, padding where it is
+        return jnp.where(steps < lengths, lengths - 1 - steps, steps) if reverse else None, lengths
+    # cuDNN has lengths and no holes, so the steps that count come first: a stable sort
+    mask = mask.reshape(num_steps, rows)
+    place = -steps if reverse else steps
+    order = jnp.argsort(jnp.where(mask, place, num_steps + steps), axis=0)
+    return order, mask.sum(0, dtype=jnp.int32)
 
 
-def _check(cell: Cell, params: LSTMParams, state: LSTMState, xs: Array) -> None:
-    if not isinstance(cell, LSTM) or cell != LSTM(cell.units, cell.forget_bias):
-        raise ValueError(f"method 'cudnn' needs an LSTM without options, got {cell}; use 'auto'")
-    floats = [a.dtype for a in (*jax.tree.leaves((params, state)), xs)]
+def _check(weights: Array, state: State, xs: Array) -> None:
+    floats = [a.dtype for a in (weights, *jax.tree.leaves(state), xs)]
     wrong = {d.name for d in floats if jnp.issubdtype(d, jnp.floating) and d != jnp.float32}
     if wrong:
         raise ValueError(f"method 'cudnn' needs float32, got {', '.join(sorted(wrong))}")

@@ -1,7 +1,7 @@
 """Weights of PyTorch's ``nn.RNN``, ``nn.LSTM`` and ``nn.GRU``, by the names of a ``state_dict``.
 
 Results have an entry for each layer, as `seqjax.Stack` takes them; with ``bidirectional=True`` an
-entry is `seqjax.Directions`, as `seqjax.bidirectional_stack_unroll` takes them. PyTorch's second
+entry is `seqjax.wrappers.Directions`, as a `seqjax.Bidirectional` takes it. PyTorch's second
 bias is folded into the first one wherever the two are only ever added, and is zero on the way back.
 """
 
@@ -33,7 +33,7 @@ class _Weights(NamedTuple):
 
 
 def from_rnn(state_dict: Mapping[str, Array]) -> tuple[Params, ...]:
-    """Take the weights of an ``nn.RNN`` as `seqjax.BasicRNNParams`.
+    """Take the weights of an ``nn.RNN`` as `seqjax.cells.BasicRNNParams`.
 
     >>> weights = {"weight_ih_l0": jnp.zeros((2, 3)), "weight_hh_l0": jnp.zeros((2, 2))}
     >>> (params,) = from_rnn(weights)
@@ -54,7 +54,7 @@ def to_rnn(layers: Sequence[Params]) -> dict[str, Array]:
 
 
 def from_lstm(state_dict: Mapping[str, Array]) -> tuple[Params, ...]:
-    """Take the weights of an ``nn.LSTM``, whose gate order is that of `seqjax.LSTMParams`.
+    """Take the weights of an ``nn.LSTM``, whose gate order is that of `seqjax.cells.LSTMParams`.
 
     With ``proj_size=R`` they are for ``LSTM(H, projection_size=R)``.
 

@@ -57,7 +57,7 @@ def affine(xs: Array, kernel: Array, bias: Array | None = None) -> Array:
     else:
         # the gradient of the kernel sums over all rows: where they are one axis XLA takes them as
         # they are, where they are two it first copies the larger factor into another order
-        rows = xs.reshape(-1, xs.shape[-1]) if xs.ndim > 2 and _is_on_one_device() else xs
+        rows = xs.reshape(-1, xs.shape[-1]) if xs.ndim > 2 and rows_may_be_merged() else xs
         if kernel.dtype == dtype:
             ys = rows @ kernel
         else:
@@ -166,7 +166,7 @@ def _low_product_backward(factors: tuple[Array, Array], d_ys: Array) -> tuple[Ar
 _low_product.defvjp(_low_product_forward, _low_product_backward)
 
 
-def _is_on_one_device() -> bool:
+def rows_may_be_merged() -> bool:
     """Whether no axis can be split over devices, so that merging axes moves no data."""
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty:

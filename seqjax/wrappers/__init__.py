@@ -1,14 +1,22 @@
 """What holds other cells: stacks, directions, and changes to what a cell sees or puts out."""
 
 from seqjax.wrappers.attention import AttentionCell, AttentionCellParams, AttentionCellState
+from seqjax.wrappers.bidirectional import Bidirectional, Directions
+from seqjax.wrappers.bidirectional_grid_lstm import (
+    BidirectionalGridLSTM,
+    BidirectionalGridLSTMParams,
+    BidirectionalGridLSTMState,
+)
 from seqjax.wrappers.dropout import Dropout, DropoutNoise
 from seqjax.wrappers.grid_rnn import GridDenseParams, GridRNN, GridRNNParams
 from seqjax.wrappers.language_model import LanguageModel, LanguageModelParams, NormParams
+from seqjax.wrappers.learned_state import LearnedState, LearnedStateParams
 from seqjax.wrappers.mogrifier import Mogrifier, MogrifierParams
 from seqjax.wrappers.projection import InputProjection, OutputProjection, ProjectionParams
 from seqjax.wrappers.reset import Reset, ResetInputs
 from seqjax.wrappers.residual import Highway, HighwayParams, Residual
 from seqjax.wrappers.stack import Stack
+from seqjax.wrappers.time_freq_lstm import TimeFreqLSTM
 from seqjax.wrappers.weight_norm import WeightNorm, WeightNormParams
 from seqjax.wrappers.with_state import OutputAndState, WithState
 from seqjax.wrappers.zoneout import Zoneout, ZoneoutNoise
@@ -17,6 +25,11 @@ __all__ = [
     "AttentionCell",
     "AttentionCellParams",
     "AttentionCellState",
+    "Bidirectional",
+    "BidirectionalGridLSTM",
+    "BidirectionalGridLSTMParams",
+    "BidirectionalGridLSTMState",
+    "Directions",
     "Dropout",
     "DropoutNoise",
     "GridDenseParams",
@@ -27,6 +40,8 @@ __all__ = [
     "InputProjection",
     "LanguageModel",
     "LanguageModelParams",
+    "LearnedState",
+    "LearnedStateParams",
     "Mogrifier",
     "MogrifierParams",
     "NormParams",
@@ -37,6 +52,7 @@ __all__ = [
     "ResetInputs",
     "Residual",
     "Stack",
+    "TimeFreqLSTM",
     "WeightNorm",
     "WeightNormParams",
     "WithState",

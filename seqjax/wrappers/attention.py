@@ -11,7 +11,7 @@ from seqjax.checks import check_size
 from seqjax.operations.affine import affine
 from seqjax.operations.initializers import glorot_uniform
 from seqjax.types import Array, Cell, Noise, Params, State
-from seqjax.wrappers.wrapper import check_one_axis
+from seqjax.wrappers.wrapper import check_one_axis, check_steps
 
 
 class AttentionCellParams(NamedTuple):
@@ -82,7 +82,9 @@ class AttentionCell(Cell):
     inner_input_size: int | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_one_axis("AttentionCell", self.cell)
+        check_steps("AttentionCell", self.cell)
         for leaf in jax.tree.leaves(jax.eval_shape(self.cell.initial_state)):
             if not jnp.issubdtype(leaf.dtype, jnp.floating):
                 raise ValueError(
@@ -98,6 +100,16 @@ class AttentionCell(Cell):
     def output_size(self) -> int:
         """A."""
         return self.cell.output_size if self.size is None else self.size
+
+    @property
+    def prefers_scan(self) -> bool:
+        """Yes: the coefficients of the memory are as large as the memory."""
+        return True
+
+    @property
+    def is_noisy(self) -> bool:
+        """Of the cell inside."""
+        return self.cell.is_noisy
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> AttentionCellParams:
         """Draw those of the cell, Glorot kernels and zero biases."""
@@ -136,6 +148,16 @@ class AttentionCell(Cell):
             jnp.zeros((*batch_shape, self.output_size), dtype),
             jnp.zeros((*batch_shape, self.length, self.output_size), dtype),
         )
+
+    def first_state(
+        self,
+        params: AttentionCellParams,
+        batch_shape: tuple[int, ...] = (),
+        dtype: Any = jnp.float32,
+    ) -> AttentionCellState:
+        """That of the cell, no attention and a memory of zeros."""
+        zeros = self.initial_state(batch_shape, dtype)
+        return zeros._replace(cell=self.cell.first_state(params.cell, batch_shape, dtype))
 
     def draw_noise(self, key: Array, leading_shape: tuple[int, ...], input_size: int) -> Noise:
         """Of the cell inside."""

@@ -1,229 +1,172 @@
-"""Two loops over time, one in each direction, and layers of such pairs."""
+"""Two cells over one sequence, one in each direction."""
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+import dataclasses
+from typing import Any, NamedTuple, NoReturn
 
 import jax
 import jax.numpy as jnp
 
-from seqjax.engine.unroll import Method, unroll
-from seqjax.types import Array, Cell, PyTree, Size
+from seqjax.types import Array, Cell, Loop, Noise, Params, PyTree, Size, State
+from seqjax.wrappers.wrapper import check_cell
 
 
 class Directions(NamedTuple):
-    """One thing for each direction: cells, parameters, states or outputs."""
+    """The parameters, states or noise of both directions of a `Bidirectional`."""
 
     forward: Any
     backward: Any
 
 
-def bidirectional_unroll(
-    forward: Cell,
-    backward: Cell,
-    params: Directions,
-    xs: PyTree,
-    *,
-    lengths: Array | None = None,
-    mask: Array | None = None,
-    initial_state: Directions | None = None,
-    key: Array | None = None,
-    time_major: bool = False,
-    method: Method = "auto",
-    remat: int | None = None,
-) -> tuple[Directions, Directions]:
-    """Run ``forward`` from the first step to the last and ``backward`` the other way.
+@dataclasses.dataclass(frozen=True)
+class Bidirectional(Cell):
+    """A cell that sees the past beside one that sees the future::
 
-    TensorFlow's ``bidirectional_dynamic_rnn``. The backward cell starts at each row's own last
-    step, and its outputs stay where their inputs are.
+        s_f', f_t = forward(s_f, x_t)       t = 0, 1, ...
+        s_b', b_t = backward(s_b, x_t)      t = length - 1, length - 2, ...
+        y_t       = concat(f_t, b_t)
+
+    TensorFlow's ``bidirectional_dynamic_rnn`` with its outputs joined. The backward cell starts at
+    each row's own last step. Parameters and states are `Directions`; the final backward state is
+    the one after step 0. It runs by `seqjax.unroll` and stacks with cells, but has no `step`:
+    a single step has no future. A `Stack` of such layers is TensorFlow's
+    ``stack_bidirectional_dynamic_rnn`` and PyTorch's ``bidirectional=True``.
 
     Args:
       forward: the cell that sees the past.
       backward: the cell that sees the future.
-      params: of both, ``Directions(forward.init(...), backward.init(...))``.
-      xs: as in `seqjax.unroll`, and so are ``lengths``, ``mask``, ``time_major``, ``method``
-        and ``remat``.
-      lengths: the number of steps of each row.
-      mask: the steps that count.
-      initial_state: of both.
-      key: for the noise of both, which is drawn from keys of their own.
-      time_major: time comes first.
-      method: how to loop.
-      remat: time steps of a chunk that is computed again in the backward pass.
-
-    Returns:
-      ``(final_state, outputs)``, each of both directions. The final backward state is the one after
-      step 0.
 
     Raises:
-      ValueError: as `seqjax.unroll`, or what should be `Directions` is not.
+      ValueError: ``forward`` or ``backward`` is not a cell, or their outputs have other axes.
 
-    >>> import seqjax
-    >>> cell = seqjax.LSTM(units=4)
-    >>> keys = jax.random.split(jax.random.key(0))
-    >>> params = Directions(*(cell.init(key, input_size=3) for key in keys))
+    Reference: Schuster and Paliwal, "Bidirectional recurrent neural networks", 1997.
+
+    >>> from seqjax import GRU, LSTM, Bidirectional, Stack, unroll
+    >>> cell = Stack([Bidirectional(GRU(4), GRU(4)), LSTM(2)])
+    >>> params = cell.init(jax.random.key(0), input_size=3)
     >>> xs = jnp.ones((2, 5, 3), jnp.float32)
-    >>> state, ys = bidirectional_unroll(cell, cell, params, xs, lengths=jnp.array([5, 2]))
-    >>> bool((state.backward.h == ys.backward[:, 0]).all())
-    True
+    >>> state, ys = unroll(cell, params, xs, lengths=jnp.array([5, 2]))
+    >>> state[0].backward.h.shape, params[1].input_kernel.shape, ys.shape
+    ((2, 4), (8, 8), (2, 5, 2))
     """
-    _check("params", params)
-    if initial_state is not None:
-        _check("initial_state", initial_state)
-    runs = [
-        unroll(
-            cell,
-            cell_params,
-            xs,
-            lengths=lengths,
-            mask=mask,
-            initial_state=state,
-            key=cell_key,
-            reverse=reverse,
-            time_major=time_major,
-            method=method,
-            remat=remat,
-        )
-        for cell, cell_params, state, cell_key, reverse in zip(
-            (forward, backward),
-            params,
-            initial_state or (None, None),
-            _split(key, 2),
-            (False, True),
-            strict=True,
-        )
-    ]
-    states, outputs = zip(*runs, strict=True)
-    return Directions(*states), Directions(*outputs)
 
+    forward: Cell
+    backward: Cell
 
-def init_bidirectional_stack(
-    layers: Sequence[Directions], key: Array, input_size: int, dtype: Any = jnp.float32
-) -> tuple[Directions, ...]:
-    """Draw the parameters of each layer of `bidirectional_stack_unroll`.
-
-    Args:
-      layers: the cells of each layer, the lowest first.
-      key: a key from `jax.random.key`.
-      input_size: D, of the lowest layer.
-      dtype: of the parameters.
-
-    Raises:
-      ValueError: ``layers`` is not a list of at least one `Directions`.
-
-    >>> import seqjax
-    >>> lower = Directions(seqjax.GRU(4), seqjax.GRU(5))
-    >>> layers = [lower, Directions(seqjax.LSTM(2), seqjax.LSTM(2))]
-    >>> params = init_bidirectional_stack(layers, jax.random.key(0), input_size=3)
-    >>> params[1].forward.input_kernel.shape
-    (9, 8)
-    """
-    _check_layers(layers)
-    params = []
-    for (forward, backward), layer_key in zip(
-        layers, jax.random.split(key, len(layers)), strict=True
-    ):
-        keys = jax.random.split(layer_key)
-        params.append(
-            Directions(
-                forward.init(keys[0], input_size, dtype), backward.init(keys[1], input_size, dtype)
-            )
-        )
-        input_size = _joined_size(forward.output_size, backward.output_size)
-    return tuple(params)
-
-
-def bidirectional_stack_unroll(
-    layers: Sequence[Directions],
-    params: Sequence[Directions],
-    xs: PyTree,
-    *,
-    lengths: Array | None = None,
-    mask: Array | None = None,
-    initial_state: Sequence[Directions] | None = None,
-    key: Array | None = None,
-    time_major: bool = False,
-    method: Method = "auto",
-    remat: int | None = None,
-) -> tuple[tuple[Directions, ...], Array]:
-    """Run bidirectional layers on top of each other; each sees both directions of the one below.
-
-    TensorFlow's ``stack_bidirectional_dynamic_rnn`` and PyTorch's ``bidirectional=True``. Outputs
-    of a layer are joined with the forward ones first.
-
-    Args:
-      layers: the cells of each layer, the lowest first.
-      params: of each layer, as `init_bidirectional_stack` draws them.
-      xs: as in `seqjax.unroll`, and so are ``lengths``, ``mask``, ``time_major``, ``method``
-        and ``remat``.
-      lengths: the number of steps of each row.
-      mask: the steps that count.
-      initial_state: of each layer.
-      key: for the noise of all layers, which is drawn from keys of their own.
-      time_major: time comes first.
-      method: how to loop.
-      remat: time steps of a chunk that is computed again in the backward pass.
-
-    Returns:
-      ``(final_state, outputs)``: the states of each layer, and the joined outputs of the top one.
-
-    Raises:
-      ValueError: as `bidirectional_unroll`, or ``layers`` is not a list of at least one
-        `Directions`, or there is not one entry for each layer.
-
-    >>> import seqjax
-    >>> layers = [Directions(seqjax.GRU(4), seqjax.GRU(4))] * 2
-    >>> params = init_bidirectional_stack(layers, jax.random.key(0), input_size=3)
-    >>> state, ys = bidirectional_stack_unroll(layers, params, jnp.ones((2, 5, 3), jnp.float32))
-    >>> len(state), ys.shape
-    (2, (2, 5, 8))
-    """
-    _check_layers(layers)
-    states = [None] * len(layers) if initial_state is None else initial_state
-    for name, given in (("params", params), ("initial_state", states)):
-        if len(given) != len(layers):
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_cell("Bidirectional", self.forward)
+        check_cell("Bidirectional", self.backward)
+        if self._axes(self.forward) != self._axes(self.backward):
             raise ValueError(
-                f"{name} must hold one entry for each of {len(layers)} layers, got {len(given)}"
+                "Bidirectional: the outputs of both cells must have the same axes but for the last "
+                f"one, got {self.forward.output_size} and {self.backward.output_size} features"
             )
-    final = []
-    for layer, layer_params, state, layer_key in zip(
-        layers, params, states, _split(key, len(layers)), strict=True
-    ):
-        state, ys = bidirectional_unroll(
-            *layer,
-            layer_params,
-            xs,
-            lengths=lengths,
-            mask=mask,
-            initial_state=state,
-            key=layer_key,
-            time_major=time_major,
-            method=method,
-            remat=remat,
+
+    @staticmethod
+    def _axes(cell: Cell) -> tuple[int, ...]:
+        return cell.output_size[:-1] if isinstance(cell.output_size, tuple) else ()
+
+    @property
+    def output_size(self) -> Size:
+        """Those of both cells together."""
+        forward, backward = self.forward.output_size, self.backward.output_size
+        if isinstance(forward, tuple):
+            return (*forward[:-1], forward[-1] + backward[-1])
+        return forward + backward
+
+    @property
+    def is_noisy(self) -> bool:
+        """Whether one of the cells is."""
+        return self.forward.is_noisy or self.backward.is_noisy
+
+    @property
+    def can_step(self) -> bool:
+        """No."""
+        return False
+
+    @property
+    def roles(self) -> Directions:
+        """Of both cells."""
+        return Directions(self.forward.roles, self.backward.roles)
+
+    def init(self, key: Array, input_size: Size, dtype: Any = jnp.float32) -> Directions:
+        """Draw those of both cells, from keys of their own."""
+        keys = jax.random.split(key)
+        return Directions(
+            self.forward.init(keys[0], input_size, dtype),
+            self.backward.init(keys[1], input_size, dtype),
         )
-        final.append(state)
-        xs = jnp.concatenate(ys, axis=-1)
-    return tuple(final), xs
 
+    def input_size(self, params: Directions) -> Size:
+        """Of the forward cell; the backward one has the same inputs."""
+        return self.forward.input_size(params.forward)
 
-def _joined_size(forward: Size, backward: Size) -> Size:
-    if isinstance(forward, tuple):
-        return (*forward[:-1], forward[-1] + backward[-1])
-    return forward + backward
+    def initial_state(
+        self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
+    ) -> Directions:
+        """Of both cells."""
+        return Directions(
+            self.forward.initial_state(batch_shape, dtype),
+            self.backward.initial_state(batch_shape, dtype),
+        )
 
+    def first_state(
+        self, params: Directions, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
+    ) -> Directions:
+        """Of both cells."""
+        return Directions(
+            self.forward.first_state(params.forward, batch_shape, dtype),
+            self.backward.first_state(params.backward, batch_shape, dtype),
+        )
 
-def _split(key: Array | None, count: int) -> Sequence[Array | None]:
-    return [None] * count if key is None else list(jax.random.split(key, count))
+    def draw_noise(
+        self, key: Array, leading_shape: tuple[int, ...], input_size: Size
+    ) -> Directions:
+        """Draw that of both cells, from keys of their own."""
+        keys = jax.random.split(key)
+        return Directions(
+            self.forward.draw_noise(keys[0], leading_shape, input_size),
+            self.backward.draw_noise(keys[1], leading_shape, input_size),
+        )
 
+    def features(self, xs: PyTree) -> PyTree:
+        """Of the forward cell."""
+        return self.forward.features(xs)
 
-def _check_layers(layers: Sequence[Directions]) -> None:
-    if not isinstance(layers, list | tuple) or isinstance(layers, Directions) or not layers:
-        raise ValueError(f"layers must be a list of at least one Directions, got {layers!r}")
-    for n, layer in enumerate(layers):
-        _check(f"layers[{n}]", layer)
+    def merge_embedding(self, params: Directions, table: Array) -> Directions | None:
+        """Of both cells, if both can."""
+        merged = Directions(
+            self.forward.merge_embedding(params.forward, table),
+            self.backward.merge_embedding(params.backward, table),
+        )
+        return None if None in (merged.forward, merged.backward) else merged
 
+    def leading_shape(self, params: Directions, xs: PyTree) -> tuple[int, ...]:
+        """The time and batch axes, after a check for both cells."""
+        self.backward.leading_shape(params.backward, xs)
+        return self.forward.leading_shape(params.forward, xs)
 
-def _check(name: str, value: Any) -> None:
-    if not isinstance(value, Directions):
+    def sequence(
+        self, loop: Loop, params: Directions, state: Directions, xs: PyTree, noise: Noise = None
+    ) -> tuple[Directions, PyTree]:
+        """Run one cell each way, and join their outputs."""
+        noise = noise or Directions(None, None)
+        forward_state, forward_ys = self.forward.sequence(
+            loop, params.forward, state.forward, xs, noise.forward
+        )
+        backward_state, backward_ys = self.backward.sequence(
+            loop.reversed(), params.backward, state.backward, xs, noise.backward
+        )
+        ys = jax.tree.map(lambda *y: jnp.concatenate(y, axis=-1), forward_ys, backward_ys)
+        return Directions(forward_state, backward_state), ys
+
+    def project(self, params: Params, xs: PyTree, noise: Noise = None) -> NoReturn:
+        """Raise ``ValueError``: see `step`."""
+        self.step(params, None, xs)
+
+    def step(self, params: Params, state: State, z: PyTree) -> NoReturn:
+        """Raise ``ValueError``: a single step has no future."""
         raise ValueError(
-            f"{name} must be Directions(forward, backward), got a {type(value).__name__}"
+            f"{self} reads a sequence from both ends, so it cannot run step by step; run it over "
+            "the whole sequence with seqjax.unroll"
         )

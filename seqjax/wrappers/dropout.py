@@ -1,16 +1,16 @@
 """Dropout around a cell."""
 
 import dataclasses
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from seqjax.checks import check_rate
-from seqjax.types import Array, Cell, Loop, Noise, Params, Projected, PyTree, State
-from seqjax.wrappers.wrapper import Wrapper, check_features
+from seqjax.operations.features import check_features
+from seqjax.types import Array, Cell, Loop, Noise, Params, Projected, PyTree, Role, State
+from seqjax.wrappers.wrapper import Wrapper, check_steps
 
 
 class DropoutNoise(NamedTuple):
@@ -32,7 +32,7 @@ class Dropout(Wrapper):
         drop(a, rate) = a * keep / (1 - rate),   keep ~ Bernoulli(1 - rate) for each unit
 
     TensorFlow's ``DropoutWrapper``, by rates of what is dropped and not of what is kept. Parameters
-    and state are those of the cell inside. Without a key nothing is dropped.
+    and state are those of the cell inside. In evaluation nothing is dropped.
 
     Args:
       cell: the cell inside.
@@ -42,8 +42,8 @@ class Dropout(Wrapper):
         ``c``, ``n`` and ``m`` of an xLSTM cannot be dropped.
       output_rate: that to drop a unit of the output.
       locked: draw one mask for all steps of a sequence (variational dropout) and not one for each
-        step. Every row of the batch has masks of its own; TensorFlow's variational dropout uses one
-        for all rows.
+        step.
+      shared: draw masks that all rows of a batch share, as TensorFlow's variational dropout does.
 
     Raises:
       ValueError: ``cell`` is not a cell, a rate is outside ``[0, 1)``, or the rates of the state do
@@ -65,22 +65,35 @@ class Dropout(Wrapper):
     state_rate: float | State = 0.0
     output_rate: float = 0.0
     locked: bool = False
+    shared: bool = False
+
+    _steps_cell: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_rate("Dropout", "input_rate", self.input_rate)
         check_rate("Dropout", "output_rate", self.output_rate)
-        self._state_rates()
+        if any(jax.tree.leaves(self._state_rates())):
+            check_steps("Dropout with a state_rate", self.cell)
 
     def _state_rates(self) -> State:
-        rates = rates_by_array("Dropout", "state_rate", self.state_rate, self.cell)
-        if rates is self.state_rate:
-            return rates
+        return rates_by_array("Dropout", "state_rate", self.state_rate, self.cell, Role.MEMORY)
 
-        def spare(state: State) -> State:
-            return state._replace(c=0.0) if _has_fields("c", "h")(state) else state
+    @property
+    def is_noisy(self) -> bool:
+        """With a rate above 0, or a noisy cell inside."""
+        rates = self.input_rate, self.output_rate, *jax.tree.leaves(self._state_rates())
+        return self.cell.is_noisy or any(rates)
 
-        return jax.tree.map(spare, rates, is_leaf=_has_fields("c", "h"))
+    @property
+    def outputs_hidden(self) -> bool:
+        """Where the cell inside does, and neither output nor state is dropped."""
+        dropped = self.output_rate or any(jax.tree.leaves(self._state_rates()))
+        return self.cell.outputs_hidden and not dropped
+
+    def merge_embedding(self, params: Params, table: Array) -> Params | None:
+        """Of the cell inside, if no features are dropped."""
+        return None if self.input_rate else self.cell.merge_embedding(params, table)
 
     def draw_noise(
         self, key: Array, leading_shape: tuple[int, ...], input_size: int
@@ -90,11 +103,13 @@ class Dropout(Wrapper):
 
         def kept(key: Array, rate: float, size: int | tuple[int, ...]) -> Array | None:
             features = size if isinstance(size, tuple) else (size,)
-            return draw_kept(key, rate, (*leading_shape, *features), self.locked)
+            return draw_kept(key, rate, leading_shape, features, self.locked, self.shared)
 
         return DropoutNoise(
             kept(input_key, self.input_rate, input_size),
-            draw_kept_state(state_key, self._state_rates(), self.cell, leading_shape, self.locked),
+            draw_kept_state(
+                state_key, self._state_rates(), self.cell, leading_shape, self.locked, self.shared
+            ),
             kept(output_key, self.output_rate, self.output_size),
             self.cell.draw_noise(cell_key, leading_shape, input_size),
         )
@@ -128,7 +143,7 @@ class Dropout(Wrapper):
         """Drop inputs and outputs of all steps at once; only the state's units have to wait."""
         noise = noise or DropoutNoise()
         if jax.tree.leaves(noise.state):
-            state, ys = loop(self, params, state, xs, noise._replace(output=None))
+            state, ys = loop.run(self, params, state, xs, noise._replace(output=None))
         else:
             xs = self._drop_inputs(xs, noise)
             state, ys = self.cell.sequence(loop, params, state, xs, noise.cell)
@@ -145,64 +160,75 @@ def _drop(x: Array, kept: Array | None, rate: float) -> Array:
 
 
 def draw_kept(
-    key: Array, rate: float, shape: tuple[int, ...], locked: bool = False
+    key: Array,
+    rate: float,
+    leading_shape: tuple[int, ...],
+    features: tuple[int, ...],
+    locked: bool = False,
+    shared: bool = False,
 ) -> Array | None:
-    """Draw which units are kept, ``bool[*shape]`` with time first; None if ``rate`` is 0."""
+    """Draw which units are kept, ``bool[T, B, ...]``; None if ``rate`` is 0.
+
+    A locked mask is the same at all steps, a shared one the same for all rows.
+    """
     if not rate:
         return None
-    drawn = jax.random.bernoulli(key, 1 - rate, (1, *shape[1:]) if locked else shape)
-    return jnp.broadcast_to(drawn, shape)
+    num_steps, *batch = leading_shape
+    drawn_for = (1 if locked else num_steps, *([1] * len(batch) if shared else batch), *features)
+    drawn = jax.random.bernoulli(key, 1 - rate, drawn_for)
+    return jnp.broadcast_to(drawn, (*leading_shape, *features))
 
 
 def draw_kept_state(
-    key: Array, rates: State, cell: Cell, leading_shape: tuple[int, ...], locked: bool = False
+    key: Array,
+    rates: State,
+    cell: Cell,
+    leading_shape: tuple[int, ...],
+    locked: bool = False,
+    shared: bool = False,
 ) -> State:
     """Draw which units of each array of the state are kept, from keys of their own."""
-    states, structure = jax.tree.flatten(jax.eval_shape(lambda: cell.initial_state(leading_shape)))
+    states, structure = jax.tree.flatten(jax.eval_shape(cell.initial_state))
     keys = jax.random.split(key, len(states))
     drawn = [
-        draw_kept(k, rate, state.shape, locked)
+        draw_kept(k, rate, leading_shape, state.shape, locked, shared)
         for k, rate, state in zip(keys, jax.tree.leaves(rates), states, strict=True)
     ]
     return jax.tree.unflatten(structure, drawn)
 
 
-def rates_by_array(owner: str, name: str, rate: float | State, cell: Cell) -> State:
+def rates_by_array(owner: str, name: str, rate: float | State, cell: Cell, *spared: Role) -> State:
     """Check ``rate``, one number or a state of numbers, and return a rate for each array.
 
-    A memory ``c``, its normaliser ``n`` and their stabiliser ``m`` are one quantity in three arrays
-    of which none can change alone: one number spares them, and rates for them are refused.
+    One number spares the arrays with `Role.JOINT` or a role of ``spared``. Rates for an array with
+    `Role.JOINT`, which must not change alone, are refused.
     """
-    state = jax.eval_shape(cell.initial_state)
-    stabilised = _has_fields("c", "n", "m")
-
-    def spare(state: State) -> State:
-        return state._replace(c=0.0, n=0.0, m=0.0) if stabilised(state) else state
-
+    roles = cell.roles
     if isinstance(rate, int | float | np.number):
         check_rate(owner, name, rate)
-        rates = jax.tree.map(spare, jax.tree.map(lambda _: rate, state), is_leaf=stabilised)
+        spared = (Role.JOINT, *spared)
+        rates = jax.tree.map(lambda role: 0.0 if role in spared else rate, roles)
         if rate and not any(jax.tree.leaves(rates)):
             raise ValueError(
                 f"{owner}: no array of the state of {cell} can change alone, got {name}={rate}; "
                 "drop inputs or outputs"
             )
         return rates
-    wanted: PyTree = jax.tree.structure(state)
+    wanted: PyTree = jax.tree.structure(roles)
     if jax.tree.structure(rate) != wanted:
         raise ValueError(
             f"{owner}: {name} must be one number or a state of numbers, {wanted}, got {rate!r}"
         )
-    for r in jax.tree.leaves(rate):
+    for role, r in zip(jax.tree.leaves(roles), jax.tree.leaves(rate), strict=True):
         check_rate(owner, name, r)
-    for part in jax.tree.leaves(rate, is_leaf=stabilised):
-        if stabilised(part) and any((part.c, part.n, part.m)):
+        if r and role is Role.JOINT:
             raise ValueError(
-                f"{owner}: c, n and m are one quantity in three arrays, of which none can change "
-                f"alone, got {name}={part}; give 0 for them"
+                f"{owner}: arrays of the state of {cell} are one quantity, of which none can "
+                f"change alone, got {name}={rate}; give 0 for {_joint(roles)}"
             )
     return rate
 
 
-def _has_fields(*names: str) -> Callable[[PyTree], bool]:
-    return lambda state: {*names} <= {*getattr(state, "_fields", ())}
+def _joint(roles: State) -> str:
+    paths = [path for path, role in jax.tree.leaves_with_path(roles) if role is Role.JOINT]
+    return ", ".join(jax.tree_util.keystr(path).lstrip(".") for path in paths)

@@ -9,9 +9,10 @@ import jax.numpy as jnp
 
 from seqjax.checks import check_activation, check_size
 from seqjax.operations.affine import affine
+from seqjax.operations.features import check_features
 from seqjax.operations.initializers import glorot_uniform
 from seqjax.types import Activation, Array, Cell, HiddenState, Noise, Params, State
-from seqjax.wrappers.wrapper import check_features, check_one_axis, outputs_h
+from seqjax.wrappers.wrapper import check_one_axis, check_steps, hidden, with_hidden
 
 
 class GridDenseParams(NamedTuple):
@@ -87,9 +88,11 @@ class GridRNN(Cell):
     activation: Activation = jax.nn.relu
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_one_axis("GridRNN", self.cell)
+        check_steps("GridRNN", self.cell)
         check_size("GridRNN", "dims", self.dims)
-        if not outputs_h(self.cell, self._cell_input_size):
+        if not self.cell.outputs_hidden:
             raise ValueError(
                 f"GridRNN: the state of the cell must hold its output as h, as an LSTM's or a "
                 f"GRU's does; that of {self.cell!r} does not"
@@ -112,6 +115,20 @@ class GridRNN(Cell):
                 "GridRNN: dimensions that do not recur must be input dimensions, to have a value "
                 f"to start from, got non_recurrent {self.non_recurrent} and inputs {self.inputs}"
             )
+
+    @property
+    def is_noisy(self) -> bool:
+        """Of the cell."""
+        return self.cell.is_noisy
+
+    @property
+    def roles(self) -> tuple[State, ...]:
+        """Of the cell, for each dimension that recurs."""
+        return tuple(self.cell.roles for _ in self._recurrent)
+
+    def _hidden(self, state: State) -> Array:
+        """The hidden vector of a dimension's state, which may hold nothing else."""
+        return state.h if isinstance(state, HiddenState) else hidden(self.cell, state)
 
     @property
     def _recurrent(self) -> tuple[int, ...]:
@@ -139,7 +156,7 @@ class GridRNN(Cell):
         whole = jax.eval_shape(self.cell.initial_state)
 
         def input_kernels(key: Array, dim: int) -> State:
-            state = HiddenState(whole.h) if dim in self.non_recurrent else whole
+            state = HiddenState(self._hidden(whole)) if dim in self.non_recurrent else whole
             leaves, structure = jax.tree.flatten(state)
             kernels = [
                 glorot_uniform(k, (rows, *leaf.shape), dtype=dtype)
@@ -170,13 +187,20 @@ class GridRNN(Cell):
 
     def input_size(self, params: GridRNNParams) -> int:
         """D."""
-        return len(self.inputs) * params.input_kernels[0].h.shape[0]
+        return len(self.inputs) * self._hidden(params.input_kernels[0]).shape[0]
 
     def initial_state(
         self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
     ) -> tuple[State, ...]:
         """That of the cell, for each dimension that recurs."""
         return tuple(self.cell.initial_state(batch_shape, dtype) for _ in self._recurrent)
+
+    def first_state(
+        self, params: GridRNNParams, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
+    ) -> tuple[State, ...]:
+        """That of the cell, for each dimension that recurs."""
+        cells = params.cells * len(self._recurrent) if self.tied else params.cells
+        return tuple(self.cell.first_state(p, batch_shape, dtype) for p in cells)
 
     def draw_noise(
         self, key: Array, leading_shape: tuple[int, ...], input_size: int
@@ -209,7 +233,7 @@ class GridRNN(Cell):
         states = dict(zip(self._recurrent, state, strict=True))
         states |= zip(self.inputs, inputs, strict=True)
         new = dict(states)
-        outputs = [states[d].h for d in range(self.dims)]
+        outputs = [self._hidden(states[d]) for d in range(self.dims)]
         for first in (True, False):
             h = list(outputs)
             x = jnp.concatenate(h[:-1], -1) if h[:-1] else jnp.zeros_like(h[0][..., :1])
@@ -224,6 +248,8 @@ class GridRNN(Cell):
                     n = self._recurrent.index(d)
                     p = params.cells[0 if self.tied else n]
                     z_d = self.cell.project(p, x, noise[n])
-                    new[d], outputs[d] = self.cell.step(p, states[d]._replace(h=h[-1]), z_d)
+                    new[d], outputs[d] = self.cell.step(
+                        p, with_hidden(self.cell, states[d], h[-1]), z_d
+                    )
         y = jnp.concatenate([outputs[d] for d in self.outputs], -1)
         return tuple(new[d] for d in self._recurrent), y

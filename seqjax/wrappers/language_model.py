@@ -2,21 +2,16 @@
 
 import dataclasses
 import math
-from typing import Any, NamedTuple, cast
+from typing import Any, ClassVar, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
 
-from seqjax.cells.elman import BasicRNN
-from seqjax.cells.gru import GRU
-from seqjax.cells.lstm import LSTM
 from seqjax.checks import check_fixed_size, check_size
 from seqjax.operations.affine import affine
 from seqjax.operations.initializers import glorot_uniform
 from seqjax.operations.normalization import layer_norm
-from seqjax.types import Array, Cell, Loop, Noise, Params, Projected, PyTree, State, has_own
-from seqjax.wrappers.dropout import Dropout
-from seqjax.wrappers.stack import Stack
+from seqjax.types import Array, Loop, Noise, Params, Projected, PyTree, State
 from seqjax.wrappers.wrapper import Wrapper, check_one_axis
 
 
@@ -37,47 +32,6 @@ class LanguageModelParams(NamedTuple):
     readout_kernel: Array | None = None  # [H, V], only if it is not tied to the embedding
 
 
-def merge_embedding(cell: Cell, params: Params, table: Array) -> Params | None:
-    """Parameters with which tokens do what rows of ``table`` do as features, if there are any.
-
-    A lowest layer that first of all multiplies its features by a kernel may as well multiply the
-    whole table by it, once, and pick rows of the product: values and gradients are the same, and
-    the cost of embedding and projection no longer grows with the number of tokens.
-
-    Args:
-      cell: the cell that the features are for.
-      params: its parameters.
-      table: ``[V, E]``, the features of each kind of token.
-
-    Returns:
-      Parameters like ``params`` whose input kernel is ``[V, ...]``, or None if the lowest layer is
-      not known to start with that product: it is no `LSTM`, `GRU` or `BasicRNN`, or a variant that
-      changes its inputs.
-
-    >>> from seqjax import unroll
-    >>> cell, table = GRU(4), jnp.eye(5, 3, dtype=jnp.float32)
-    >>> params = cell.init(jax.random.key(0), input_size=3)
-    >>> tokens = jnp.array([[4, 0, 2]])
-    >>> _, of_features = unroll(cell, params, affine(tokens, table))
-    >>> _, of_tokens = unroll(cell, merge_embedding(cell, params, table), tokens)
-    >>> bool(jnp.allclose(of_features, of_tokens))
-    True
-    """
-    if isinstance(cell, Stack):
-        lowest = merge_embedding(cell.layers[0], params[0], table)
-        return None if lowest is None else (lowest, *params[1:])
-    if isinstance(cell, Dropout) and not cell.input_rate:
-        return merge_embedding(cell.cell, params, table)
-    is_product_first = (
-        (isinstance(cell, LSTM) and has_own(cell, LSTM, "project", "_of_input"))
-        or (isinstance(cell, GRU) and has_own(cell, GRU, "project"))
-        or (isinstance(cell, BasicRNN) and has_own(cell, BasicRNN, "project"))
-    )
-    if not is_product_first:
-        return None
-    return params._replace(input_kernel=affine(table, params.input_kernel))
-
-
 @dataclasses.dataclass(frozen=True)
 class LanguageModel(Wrapper):
     """A model of what token comes next::
@@ -87,8 +41,8 @@ class LanguageModel(Wrapper):
 
     Without an embedding the tokens pick rows of the cell's own input kernel, which can express the
     same. With one, over more tokens than there are kinds of, embedding and kernel are multiplied
-    first where that changes nothing (`merge_embedding`). The state is that of the cell inside. It
-    is a cell like any other, and so is unrolled, carried and sampled from.
+    first where that changes nothing (`Cell.merge_embedding`). The state is that of the cell
+    inside. It is a cell like any other, and so is unrolled, carried and sampled from.
 
     Args:
       cell: the cell inside, such as a `Stack`.
@@ -118,7 +72,10 @@ class LanguageModel(Wrapper):
     layer_norm: bool = False
     tied: bool = False
 
+    _steps_cell: ClassVar[bool] = False
+
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_one_axis("LanguageModel", self.cell)
         check_size("LanguageModel", "vocabulary_size", self.vocabulary_size)
         if self.embedding_size is not None:
@@ -133,6 +90,11 @@ class LanguageModel(Wrapper):
     def output_size(self) -> int:
         """V."""
         return self.vocabulary_size
+
+    @property
+    def outputs_hidden(self) -> bool:
+        """No: the output is the logits."""
+        return False
 
     @property
     def _inner_input_size(self) -> int:
@@ -183,11 +145,15 @@ class LanguageModel(Wrapper):
         """Embed all steps, run the cell inside, and read all outputs out at once."""
         merged = None
         if params.embedding_kernel is not None and xs.size > self.vocabulary_size:
-            merged = merge_embedding(self.cell, params.cell, params.embedding_kernel)
+            merged = self.cell.merge_embedding(params.cell, params.embedding_kernel)
         if merged is None:
             merged, xs = params.cell, self._embed(params, xs)
         state, hs = self.cell.sequence(loop, merged, state, xs, noise)
         return state, self._read_out(params, hs)
+
+    def features(self, xs: PyTree) -> PyTree:
+        """All of the inputs."""
+        return xs
 
     def leading_shape(self, params: LanguageModelParams, xs: PyTree) -> tuple[int, ...]:
         """The time and batch axes of the tokens."""

@@ -9,9 +9,10 @@ import jax.numpy as jnp
 
 from seqjax.checks import check_size
 from seqjax.operations.affine import affine
+from seqjax.operations.features import check_features
 from seqjax.operations.initializers import glorot_uniform
 from seqjax.types import Array, Noise, Params, PyTree, State
-from seqjax.wrappers.wrapper import Wrapper, check_features, check_one_axis
+from seqjax.wrappers.wrapper import Wrapper, check_one_axis, hidden, with_hidden
 
 
 class MogrifierParams(NamedTuple):
@@ -34,13 +35,13 @@ class Mogrifier(Wrapper):
     time. With an `LSTM` inside it is the paper's Mogrifier LSTM.
 
     Args:
-      cell: the cell inside, with a state that has an ``h``.
+      cell: the cell inside, whose state has a hidden vector ``h``.
       rounds: how often to gate.
       rank: of the kernels; None for full ones.
 
     Raises:
-      ValueError: ``cell`` is not a cell or its state has no ``h``, or ``rounds`` is not a whole
-        number of at least 1, or ``rank`` is neither that nor None.
+      ValueError: ``cell`` is not a cell or its state has no hidden vector, or ``rounds`` is not a
+        whole number of at least 1, or ``rank`` is neither that nor None.
 
     Reference: Melis, Kocisky and Blunsom, "Mogrifier LSTM", 2020.
 
@@ -58,10 +59,10 @@ class Mogrifier(Wrapper):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_one_axis("Mogrifier", self.cell)
-        h = getattr(self._state_shape(), "h", None)
+        h = hidden(self.cell, self._state_shape())
         if h is None or not jnp.issubdtype(h.dtype, jnp.floating):
             raise ValueError(
-                f"Mogrifier: gates a real h of a state, which that of {self.cell} lacks; "
+                f"Mogrifier: gates the real hidden vector of a state, which {self.cell} lacks; "
                 "give a cell such as LSTM or GRU"
             )
         check_size("Mogrifier", "rounds", self.rounds)
@@ -76,7 +77,7 @@ class Mogrifier(Wrapper):
         """Draw those of the cell and Glorot kernels."""
         cell_key, *keys = jax.random.split(key, 1 + self.rounds)
         params = self.cell.init(cell_key, input_size, dtype)
-        sizes = [self._state_shape().h.shape[-1], input_size]
+        sizes = [hidden(self.cell, self._state_shape()).shape[-1], input_size]
         kernels = []
         for n, round_key in enumerate(keys):
             rows, columns = sizes[::-1] if n % 2 else sizes
@@ -99,14 +100,15 @@ class Mogrifier(Wrapper):
     ) -> tuple[State, PyTree]:
         """Gate in turns, then step the cell inside."""
         x, noise = z
-        h, x = state.h, x.astype(state.h.dtype)
+        h = hidden(self.cell, state)
+        x = x.astype(h.dtype)
         for n, factors in enumerate(params.kernels):
             if n % 2:
                 h = 2 * jax.nn.sigmoid(functools.reduce(affine, factors, x)) * h
             else:
                 x = 2 * jax.nn.sigmoid(functools.reduce(affine, factors, h)) * x
         z = self.cell.project(params.cell, x, noise)
-        return self.cell.step(params.cell, state._replace(h=h), z)
+        return self.cell.step(params.cell, with_hidden(self.cell, state, h), z)
 
     def _state_shape(self) -> State:
         return jax.eval_shape(self.cell.initial_state)

@@ -1,7 +1,7 @@
 """Linear layers around a cell."""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +27,8 @@ class _Projection(Wrapper):
 
     size: int
     activation: Activation | None = None
+
+    _steps_cell: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -99,6 +101,10 @@ class InputProjection(_Projection):
         """Apply the layer to all steps, then run the cell inside."""
         return self.cell.sequence(loop, params.cell, state, self._layer(params, xs), noise)
 
+    def features(self, xs: PyTree) -> PyTree:
+        """All of the inputs."""
+        return xs
+
     def leading_shape(self, params: ProjectionParams, xs: PyTree) -> tuple[int, ...]:
         """The time and batch axes of features or tokens."""
         return super(Wrapper, self).leading_shape(params, xs)
@@ -130,6 +136,7 @@ class OutputProjection(_Projection):
     """
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_one_axis("OutputProjection", self.cell)
         super().__post_init__()
 
@@ -137,6 +144,11 @@ class OutputProjection(_Projection):
     def output_size(self) -> int:
         """``size``."""
         return self.size
+
+    @property
+    def outputs_hidden(self) -> bool:
+        """No: the output is projected."""
+        return False
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> ProjectionParams:
         """Draw those of the cell, a Glorot kernel and a zero bias."""

@@ -1,11 +1,12 @@
-"""A cell that starts anew within a row, for rows that hold several sequences."""
+"""A cell that starts over within a row, for rows that hold several sequences."""
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
+import jax
 import jax.numpy as jnp
 
-from seqjax.operations.masking import zero_outside
+from seqjax.operations.masking import select, zero_outside
 from seqjax.types import Array, Cell, LinearCell, Loop, Noise, Params, Projected, PyTree, State
 from seqjax.wrappers.wrapper import Wrapper
 
@@ -13,21 +14,22 @@ from seqjax.wrappers.wrapper import Wrapper
 class ResetInputs(NamedTuple):
     """Inputs of a cell and where sequences start."""
 
-    starts: Array  # bool[B, T], the steps before which the state is set to zero
+    starts: Array  # bool[B, T], the steps before which the state is reset
     inputs: PyTree  # [B, T, D], of the cell inside
 
 
 @dataclasses.dataclass(frozen=True)
 class Reset(Wrapper):
-    """A cell whose state is set to zero before some of the steps::
+    """A cell whose state is reset before some of the steps::
 
-        s = 0 where the step is a start
+        s = the first state, where the step is a start
         s', y = cell(s, x)
 
-    Inputs are `ResetInputs`. Each sequence of a packed row gets the outputs that it would get in a
-    row of its own, and no gradient flows from one to another. With ``reverse=True`` the last step
-    of each sequence is where it starts. Parameters and state are those of the cell inside; a stack
-    inside runs layer by layer, and a linear cell at once.
+    The first state is zero, or the learned one of a `LearnedState`. Inputs are `ResetInputs`. Each
+    sequence of a packed row gets the outputs that it would get in a row of its own, and no gradient
+    flows from one to another. With ``reverse=True`` the last step of each sequence is where it
+    starts. Parameters and state are those of the cell inside; a stack inside runs layer by layer,
+    and a linear cell at once.
 
     Args:
       cell: the cell inside.
@@ -46,6 +48,8 @@ class Reset(Wrapper):
     >>> bool((ys[:, 2:] == ys[:, :2]).all())
     True
     """
+
+    _steps_cell: ClassVar[bool] = False
 
     def leading_shape(self, params: Params, xs: ResetInputs) -> tuple[int, ...]:
         """The time and batch axes, the same for starts and inputs."""
@@ -69,22 +73,32 @@ class Reset(Wrapper):
     def step(
         self, params: Params, state: State, z: tuple[Projected, Array]
     ) -> tuple[State, PyTree]:
-        """Step the cell inside, from the zero state at a start."""
+        """Step the cell inside, from its first state at a start."""
         inner, start = z
-        return self.cell.step(params, zero_outside(~start, state), inner)
+        batch_shape, dtype = start.shape, _real_dtype(state)
+        first = self.cell.first_state(self.inner(params), batch_shape, dtype)
+        return self.cell.step(params, select(start, first, state), inner)
+
+    def features(self, xs: ResetInputs) -> PyTree:
+        """Of the cell inside."""
+        return self.cell.features(xs.inputs)
 
     def sequence(
         self, loop: Loop, params: Params, state: State, xs: ResetInputs, noise: Noise = None
     ) -> tuple[State, PyTree]:
         """Run the sequence of the cell inside, with a loop that resets whatever cell it runs."""
+        return self.cell.sequence(loop.resetting(xs.starts), params, state, xs.inputs, noise)
 
-        def resetting(
-            cell: Cell, params: Params, state: State, inputs: PyTree, noise: Noise
-        ) -> tuple[State, PyTree]:
-            wrapped = _LinearReset(cell) if isinstance(cell, LinearCell) else Reset(cell)
-            return loop(wrapped, params, state, ResetInputs(xs.starts, inputs), noise)
 
-        return self.cell.sequence(resetting, params, state, xs.inputs, noise)
+def reset(cell: Cell) -> Reset:
+    """Put a `Reset` around ``cell`` that stays linear if the cell is."""
+    return _LinearReset(cell) if isinstance(cell, LinearCell) else Reset(cell)
+
+
+def _real_dtype(state: State) -> Any:
+    """The dtype that a state was made for; complex arrays have twice its bits."""
+    leaf = jax.tree.leaves(state)[0]
+    return jnp.zeros((), leaf.dtype).real.dtype
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +110,9 @@ class _LinearReset(Reset, LinearCell):
     def coefficients(self, params: Params, z: tuple[Projected, Array]) -> tuple[State, State]:
         inner, starts = z
         a, b = self.cell.coefficients(params, inner)
-        return zero_outside(~starts, a), b
+        first = self.cell.first_state(params, starts.shape, _real_dtype(b))
+        restarted = jax.tree.map(lambda a, s, b: a * s + b, a, first, b)
+        return zero_outside(~starts, a), select(starts, restarted, b)
 
     def readout(self, params: Params, state: State, z: tuple[Projected, Array]) -> PyTree:
         return self.cell.readout(params, state, z[0])

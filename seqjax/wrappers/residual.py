@@ -3,16 +3,16 @@
 import dataclasses
 import operator
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from seqjax.checks import check_number
 from seqjax.operations.affine import affine, split_gates
+from seqjax.operations.features import check_features
 from seqjax.operations.initializers import glorot_uniform
 from seqjax.types import Array, Loop, Noise, Params, Projected, State
-from seqjax.wrappers.wrapper import Wrapper, check_features, check_one_axis
+from seqjax.wrappers.wrapper import Wrapper, check_one_axis
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +44,8 @@ class Residual(Wrapper):
 
     combine: Callable[[Array, Array], Array] = operator.add
 
+    _steps_cell: ClassVar[bool] = False
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if not callable(self.combine):
@@ -51,6 +53,11 @@ class Residual(Wrapper):
                 "Residual: combine must be a function of input and output, such as operator.add, "
                 f"got {self.combine!r}"
             )
+
+    @property
+    def outputs_hidden(self) -> bool:
+        """No: the output is the sum."""
+        return False
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> Params:
         """Of the cell inside."""
@@ -120,9 +127,16 @@ class Highway(Wrapper):
     coupled: bool = True
     carry_bias: float = 1.0
 
+    _steps_cell: ClassVar[bool] = False
+
+    @property
+    def outputs_hidden(self) -> bool:
+        """No: the output is what the gates let through."""
+        return False
+
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_one_axis("Highway", self.cell)
-        check_number("Highway", "carry_bias", self.carry_bias)
 
     def inner(self, params: HighwayParams) -> Params:
         """The parameters of the cell inside."""

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from seqjax.types import Array, Cell, Loop, Noise, Params, Projected, PyTree, State
+from seqjax.types import Array, Cell, Loop, Noise, Params, Projected, PyTree, Size, State
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Stack(Cell):
     layers: Sequence[Cell]
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not isinstance(self.layers, list | tuple) or not self.layers:
             raise ValueError(
                 f"Stack: layers must be a list of at least 1 cell, got {self.layers!r}"
@@ -47,11 +48,26 @@ class Stack(Cell):
         object.__setattr__(self, "layers", tuple(self.layers))
 
     @property
-    def output_size(self) -> int:
+    def output_size(self) -> Size:
         """The output size of the top layer."""
         return self.layers[-1].output_size
 
-    def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> tuple[Params, ...]:
+    @property
+    def is_noisy(self) -> bool:
+        """Whether any layer is."""
+        return any(layer.is_noisy for layer in self.layers)
+
+    @property
+    def can_step(self) -> bool:
+        """Whether all layers can."""
+        return all(layer.can_step for layer in self.layers)
+
+    @property
+    def roles(self) -> tuple[State, ...]:
+        """Of each layer."""
+        return tuple(layer.roles for layer in self.layers)
+
+    def init(self, key: Array, input_size: Size, dtype: Any = jnp.float32) -> tuple[Params, ...]:
         """Draw the parameters of each layer, from keys of their own."""
         params = []
         for layer, layer_key in zip(self.layers, self._keys(key), strict=True):
@@ -59,7 +75,7 @@ class Stack(Cell):
             input_size = layer.output_size
         return tuple(params)
 
-    def input_size(self, params: tuple[Params, ...]) -> int:
+    def input_size(self, params: tuple[Params, ...]) -> Size:
         """The input size of the lowest layer."""
         return self.layers[0].input_size(params[0])
 
@@ -73,8 +89,31 @@ class Stack(Cell):
         """The zero state of each layer."""
         return tuple(layer.initial_state(batch_shape, dtype) for layer in self.layers)
 
+    def first_state(
+        self,
+        params: tuple[Params, ...],
+        batch_shape: tuple[int, ...] = (),
+        dtype: Any = jnp.float32,
+    ) -> tuple[State, ...]:
+        """Of each layer."""
+        return tuple(
+            layer.first_state(p, batch_shape, dtype)
+            for layer, p in zip(self.layers, params, strict=True)
+        )
+
+    def features(self, xs: PyTree) -> PyTree:
+        """Of the lowest layer."""
+        return self.layers[0].features(xs)
+
+    def merge_embedding(
+        self, params: tuple[Params, ...], table: Array
+    ) -> tuple[Params, ...] | None:
+        """Of the lowest layer."""
+        lowest = self.layers[0].merge_embedding(params[0], table)
+        return None if lowest is None else (lowest, *params[1:])
+
     def draw_noise(
-        self, key: Array, leading_shape: tuple[int, ...], input_size: int
+        self, key: Array, leading_shape: tuple[int, ...], input_size: Size
     ) -> tuple[Noise, ...]:
         """Draw the noise of every layer ahead, from keys of their own."""
         noise = []

@@ -1,7 +1,7 @@
 """Weight normalisation of the cell inside."""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -45,6 +45,8 @@ class WeightNorm(Wrapper):
     >>> params.gains.input_kernel.shape, ys.shape
     ((16,), (2, 7, 4))
     """
+
+    _steps_cell: ClassVar[bool] = False
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> WeightNormParams:
         """Draw those of the cell, and measure its columns."""

@@ -43,6 +43,11 @@ class WithState(Wrapper):
     ((2, 7, 4), True)
     """
 
+    @property
+    def outputs_hidden(self) -> bool:
+        """No: the output holds the whole state."""
+        return False
+
     def step(self, params: Params, state: State, z: Projected) -> tuple[State, OutputAndState]:
         """Step the cell inside, and put out both."""
         state, y = self.cell.step(params, state, z)

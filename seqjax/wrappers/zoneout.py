@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from seqjax.types import Array, Noise, Params, Projected, PyTree, State
 from seqjax.wrappers.dropout import draw_kept_state, rates_by_array
-from seqjax.wrappers.wrapper import Wrapper
+from seqjax.wrappers.wrapper import Wrapper, hidden
 
 
 class ZoneoutNoise(NamedTuple):
@@ -24,10 +24,10 @@ class Zoneout(Wrapper):
 
         n, y = cell(s, x)
         s'   = update * n + (1 - update) * s,   update ~ Bernoulli(1 - rate) for each unit and step
-        s'   = (1 - rate) * n + rate * s        without a key: the expectation, as for evaluation
+        s'   = (1 - rate) * n + rate * s        in evaluation: the expectation
 
-    An output that is an array of the new state, as the ``h`` of `LSTM` and `GRU` is, is that array
-    of ``s'``; any other output, such as the joined windows of `TimeFreqLSTM` or the sum of a
+    Where the cell puts out a part of its new state (`Cell.outputs_hidden`), as `LSTM` and `GRU` do,
+    the output is that part of ``s'``. Any other output, such as one after dropout or the sum of a
     `Residual`, is as the cell computes it. Parameters and state are those of the cell.
 
     Args:
@@ -43,7 +43,8 @@ class Zoneout(Wrapper):
     Reference: Krueger et al., "Zoneout: regularizing RNNs by randomly preserving hidden
     activations", 2017.
 
-    >>> from seqjax import LSTM, LSTMState, Zoneout, unroll
+    >>> from seqjax import LSTM, Zoneout, unroll
+    >>> from seqjax.cells import LSTMState
     >>> cell = Zoneout(LSTM(4), rate=LSTMState(c=0.5, h=0.05))
     >>> params = cell.init(jax.random.key(0), input_size=3)
     >>> state, ys = unroll(cell, params, jnp.ones((2, 7, 3), jnp.float32), key=jax.random.key(1))
@@ -56,6 +57,11 @@ class Zoneout(Wrapper):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._rates()
+
+    @property
+    def is_noisy(self) -> bool:
+        """With a rate above 0, or a noisy cell inside."""
+        return self.cell.is_noisy or any(jax.tree.leaves(self._rates()))
 
     def _rates(self) -> State:
         return rates_by_array("Zoneout", "rate", self.rate, self.cell)
@@ -87,8 +93,4 @@ class Zoneout(Wrapper):
             mixed = jax.tree.map(
                 lambda n, s, u: n if u is None else jnp.where(u, n, s), new, state, updated
             )
-        # the same array: most cells put out a part of their new state
-        for n, s in zip(jax.tree.leaves(new), jax.tree.leaves(mixed), strict=True):
-            if y is n:
-                y = s
-        return mixed, y
+        return mixed, hidden(self.cell, mixed) if self.cell.outputs_hidden else y

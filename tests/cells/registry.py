@@ -36,7 +36,6 @@ from seqjax import (
     IntersectionRNN,
     LanguageModel,
     LayerNorm,
-    LSTMState,
     MinGRU,
     MinimalRNN,
     MinLSTM,
@@ -53,6 +52,7 @@ from seqjax import (
     WithState,
     Zoneout,
 )
+from seqjax.cells import LSTMState
 
 
 class Example(NamedTuple):

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import seqjax.cells
-from seqjax import Cell, Directions, Stack, bidirectional_unroll, unroll
+from seqjax import Cell, Stack, bidirectional_unroll, unroll
 from seqjax.types import LinearCell
+from seqjax.wrappers import Directions
 from tests.cells.registry import EXAMPLES
 
 B, T = 3, 4

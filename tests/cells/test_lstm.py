@@ -17,11 +17,11 @@ from seqjax import (
     IndRNN,
     IndyLSTM,
     LayerNorm,
-    LSTMState,
     Mogrifier,
     WeightNorm,
     unroll,
 )
+from seqjax.cells import LSTMState
 from tests import oracle
 from tests.cells.test_battery import close, randomise
 

@@ -24,12 +24,12 @@ from seqjax import (
     Mogrifier,
     PhasedLSTM,
     Residual,
-    SLSTMState,
     Stack,
     TimeFreqLSTM,
     Zoneout,
     unroll,
 )
+from seqjax.cells import SLSTMState
 
 CONV = ConvLSTM((4, 4, 1), 1, (3, 3))
 TOKENS = jnp.zeros((2, 5), int)

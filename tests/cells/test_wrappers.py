@@ -12,7 +12,6 @@ from seqjax import (
     Highway,
     InputProjection,
     LanguageModel,
-    LSTMState,
     OutputProjection,
     Residual,
     Stack,
@@ -20,6 +19,7 @@ from seqjax import (
     Zoneout,
     unroll,
 )
+from seqjax.cells import LSTMState
 from tests.cells.plain import check
 from tests.oracle import gru_step
 

@@ -3,7 +3,8 @@
 import jax
 import jax.numpy as jnp
 
-from seqjax import GRU, LSTM, Directions, bidirectional_unroll
+from seqjax import GRU, LSTM, bidirectional_unroll
+from seqjax.wrappers import Directions
 from tests.golden_cases.core import gru_params, lstm_params
 from tests.golden_cases.harness import Case, Inputs, state_leaves, unflatten_state, variables
 

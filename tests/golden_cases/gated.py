@@ -2,16 +2,10 @@
 
 import jax.numpy as jnp
 
-from seqjax import (
-    GRU,
-    NAS,
-    SRU,
-    UGRNN,
+from seqjax import GRU, NAS, SRU, UGRNN, IndRNN, IntersectionRNN, MinimalRNN
+from seqjax.cells import (
     BasicRNNParams,
-    IndRNN,
-    IntersectionRNN,
     IntersectionRNNParams,
-    MinimalRNN,
     MinimalRNNParams,
     NASParams,
     SRUParams,

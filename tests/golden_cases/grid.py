@@ -7,25 +7,25 @@ from seqjax import (
     GRU,
     LSTM,
     AttentionCell,
-    AttentionCellParams,
     BasicRNN,
     BidirectionalGridLSTM,
-    BidirectionalGridLSTMParams,
     ConvLSTM,
-    ConvLSTMParams,
     GridLSTM,
-    GridLSTMParams,
     GridRNN,
-    GridRNNParams,
-    HiddenState,
-    LSTMParams,
-    LSTMState,
-    Peepholes,
     PhasedLSTM,
-    PhasedLSTMParams,
     TimedInputs,
     TimeFreqLSTM,
 )
+from seqjax.cells import (
+    ConvLSTMParams,
+    GridLSTMParams,
+    LSTMParams,
+    LSTMState,
+    Peepholes,
+    PhasedLSTMParams,
+)
+from seqjax.types import HiddenState
+from seqjax.wrappers import AttentionCellParams, BidirectionalGridLSTMParams, GridRNNParams
 from tests.golden_cases.core import gru_params, rnn_params
 from tests.golden_cases.harness import Case, run_unroll, state_leaves, unflatten_state, variables
 from tests.golden_cases.lstm import dense, forget_open, reorder

@@ -6,8 +6,9 @@ import operator
 import jax
 import jax.numpy as jnp
 
-from seqjax import GRU, LSTM, BasicRNN, Directions, bidirectional_unroll, unroll
+from seqjax import GRU, LSTM, BasicRNN, bidirectional_unroll, unroll
 from seqjax.interop import keras
+from seqjax.wrappers import Directions
 from tests.golden_cases.harness import Case, Inputs, state_leaves, unflatten_state
 
 

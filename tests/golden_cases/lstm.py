@@ -5,19 +5,9 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from seqjax import (
-    GLSTM,
-    GRU,
-    LSTM,
-    CoupledInputForgetGateLSTM,
-    IndyLSTM,
-    LayerNorm,
-    LSTMNormParams,
-    LSTMParams,
-    Peepholes,
-    WeightNorm,
-    WeightNormParams,
-)
+from seqjax import GLSTM, GRU, LSTM, CoupledInputForgetGateLSTM, IndyLSTM, LayerNorm, WeightNorm
+from seqjax.cells import LSTMNormParams, LSTMParams, Peepholes
+from seqjax.wrappers import WeightNormParams
 from tests.golden_cases.core import gru_params
 from tests.golden_cases.harness import Case, Inputs, run_unroll, unflatten_state, variables
 

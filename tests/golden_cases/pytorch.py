@@ -2,8 +2,9 @@
 
 import jax.numpy as jnp
 
-from seqjax import GRU, LSTM, BasicRNN, Directions, Stack, bidirectional_stack_unroll, unroll
+from seqjax import GRU, LSTM, BasicRNN, Stack, bidirectional_stack_unroll, unroll
 from seqjax.interop import pytorch
+from seqjax.wrappers import Directions
 from tests.golden_cases.harness import Case, Inputs, state_leaves, unflatten_state
 
 

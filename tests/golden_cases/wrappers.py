@@ -3,18 +3,8 @@
 import jax.numpy as jnp
 import numpy as np
 
-from seqjax import (
-    GRU,
-    LSTM,
-    Dropout,
-    DropoutNoise,
-    Highway,
-    HighwayParams,
-    InputProjection,
-    OutputProjection,
-    ProjectionParams,
-    Residual,
-)
+from seqjax import GRU, LSTM, Dropout, Highway, InputProjection, OutputProjection, Residual
+from seqjax.wrappers import DropoutNoise, HighwayParams, ProjectionParams
 from tests.golden_cases.core import gru_params, lstm_params, simple
 from tests.golden_cases.harness import Case, Inputs, run_unroll, variables
 

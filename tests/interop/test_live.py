@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqjax import GRU, LSTM, BasicRNN, Directions, Stack, bidirectional_stack_unroll, unroll
+from seqjax import GRU, LSTM, BasicRNN, Stack, bidirectional_stack_unroll, unroll
 from seqjax.interop import keras, pytorch
+from seqjax.wrappers import Directions
 
 B, T, D, H = 3, 5, 2, 4
 # the frameworks' own warnings are no concern of ours

@@ -13,13 +13,13 @@ from seqjax import (
     LSTM,
     BasicRNN,
     CoupledInputForgetGateLSTM,
-    Directions,
     IndRNN,
     IndyGRU,
     IndyLSTM,
     LayerNorm,
 )
 from seqjax.interop import flax_linen, keras, pytorch, tensorflow
+from seqjax.wrappers import Directions
 
 D, H = 3, 2
 

@@ -1,0 +1,222 @@
+"""The loop over time: the one place that applies masks, resets, directions and methods."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+from seqjax.engine.cudnn import run_cudnn
+from seqjax.engine.derivative import Step, scan_with_derivative
+from seqjax.engine.layout import lay_out_like_next
+from seqjax.operations.masking import select, zero_outside
+from seqjax.types import (
+    Array,
+    Cell,
+    LinearCell,
+    Loop,
+    Noise,
+    Params,
+    Projected,
+    PyTree,
+    State,
+)
+from seqjax.wrappers.reset import ResetInputs, reset
+
+Method = Literal["auto", "scan", "static", "associative", "cudnn"]
+
+
+@dataclasses.dataclass(frozen=True)
+class SequenceLoop(Loop):
+    """A loop over the steps of one sequence of inputs.
+
+    Args:
+      method: how to loop, see `seqjax.unroll`.
+      mask: ``bool[T, B]``, the steps that count; None for all.
+      lengths: ``int[B]``, where the mask comes from lengths.
+      reverse: from the last step to the first.
+      remat: steps of a chunk that the backward pass computes again.
+      starts: ``bool[T, B]``, the steps before which the state is reset; None for none.
+    """
+
+    method: Method
+    mask: Array | None = None
+    lengths: Array | None = None
+    reverse: bool = False
+    remat: int | None = None
+    starts: Array | None = None
+
+    @property
+    def resets(self) -> bool:
+        """Whether there are ``starts``."""
+        return self.starts is not None
+
+    def reversed(self) -> "SequenceLoop":
+        """The loop in the other direction: padding freezes the state, so it needs no gather."""
+        return dataclasses.replace(self, reverse=not self.reverse)
+
+    def resetting(self, starts: Array) -> "SequenceLoop":
+        """The loop that also resets the state before the steps in ``starts``."""
+        starts = starts if self.starts is None else starts | self.starts
+        return dataclasses.replace(self, starts=starts)
+
+    def run(
+        self, cell: Cell, params: Params, state: State, xs: PyTree, noise: Noise = None
+    ) -> tuple[State, PyTree]:
+        """Run ``cell`` over the steps of ``xs``."""
+        if self.starts is not None:
+            cell, xs = reset(cell), ResetInputs(self.starts, xs)
+        steps = self.mask, xs, noise
+        num_steps = jax.tree.leaves(steps)[0].shape[0]
+
+        def chunk(state: State, steps: tuple[Array | None, PyTree, Noise]) -> tuple[State, PyTree]:
+            mask, xs, noise = steps
+            if self.method == "cudnn":
+                lengths = None if self.starts is not None else self.lengths
+                return run_cudnn(cell, params, state, xs, mask, lengths, self.reverse)
+            if self.method == "associative":
+                return self._run_associative(cell, params, state, xs, noise, mask)
+            return self._run_step_by_step(cell, params, state, xs, noise, mask)
+
+        if self.remat is None or self.remat >= num_steps:
+            return chunk(state, steps)
+        return run_chunks(chunk, self.remat, num_steps, self.reverse, state, steps)
+
+    def _run_step_by_step(
+        self,
+        cell: Cell,
+        params: Params,
+        state: State,
+        xs: PyTree,
+        noise: Noise,
+        mask: Array | None,
+    ) -> tuple[State, PyTree]:
+        if isinstance(cell, LinearCell):
+            if self.method == "auto" and jax.default_backend() != "cpu":
+                return self._run_associative(cell, params, state, xs, noise, mask)
+            zs = cell.project(params, xs, noise)
+
+            def recur(params: Params, state: State, z: Projected) -> tuple[State, State]:
+                a, b = cell.coefficients(params, z)
+                after = jax.tree.map(lambda a, s, b: a * s + b, a, state, b)
+                return after, after
+
+            final, states = self.run_steps(recur, params, state, zs, mask)
+            return final, cell.readout(params, states, zs)
+        zs = cell.project(params, xs, noise)
+        return self.run_steps(cell.step, params, state, zs, mask, cell.prefers_scan)
+
+    def run_steps(
+        self,
+        step: Step,
+        params: Params,
+        state: State,
+        zs: Projected,
+        mask: Array | None,
+        prefers_scan: bool = False,
+    ) -> tuple[State, PyTree]:
+        """Run ``step`` over all steps by the method of the loop."""
+        plain = self.method == "scan" or (self.method == "auto" and prefers_scan)
+        if plain or jax.tree.leaves(zs)[0].shape[0] == 0:
+            return scan(step, params, state, zs, mask, self.reverse)
+        if self.method == "static":
+            return _static(step, params, state, zs, mask, self.reverse)
+        return scan_with_derivative(step, params, state, zs, mask, self.reverse)
+
+    def _run_associative(
+        self,
+        cell: Cell,
+        params: Params,
+        state: State,
+        xs: PyTree,
+        noise: Noise,
+        mask: Array | None,
+    ) -> tuple[State, PyTree]:
+        if not isinstance(cell, LinearCell):
+            raise ValueError(
+                f"method 'associative' needs a linear recurrence, which {cell} is not; use 'auto'"
+            )
+        zs = cell.project(params, xs, noise)
+        a, b = cell.coefficients(params, zs)
+        if mask is not None:
+            a = select(mask, a, jax.tree.map(jnp.ones_like, a))
+            b = zero_outside(mask, b)
+
+        def compose(first: tuple[State, State], then: tuple[State, State]) -> tuple[State, State]:
+            (a1, b1), (a2, b2) = first, then
+            product = jax.tree.map(jnp.multiply, a2, a1)
+            return product, jax.tree.map(lambda a2, b1, b2: a2 * b1 + b2, a2, b1, b2)
+
+        a, b = jax.lax.associative_scan(compose, (a, b), reverse=self.reverse)
+        states = jax.tree.map(lambda a, s, b: a * s[None] + b, a, state, b)
+        last = 0 if self.reverse else -1
+        return jax.tree.map(lambda s: s[last], states), cell.readout(params, states, zs)
+
+
+def masked_step(
+    step: Step, params: Params, state: State, z: Projected, mask: Array | None
+) -> tuple[State, PyTree]:
+    """One step, which leaves the state as it is where ``mask`` does not hold."""
+    after, y = step(params, state, z)
+    return (after if mask is None else select(mask, after, state)), y
+
+
+def scan(
+    step: Step,
+    params: Params,
+    state: State,
+    zs: Projected,
+    mask: Array | None,
+    reverse: bool = False,
+) -> tuple[State, PyTree]:
+    """`jax.lax.scan` over all steps."""
+
+    def body(state: State, step_values: tuple[Projected, Array | None]) -> tuple[State, PyTree]:
+        return masked_step(step, params, state, *step_values)
+
+    steps = zs, mask
+    return jax.lax.scan(body, lay_out_like_next(body, state, steps), steps, reverse=reverse)
+
+
+def _static(
+    step: Step, params: Params, state: State, zs: Projected, mask: Array | None, reverse: bool
+) -> tuple[State, PyTree]:
+    """A Python loop, whose program grows with the number of steps."""
+    num_steps = jax.tree.leaves(zs)[0].shape[0]
+    ys = {}
+    for t in reversed(range(num_steps)) if reverse else range(num_steps):
+        z, m = jax.tree.map(lambda a: a[t], (zs, mask))  # noqa: B023, used at once
+        state, ys[t] = masked_step(step, params, state, z, m)
+    return state, jax.tree.map(lambda *y: jnp.stack(y), *(ys[t] for t in range(num_steps)))
+
+
+def run_chunks(
+    run: Callable[[State, PyTree], tuple[State, PyTree]],
+    size: int,
+    num_steps: int,
+    reverse: bool,
+    state: State,
+    steps: PyTree,
+) -> tuple[State, PyTree]:
+    """Call ``run`` for chunks of ``steps``, each of which the backward pass runs again."""
+    rest = num_steps % size
+    whole, last = slice(0, num_steps - rest), slice(num_steps - rest, num_steps)
+
+    def run_rest(state: State) -> tuple[State, PyTree]:
+        return jax.checkpoint(run)(state, jax.tree.map(lambda a: a[last], steps))
+
+    ys_of_rest = None
+    if rest and reverse:
+        state, ys_of_rest = run_rest(state)
+    chunks = jax.tree.map(lambda a: a[whole].reshape(-1, size, *a.shape[1:]), steps)
+    state = lay_out_like_next(run, state, chunks)
+    # within a scan nothing could be merged with what is computed again, so nothing need prevent it
+    again = jax.checkpoint(run, prevent_cse=False)
+    state, ys = jax.lax.scan(again, state, chunks, reverse=reverse)
+    ys = jax.tree.map(lambda y: y.reshape(-1, *y.shape[2:]), ys)
+    if rest and not reverse:
+        state, ys_of_rest = run_rest(state)
+    if ys_of_rest is not None:
+        ys = jax.tree.map(lambda *y: jnp.concatenate(y), ys, ys_of_rest)
+    return state, ys

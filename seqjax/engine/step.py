@@ -1,0 +1,106 @@
+"""Run a cell one step at a time: for streams, for reinforcement learning and for sampling."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from seqjax.engine.validation import (
+    check_can_step,
+    check_cell,
+    check_noise,
+    check_params,
+    check_state,
+    noise_of,
+    state_dtype,
+)
+from seqjax.operations.masking import check_tokens, select
+from seqjax.types import Array, Cell, Params, PyTree, State
+
+
+def step(
+    cell: Cell,
+    params: Params,
+    state: State | None,
+    x: PyTree,
+    *,
+    start: Array | None = None,
+    key: Array | None = None,
+    deterministic: bool = False,
+) -> tuple[State, PyTree]:
+    """Run ``cell`` over one time step, as one step of `seqjax.unroll` does.
+
+    Args:
+      cell: a cell; a layer that reads from both ends has no steps.
+      params: its parameters.
+      state: the state before the step, from the call before or from `Cell.initial_state`; None
+        for the first step.
+      x: the input of this step, floating ``[B, D]`` or integer tokens ``[B]``, with any number of
+        batch axes, none included.
+      start: ``bool[B]``, the rows that start over: their state is reset before the step, as by
+        `Reset` in `seqjax.unroll`.
+      key: for the noise of this step of a layer that has any (dropout). Noise that `unroll` locks
+        over time is drawn anew at each call.
+      deterministic: run a noisy layer in evaluation mode, which draws nothing.
+
+    Returns:
+      ``(next state, output)``: arrays ``[B, ...]`` and ``[B, H]``.
+
+    Raises:
+      ValueError: an argument does not fit the others. Token values can be checked only outside of
+        `jax.jit`.
+
+    >>> import seqjax
+    >>> cell = seqjax.GRU(units=4)
+    >>> params = cell.init(jax.random.key(0), input_size=3)
+    >>> xs = jax.random.normal(jax.random.key(1), (2, 5, 3), jnp.float32)
+    >>> state = None
+    >>> for t in range(5):
+    ...     state, y = step(cell, params, state, xs[:, t])
+    >>> final_state, ys = seqjax.unroll(cell, params, xs)
+    >>> bool(jnp.allclose(y, ys[:, -1])), bool(jnp.allclose(state.h, final_state.h))
+    (True, True)
+    """
+    check_cell(cell)
+    check_can_step(cell)
+    check_noise(cell, key, deterministic)
+    params, state = jax.tree.map(jnp.asarray, (params, state))
+    check_params(cell, params)
+    with_time = jax.tree.map(lambda a: jnp.asarray(a)[None], x)
+    leading_shape = cell.leading_shape(params, with_time)
+    batch_shape = leading_shape[1:]
+    for leaf in jax.tree.leaves(with_time):
+        if jnp.issubdtype(leaf.dtype, jnp.integer):
+            check_tokens("x", leaf[0], cell.input_size(params))
+    dtype = state_dtype(cell, params, with_time)
+    if state is not None:
+        check_state(cell, state, batch_shape, dtype, "state")
+    if start is not None:
+        start = jnp.asarray(start)
+        if start.shape != batch_shape or start.dtype != bool:
+            raise ValueError(
+                f"start must be bool of shape {batch_shape}, the batch axes of x, got "
+                f"{start.dtype} of shape {start.shape}"
+            )
+    return _step(cell, params, state, with_time, start, key, batch_shape, dtype)
+
+
+@functools.partial(jax.jit, static_argnames=("cell", "batch_shape", "dtype"))
+def _step(
+    cell: Cell,
+    params: Params,
+    state: State | None,
+    xs: PyTree,
+    start: Array | None,
+    key: Array | None,
+    batch_shape: tuple[int, ...],
+    dtype: jnp.dtype,
+) -> tuple[State, PyTree]:
+    first = cell.first_state(params, batch_shape, dtype)
+    if state is None:
+        state = first
+    elif start is not None:
+        state = select(start, first, state)
+    noise = noise_of(cell, params, key, (1, *batch_shape))
+    z = jax.tree.map(lambda a: a[0], cell.project(params, xs, noise))
+    return cell.step(params, state, z)

@@ -1,0 +1,71 @@
+"""Descriptions as plain values: equality, hash, copies and pickles agree."""
+
+import dataclasses
+import importlib
+from typing import Any, NamedTuple
+
+
+class PlainValue:
+    """A frozen dataclass that is no more than its fields.
+
+    Copies and pickles are made from the fields, so that they equal the original; functions among
+    them, such as an activation, are named by their module. A repr shows what differs from the
+    defaults.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
+        return _make, (type(self), {name: _by_name(value) for name, value in values.items()})
+
+    def __copy__(self) -> "PlainValue":
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "PlainValue":
+        return self
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        # dataclass writes a repr of its own unless the class has one
+        if "__repr__" not in cls.__dict__:
+            cls.__repr__ = PlainValue.__repr__  # type: ignore[method-assign]
+
+    def __repr__(self) -> str:
+        shown = []
+        for n, field in enumerate(dataclasses.fields(self)):  # type: ignore[arg-type]
+            value = getattr(self, field.name)
+            if field.default is not dataclasses.MISSING and value == field.default:
+                continue
+            text = getattr(value, "__name__", None) if callable(value) else None
+            text = text or repr(value)
+            is_first = n == len(shown) and field.default is dataclasses.MISSING
+            shown.append(text if is_first else f"{field.name}={text}")
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+class _Named(NamedTuple):
+    """A function as its module and name, for a pickle."""
+
+    module: str
+    name: str
+
+
+def _by_name(value: Any) -> Any:
+    name, module = getattr(value, "__qualname__", None), getattr(value, "__module__", None)
+    if not callable(value) or isinstance(value, type | PlainValue) or not (name and module):
+        return value
+    found = importlib.import_module(module)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return _Named(module, name) if found is value else value
+
+
+def _make(cls: type, values: dict[str, Any]) -> Any:
+    def given(value: Any) -> Any:
+        if not isinstance(value, _Named):
+            return value
+        found: Any = importlib.import_module(value.module)
+        for part in value.name.split("."):
+            found = getattr(found, part)
+        return found
+
+    return cls(**{name: given(value) for name, value in values.items()})

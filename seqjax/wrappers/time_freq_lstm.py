@@ -1,0 +1,122 @@
+"""An LSTM that slides over the frequencies of its input."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from seqjax.cells.grid_lstm import check_windows, join, window_starts, windows
+from seqjax.cells.group_lstm import GLSTM
+from seqjax.cells.lstm import LSTM, LSTMParams, LSTMProjected, LSTMState
+from seqjax.checks import check_fixed_size, check_size
+from seqjax.operations.affine import affine, split_gates
+from seqjax.operations.features import check_features
+from seqjax.types import Array, Cell, Noise, Role
+
+
+@dataclasses.dataclass(frozen=True)
+class TimeFreqLSTM(Cell):
+    """An LSTM that slides over the frequencies of its input, TensorFlow's ``TimeFreqLSTMCell``::
+
+        w_q = x[q * stride : q * stride + window]                           for q = 0, 1, ..., Q - 1
+        (c_q', h_q') = cell((c_q, h_q), concat(w_q, h_{q-1}'))              h_{-1}' = 0
+        y = concat(h_0', ..., h_{Q-1}')
+
+    One set of weights serves all Q windows, and each window keeps a memory of its own over time.
+    Frequencies after the last whole window are not read. The parameters are those of the LSTM, gate
+    order i, f, g, o, whose input kernel has the rows of the window above those of ``h_{q-1}'``.
+
+    Args:
+      cell: the LSTM, with options of its own.
+      frequencies: D, the width of the input.
+      window: how many frequencies the LSTM sees at once; TensorFlow's ``feature_size``.
+      stride: from one window to the next; TensorFlow's ``frequency_skip``.
+
+    Raises:
+      ValueError: ``cell`` is not an `LSTM`, a size is not a whole number of at least 1, or the
+        window is wider than the input.
+
+    Reference: Li, Mohamed, Zweig and Gong, "LSTM time and frequency recurrence for automatic speech
+    recognition", 2015.
+
+    >>> from seqjax import LSTM, TimeFreqLSTM, unroll
+    >>> cell = TimeFreqLSTM(LSTM(4), frequencies=8, window=4, stride=2)
+    >>> params = cell.init(jax.random.key(0), input_size=8)
+    >>> state, ys = unroll(cell, params, jnp.ones((2, 7, 8), jnp.float32))
+    >>> state.h.shape, ys.shape
+    ((2, 3, 4), (2, 7, 12))
+    """
+
+    cell: LSTM
+    frequencies: int
+    window: int
+    stride: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.cell, LSTM) or isinstance(self.cell, GLSTM):
+            raise ValueError(
+                f"TimeFreqLSTM: cell must be an LSTM with whole kernels, got {self.cell!r}"
+            )
+        check_size("TimeFreqLSTM", "frequencies", self.frequencies)
+        check_windows("TimeFreqLSTM", self.frequencies, self.window, self.stride)
+
+    @property
+    def _starts(self) -> range:
+        return window_starts(0, self.frequencies, self.window, self.stride)
+
+    @property
+    def output_size(self) -> int:
+        """Q times that of the LSTM."""
+        return len(self._starts) * self.cell.output_size
+
+    @property
+    def is_noisy(self) -> bool:
+        """Of the LSTM."""
+        return self.cell.is_noisy
+
+    @property
+    def roles(self) -> LSTMState:
+        """Memories and hidden vectors of the windows."""
+        return LSTMState(Role.MEMORY, Role.HIDDEN)
+
+    def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> LSTMParams:
+        """Draw those of the LSTM, for a window and the output at the window before it."""
+        check_fixed_size("TimeFreqLSTM", "input_size", input_size, self.frequencies)
+        return self.cell.init(key, self.window + self.cell.output_size, dtype)
+
+    def input_size(self, params: LSTMParams) -> int:
+        """``frequencies``."""
+        return self.frequencies
+
+    def initial_state(
+        self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
+    ) -> LSTMState:
+        """``c = h = 0``, ``[B, Q, H]``."""
+        return self.cell.initial_state((*batch_shape, len(self._starts)), dtype)
+
+    def draw_noise(self, key: Array, leading_shape: tuple[int, ...], input_size: int) -> Noise:
+        """Of the LSTM, for each window."""
+        return self.cell.draw_noise(key, (*leading_shape, len(self._starts)), self.window)
+
+    def project(self, params: LSTMParams, xs: Array, noise: Noise = None) -> LSTMProjected:
+        """The LSTM's own of the windows, each array ``[..., Q, H]``."""
+        check_features("TimeFreqLSTM", xs)
+        rows = params._replace(input_kernel=params.input_kernel[: self.window])
+        return self.cell.project(rows, windows(xs, self._starts, self.window), noise)
+
+    def step(
+        self, params: LSTMParams, state: LSTMState, z: LSTMProjected
+    ) -> tuple[LSTMState, Array]:
+        """Step the LSTM through the windows, the lowest frequencies first."""
+        h = jnp.zeros_like(state.h[..., 0, :])
+        states = []
+        for q in range(len(self._starts)):
+            state_q, z_q = jax.tree.map(lambda a: a[..., q, :], (state, z))  # noqa: B023, used now
+            below = split_gates(affine(h, params.input_kernel[self.window :]), len(z.gates))
+            gates = tuple(z_x + z_h for z_x, z_h in zip(z_q.gates, below, strict=True))
+            state_q, h = self.cell.step(params, state_q, z_q._replace(gates=gates))
+            states.append(state_q)
+        state = jax.tree.map(lambda *s: jnp.stack(s, -2), *states)
+        return state, join(state.h)
