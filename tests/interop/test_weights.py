@@ -19,7 +19,7 @@ from seqjax import (
     IndyLSTM,
     LayerNorm,
 )
-from seqjax.interop import flax_linen, keras, pytorch, tensorflow
+from seqjax.interop import flax_linen, flax_nnx, keras, pytorch, tensorflow
 
 D, H = 3, 2
 
@@ -39,6 +39,7 @@ def equal(actual, expected):
 PEEPHOLE_LSTM = draw(LSTM(H, peepholes=True, projection_size=3))
 RNN, LSTM_, GRU_BEFORE = draw(BasicRNN(H)), draw(LSTM(H)), draw(GRU(H))
 GRU_AFTER = draw(GRU(H, reset_after=True))
+GRU_NNX = GRU_AFTER._replace(candidate_bias=jnp.zeros(H))
 
 
 def layers(cell):
@@ -80,6 +81,10 @@ def both(cell):
         (flax_linen.to_simple, flax_linen.from_simple, RNN),
         (flax_linen.to_lstm, flax_linen.from_lstm, LSTM_),
         (flax_linen.to_gru, flax_linen.from_gru, GRU_AFTER),
+        (flax_nnx.to_simple, flax_nnx.from_simple, RNN),
+        (flax_nnx.to_lstm, flax_nnx.from_lstm, LSTM_),
+        (flax_nnx.to_optimized_lstm, flax_nnx.from_optimized_lstm, LSTM_),
+        (flax_nnx.to_gru, flax_nnx.from_gru, GRU_NNX),
     ],
 )
 def test_there_and_back_is_the_identity(there, back, params):
@@ -160,6 +165,69 @@ def zeros(*shapes):
             "LSTMCell: has no norm, which",
         ),
         (lambda: flax_linen.to_gru(GRU_BEFORE), "Flax's GRUCell resets after the product"),
+        (
+            lambda: flax_linen.from_lstm({"params": flax_linen.to_lstm(LSTM_)}),
+            r"LSTMCell: expected the arrays ii/kernel, if/kernel, .* got params/ii/kernel, .*"
+            r'Give the tree of the cell alone: variables\["params"\]',
+        ),
+        (
+            lambda: flax_linen.from_simple(flax_linen.to_simple(RNN) | {"h": {}}),
+            "SimpleCell: expected the arrays i/kernel, h/kernel, i/bias, got i/kernel, i/bias",
+        ),
+        (
+            lambda: flax_linen.from_lstm(flax_linen.to_lstm(LSTM_) | flax_linen.to_gru(GRU_AFTER)),
+            "LSTMCell: expected the arrays .* got .*, hz/kernel",
+        ),
+        (
+            lambda: flax_linen.from_gru(
+                flax_linen.to_gru(GRU_AFTER) | {"hz": {"kernel": jnp.zeros((2, 3))}}
+            ),
+            r"GRUCell: hz/kernel must have shape \(2, 2\) beside the other weights, got \(2, 3\)",
+        ),
+        (
+            lambda: flax_linen.from_simple([RNN.input_kernel]),
+            "SimpleCell: expected a mapping with the arrays i/kernel, .*, got a list. Give",
+        ),
+        (
+            lambda: flax_linen.from_simple(
+                flax_linen.to_simple(RNN) | {"h": {"kernel": jnp.zeros(2)}}
+            ),
+            r"SimpleCell: h/kernel must have 2 axes, got shape \(2,\)",
+        ),
+        (
+            lambda: flax_linen.from_simple(flax_linen.to_simple(RNN) | {"h": {"kernel": None}}),
+            "SimpleCell: h/kernel must be an array, got a NoneType",
+        ),
+        (lambda: flax_linen.to_lstm(GRU_BEFORE), "LSTMCell: params must be LSTMParams, got a GRUP"),
+        (
+            lambda: flax_nnx.from_optimized_lstm({"params": flax_nnx.to_optimized_lstm(LSTM_)}),
+            "OptimizedLSTMCell: expected the arrays dense_i/kernel, dense_h/kernel, dense_h/bias, "
+            "got params/dense_i/kernel, .* Give the recurrent cell itself",
+        ),
+        (
+            lambda: flax_nnx.from_lstm(flax_nnx.to_optimized_lstm(LSTM_)),
+            "LSTMCell: expected the arrays ii/kernel, if_/kernel, .*, got dense_i/kernel",
+        ),
+        (
+            lambda: flax_nnx.from_gru(flax_nnx.to_optimized_lstm(LSTM_)),
+            "GRUCell: expected the arrays dense_i/kernel, dense_h/kernel, dense_i/bias",
+        ),
+        (
+            lambda: flax_nnx.from_gru(
+                flax_nnx.to_gru(GRU_NNX) | {"dense_h": {"kernel": jnp.zeros((3, 6))}}
+            ),
+            r"GRUCell: dense_h/kernel must have shape \(2, 6\)",
+        ),
+        (
+            lambda: flax_nnx.from_simple(None),
+            "SimpleCell: expected a mapping with .*, got a NoneType. Give the recurrent cell",
+        ),
+        (lambda: flax_nnx.to_gru(GRU_BEFORE), "Flax's GRUCell resets after the product"),
+        (
+            lambda: flax_nnx.to_gru(GRU_AFTER),
+            "GRUCell: flax.nnx has no bias inside the reset gate, .* candidate_bias that is not 0",
+        ),
+        (lambda: flax_nnx.to_optimized_lstm(PEEPHOLE_LSTM), "OptimizedLSTMCell: has no peepholes"),
     ],
 )
 def test_what_does_not_fit_is_a_clear_error(call, message):
@@ -167,7 +235,7 @@ def test_what_does_not_fit_is_a_clear_error(call, message):
         call()
 
 
-@pytest.mark.parametrize("framework", [tensorflow, keras, flax_linen, pytorch])
+@pytest.mark.parametrize("framework", [tensorflow, keras, flax_linen, flax_nnx, pytorch])
 def test_variants_of_a_cell_are_not_given_out_as_the_cell(framework):
     def give(write, cell):
         params = draw(cell, input_size=4)
@@ -178,8 +246,8 @@ def test_variants_of_a_cell_are_not_given_out_as_the_cell(framework):
             give(framework.to_lstm, cell)
     with pytest.raises(ValueError, match="must have shape"):
         give(framework.to_gru, IndyGRU(4, reset_after=framework is not tensorflow))
-    names = {tensorflow: "to_basic_rnn", keras: "to_simple_rnn", flax_linen: "to_simple"}
-    write = getattr(framework, names.get(framework, "to_rnn"))
+    names = {tensorflow: "to_basic_rnn", keras: "to_simple_rnn", pytorch: "to_rnn"}
+    write = getattr(framework, names.get(framework, "to_simple"))
     with pytest.raises(ValueError, match="must have shape"):
         give(write, IndRNN(4))
 
