@@ -57,7 +57,7 @@ def take(
     if {*arrays} != {*wanted}:
         absent = [name for option in options for name in option if name not in wanted]
         raise ValueError(
-            f"{owner}: expected the arrays {', '.join(wanted)}"
+            f"{owner}: expected the arrays {', '.join(wanted) or 'none'}"
             f"{' (optionally ' + ', '.join(absent) + ')' if absent else ''}, "
             f"got {', '.join(map(str, arrays)) or 'none'}. {advice}"
         )
@@ -200,7 +200,7 @@ def check_gru(owner: str, params: GRUParams) -> None:
 
 
 def check_params(owner: str, params: Params, **shapes: tuple[int, ...]) -> None:
-    """Raise ``ValueError`` unless the fields have these shapes, and the input kernel the bias's.
+    """Raise ``ValueError`` unless fields have these shapes; the input kernel's is ``[D, *bias]``.
 
     >>> params = BasicRNNParams(jnp.zeros((3, 2)), jnp.zeros(2), jnp.zeros(2))
     >>> check_params("RNN", params, recurrent_kernel=(2, 2), bias=(2,))
@@ -208,7 +208,7 @@ def check_params(owner: str, params: Params, **shapes: tuple[int, ...]) -> None:
     ...
     ValueError: RNN: recurrent_kernel must have shape (2, 2) beside the other weights, got (2,)
     """
-    shapes["input_kernel"] = (params.input_kernel.shape[0], *shapes["bias"])
+    shapes.setdefault("input_kernel", (params.input_kernel.shape[0], *shapes["bias"]))
     check_shapes(owner, {name: (getattr(params, name), shape) for name, shape in shapes.items()})
 
 
