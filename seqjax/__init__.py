@@ -11,8 +11,7 @@
 import importlib
 from typing import Any
 
-from seqjax import cells as cells
-from seqjax import wrappers as wrappers
+from seqjax import cells, wrappers
 from seqjax.cells import (
     CFN,
     GLSTM,

@@ -1,8 +1,10 @@
-"""Parameter trees of the cells of `flax.linen`."""
+"""Parameter trees of the cells of `flax.linen`: layer -> ``kernel`` or ``bias`` -> array.
+
+The tree of a cell is ``cell.init(...)["params"]``; that of a cell in a `flax.linen.RNN` stands
+below ``["params"]["cell"]``.
+"""
 
 from collections.abc import Mapping
-
-import jax.numpy as jnp
 
 from seqjax.cells import BasicRNNParams, GRUParams, LSTMParams
 from seqjax.interop.layout import (
@@ -10,20 +12,47 @@ from seqjax.interop.layout import (
     check_gru,
     check_lstm,
     refuse_options,
+    take_layers,
 )
 from seqjax.operations.affine import split_gates
 from seqjax.types import Array
 
 Tree = Mapping[str, Mapping[str, Array]]  # layer -> "kernel" or "bias" -> array
+_ADVICE = (
+    'Give the tree of the cell alone: variables["params"] of a cell, and '
+    'variables["params"]["cell"] of a flax.linen.RNN.'
+)
 
 
 def from_simple(tree: Tree) -> BasicRNNParams:
-    """Take the parameters of a ``SimpleCell``: ``i``, ``h``."""
-    return BasicRNNParams(tree["i"]["kernel"], tree["h"]["kernel"], tree["i"]["bias"])
+    """Take the parameters of a ``SimpleCell``.
+
+    Args:
+      tree: ``i`` with ``kernel [D, H]`` and ``bias [H]``, ``h`` with ``kernel [H, H]``.
+
+    Raises:
+      ValueError: a layer is missing, unknown or of another shape.
+
+    >>> import jax.numpy as jnp
+    >>> layers = {"i": {"kernel": jnp.zeros((3, 2)), "bias": jnp.zeros(2)}}
+    >>> params = from_simple(layers | {"h": {"kernel": jnp.zeros((2, 2))}})
+    >>> params.input_kernel.shape, params.recurrent_kernel.shape
+    ((3, 2), (2, 2))
+    """
+    return BasicRNNParams(*take_layers("SimpleCell", tree, "i", "h", "i", advice=_ADVICE))
 
 
 def to_simple(params: BasicRNNParams) -> dict[str, dict[str, Array]]:
-    """Give the parameters of a ``SimpleCell``."""
+    """Give the parameters of a ``SimpleCell``.
+
+    Raises:
+      ValueError: the parameters are not of a `seqjax.BasicRNN`.
+
+    >>> from seqjax import BasicRNN
+    >>> import jax
+    >>> sorted(to_simple(BasicRNN(2).init(jax.random.key(0), 3)))
+    ['h', 'i']
+    """
     check_basic_rnn("SimpleCell", params)
     return {
         "i": {"kernel": params.input_kernel, "bias": params.bias},
@@ -32,27 +61,38 @@ def to_simple(params: BasicRNNParams) -> dict[str, dict[str, Array]]:
 
 
 def from_lstm(tree: Tree) -> LSTMParams:
-    """Take the parameters of an ``LSTMCell`` or ``OptimizedLSTMCell``: ``ii``, ``hi``, ``if``, ...
+    """Take the parameters of an ``LSTMCell`` or ``OptimizedLSTMCell``.
+
+    Args:
+      tree: for each gate i, f, g, o the layers ``ii``, ``if``, ``ig``, ``io`` with ``kernel [D,
+        H]`` and ``hi``, ``hf``, ``hg``, ``ho`` with ``kernel [H, H]`` and ``bias [H]``.
+
+    Raises:
+      ValueError: a layer is missing, unknown or of another shape.
 
     >>> import flax.linen, jax
+    >>> import jax.numpy as jnp
     >>> cell, x = flax.linen.OptimizedLSTMCell(2), jnp.zeros(3, jnp.float32)
     >>> carry = cell.initialize_carry(jax.random.key(0), x.shape)
     >>> params = from_lstm(cell.init(jax.random.key(0), carry, x)["params"])
     >>> params.input_kernel.shape, params.recurrent_kernel.shape
     ((3, 8), (2, 8))
     """
-    return LSTMParams(
-        _join(tree, "i", "ifgo", "kernel"),
-        _join(tree, "h", "ifgo", "kernel"),
-        _join(tree, "h", "ifgo", "bias"),
-    )
+    inputs, states = ("ii", "if", "ig", "io"), ("hi", "hf", "hg", "ho")
+    return LSTMParams(*take_layers("LSTMCell", tree, inputs, states, states, advice=_ADVICE))
 
 
 def to_lstm(params: LSTMParams) -> dict[str, dict[str, Array]]:
     """Give the parameters of an ``LSTMCell`` or ``OptimizedLSTMCell``.
 
     Raises:
-      ValueError: the parameters hold peepholes, a projection or layer norm.
+      ValueError: the parameters are not of a `seqjax.LSTM`, or hold peepholes, a projection or
+        layer norm.
+
+    >>> from seqjax import LSTM
+    >>> import jax
+    >>> print(*to_lstm(LSTM(2).init(jax.random.key(0), 3)))
+    ii if ig io hi hf hg ho
     """
     check_lstm("LSTMCell", params)
     refuse_options("LSTMCell", params, "peepholes", "projection_kernel", "norm")
@@ -68,21 +108,38 @@ def from_gru(tree: Tree) -> GRUParams:
     """Take the parameters of a ``GRUCell``, for a `seqjax.GRU` with ``reset_after=True``.
 
     Flax's gate order is r, z, n; its z is our u.
+
+    Args:
+      tree: ``ir``, ``iz``, ``in`` with ``kernel [D, H]`` and ``bias [H]``, ``hr``, ``hz`` with
+        ``kernel [H, H]``, and ``hn`` with ``kernel [H, H]`` and ``bias [H]``.
+
+    Raises:
+      ValueError: a layer is missing, unknown or of another shape.
+
+    >>> import flax.linen, jax
+    >>> import jax.numpy as jnp
+    >>> cell, x = flax.linen.GRUCell(2), jnp.zeros(3, jnp.float32)
+    >>> params = from_gru(cell.init(jax.random.key(0), jnp.zeros(2, jnp.float32), x)["params"])
+    >>> params.input_kernel.shape, params.candidate_bias.shape
+    ((3, 6), (2,))
     """
-    return GRUParams(
-        _join(tree, "i", "rzn", "kernel"),
-        _join(tree, "h", "rz", "kernel"),
-        tree["hn"]["kernel"],
-        _join(tree, "i", "rzn", "bias"),
-        tree["hn"]["bias"],
-    )
+    inputs, states = ("ir", "iz", "in"), ("hr", "hz", "hn")
+    w, u, b = take_layers("GRUCell", tree, inputs, states, (*inputs, "hn"), advice=_ADVICE)
+    units = u.shape[0]
+    split = 2 * units
+    return GRUParams(w, u[:, :split], u[:, split:], b[:-units], b[-units:])
 
 
 def to_gru(params: GRUParams) -> dict[str, dict[str, Array]]:
     """Give the parameters of a ``GRUCell``.
 
     Raises:
-      ValueError: the parameters are not of a GRU with ``reset_after``.
+      ValueError: the parameters are not of a `seqjax.GRU` with ``reset_after=True``.
+
+    >>> from seqjax import GRU
+    >>> import jax
+    >>> print(*to_gru(GRU(2, reset_after=True).init(jax.random.key(0), 3)))
+    ir iz in hr hz hn
     """
     check_gru("GRUCell", params)
     if params.candidate_bias is None:
@@ -94,7 +151,3 @@ def to_gru(params: GRUParams) -> dict[str, dict[str, Array]]:
         **{f"h{gate}": {"kernel": u[n]} for n, gate in enumerate("rz")},
         "hn": {"kernel": params.candidate_kernel, "bias": params.candidate_bias},
     }
-
-
-def _join(tree: Tree, side: str, gates: str, name: str) -> Array:
-    return jnp.concatenate([tree[side + gate][name] for gate in gates], axis=-1)

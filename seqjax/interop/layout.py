@@ -1,4 +1,7 @@
-"""What the layouts of all frameworks have in common: gates side by side, in some order."""
+"""What the layouts of all frameworks have in common: named arrays with gates side by side."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +19,139 @@ def permute_gates(a: Array, order: tuple[int, ...]) -> Array:
     """
     gates = split_gates(a, len(order))
     return jnp.concatenate([gates[n] for n in order], axis=-1)
+
+
+def take(
+    owner: str, arrays: Any, names: Mapping[str, int], *options: Mapping[str, int], advice: str
+) -> dict[str, Array]:
+    """Take the arrays of a cell out of a mapping that must hold them all and nothing else.
+
+    Args:
+      owner: the cell, for error messages.
+      arrays: by name, as given by a user.
+      names: the number of axes of each array that the cell has.
+      options: the same for groups of arrays that the cell has in some configurations. A group is
+        there as a whole or not at all.
+      advice: how to give the right arrays; ends the error message.
+
+    Returns:
+      The arrays by name, as JAX arrays.
+
+    Raises:
+      ValueError: an array is missing, unknown or not an array, or has the wrong number of axes.
+
+    >>> take("SRUCell", {"kernel": jnp.zeros((3, 8))}, {"kernel": 2, "bias": 1}, advice="Add it.")
+    Traceback (most recent call last):
+    ...
+    ValueError: SRUCell: expected the arrays kernel, bias, got kernel. Add it.
+    """
+    if not isinstance(arrays, Mapping):
+        raise ValueError(
+            f"{owner}: expected a mapping with the arrays {', '.join(names)}, "
+            f"got a {type(arrays).__name__}. {advice}"
+        )
+    wanted = dict(names)
+    for option in options:
+        if not option.keys().isdisjoint(arrays):
+            wanted |= option
+    if {*arrays} != {*wanted}:
+        absent = [name for option in options for name in option if name not in wanted]
+        raise ValueError(
+            f"{owner}: expected the arrays {', '.join(wanted) or 'none'}"
+            f"{' (optionally ' + ', '.join(absent) + ')' if absent else ''}, "
+            f"got {', '.join(map(str, arrays)) or 'none'}. {advice}"
+        )
+    taken = {}
+    for name, axes in wanted.items():
+        try:
+            taken[name] = jnp.asarray(arrays[name])
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"{owner}: {name} must be an array, got a {type(arrays[name]).__name__}"
+            ) from error
+        if taken[name].ndim != axes:
+            raise ValueError(
+                f"{owner}: {name} must have {axes} {'axis' if axes == 1 else 'axes'}, "
+                f"got shape {taken[name].shape}"
+            )
+    return taken
+
+
+def take_layers(
+    owner: str,
+    tree: Any,
+    inputs: Sequence[str],
+    states: Sequence[str],
+    biased: Sequence[str],
+    *,
+    gates: int = 1,
+    advice: str,
+) -> tuple[Array, Array, Array]:
+    """Take the dense layers of a cell out of a nested mapping, layer -> name -> array.
+
+    Args:
+      owner: the cell, for error messages.
+      tree: as given by a user.
+      inputs: the layers of the input, in the order of the gates; ``kernel [D, gates * H]`` each.
+      states: those of the state; ``kernel [H, gates * H]`` each.
+      biased: which of them have a ``bias [gates * H]``.
+      gates: how many one layer holds.
+      advice: as for `take`.
+
+    Returns:
+      The kernels of ``inputs`` side by side, those of ``states``, and the biases of ``biased``.
+
+    Raises:
+      ValueError: a layer is missing, unknown or of another shape.
+
+    >>> tree = {"i": {"kernel": jnp.zeros((3, 2)), "bias": jnp.zeros(2)}}
+    >>> tree |= {"h": {"kernel": jnp.zeros((2, 2))}}
+    >>> [a.shape for a in take_layers("RNN", tree, ["i"], ["h"], ["i"], advice="")]
+    [(3, 2), (2, 2), (2,)]
+    """
+    kernels = [f"{layer}/kernel" for layer in inputs]
+    recurrent = [f"{layer}/kernel" for layer in states]
+    biases = [f"{layer}/bias" for layer in biased]
+    axes = dict.fromkeys([*kernels, *recurrent], 2) | dict.fromkeys(biases, 1)
+    arrays = take(owner, _flatten(tree), axes, advice=advice)
+    rows, columns = arrays[kernels[0]].shape
+    units = columns // gates
+    shapes: dict[str, tuple[int, ...]] = dict.fromkeys(kernels, (rows, gates * units))
+    shapes |= dict.fromkeys(recurrent, (units, gates * units))
+    shapes |= dict.fromkeys(biases, (gates * units,))
+    check_shapes(owner, {name: (arrays[name], shape) for name, shape in shapes.items()})
+
+    def join(names: Sequence[str]) -> Array:
+        return jnp.concatenate([arrays[name] for name in names], axis=-1)
+
+    return join(kernels), join(recurrent), join(biases)
+
+
+def _flatten(tree: Any) -> Any:
+    """Join the keys of nested mappings with ``/``; anything else is returned as it is."""
+    if not isinstance(tree, Mapping):
+        return tree
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= {f"{key}/{name}": leaf for name, leaf in _flatten(value).items()}
+        else:
+            flat[str(key)] = value
+    return flat
+
+
+def check_type(owner: str, params: Params, expected: type) -> None:
+    """Raise ``ValueError`` unless ``params`` are of the ``expected`` type.
+
+    >>> check_type("GRUCell", (), GRUParams)
+    Traceback (most recent call last):
+    ...
+    ValueError: GRUCell: params must be GRUParams, got a tuple
+    """
+    if not isinstance(params, expected):
+        raise ValueError(
+            f"{owner}: params must be {expected.__name__}, got a {type(params).__name__}"
+        )
 
 
 def check_shapes(owner: str, shapes: dict[str, tuple[Array, tuple[int, ...]]]) -> None:
@@ -36,8 +172,9 @@ def check_shapes(owner: str, shapes: dict[str, tuple[Array, tuple[int, ...]]]) -
 
 def check_basic_rnn(owner: str, params: BasicRNNParams) -> None:
     """Raise ``ValueError`` unless ``params`` are of a `BasicRNN`, and of no variant of it."""
+    check_type(owner, params, BasicRNNParams)
     units = params.recurrent_kernel.shape[0]
-    _check(owner, params, recurrent_kernel=(units, units), bias=(units,))
+    check_params(owner, params, recurrent_kernel=(units, units), bias=(units,))
 
 
 def check_lstm(owner: str, params: LSTMParams) -> None:
@@ -48,20 +185,30 @@ def check_lstm(owner: str, params: LSTMParams) -> None:
     ...
     ValueError: LSTM: recurrent_kernel must have shape (2, 8) beside the other weights, got (2, 6)
     """
+    check_type(owner, params, LSTMParams)
     width = params.recurrent_kernel.shape[0]
     units = width if params.projection_kernel is None else params.projection_kernel.shape[0]
-    _check(owner, params, recurrent_kernel=(width, 4 * units), bias=(4 * units,))
+    check_params(owner, params, recurrent_kernel=(width, 4 * units), bias=(4 * units,))
 
 
 def check_gru(owner: str, params: GRUParams) -> None:
     """Raise ``ValueError`` unless ``params`` are of a `GRU`, and of no variant of it."""
+    check_type(owner, params, GRUParams)
     units = params.candidate_kernel.shape[0]
     shapes = {"candidate_kernel": (units, units), "gate_kernel": (units, 2 * units)}
-    _check(owner, params, **shapes, bias=(3 * units,))
+    check_params(owner, params, **shapes, bias=(3 * units,))
 
 
-def _check(owner: str, params: Params, **shapes: tuple[int, ...]) -> None:
-    shapes["input_kernel"] = (params.input_kernel.shape[0], *shapes["bias"])
+def check_params(owner: str, params: Params, **shapes: tuple[int, ...]) -> None:
+    """Raise ``ValueError`` unless fields have these shapes; the input kernel's is ``[D, *bias]``.
+
+    >>> params = BasicRNNParams(jnp.zeros((3, 2)), jnp.zeros(2), jnp.zeros(2))
+    >>> check_params("RNN", params, recurrent_kernel=(2, 2), bias=(2,))
+    Traceback (most recent call last):
+    ...
+    ValueError: RNN: recurrent_kernel must have shape (2, 2) beside the other weights, got (2,)
+    """
+    shapes.setdefault("input_kernel", (params.input_kernel.shape[0], *shapes["bias"]))
     check_shapes(owner, {name: (getattr(params, name), shape) for name, shape in shapes.items()})
 
 

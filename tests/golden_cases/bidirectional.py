@@ -3,23 +3,30 @@
 import jax
 import jax.numpy as jnp
 
+<<<<<<< HEAD
 from seqjax import GRU, LSTM, bidirectional_unroll
 from seqjax.wrappers import Directions
 from tests.golden_cases.core import gru_params, lstm_params
+=======
+from seqjax import GRU, LSTM, bidirectional_unroll
+from seqjax.wrappers import Directions
+from seqjax.interop import tensorflow
+>>>>>>> interop
 from tests.golden_cases.harness import Case, Inputs, state_leaves, unflatten_state, variables
 
 
-def both(cell, params, join=False, method="auto"):
+def both(cell, scope, read, join=False, method="auto"):
     """One cell for each direction, with variables under ``fw`` and ``bw``."""
 
     def run(inputs: Inputs):
-        get = variables(inputs)
+        named = variables(inputs)
         leaves = state_leaves(inputs)
         half = len(leaves) // 2
+        params = [read(tensorflow.split_scope(named, f"{d}/{scope}")[0]) for d in ("fw", "bw")]
         state, ys = bidirectional_unroll(
             cell,
             cell,
-            Directions(*(params(lambda name, d=d: get(f"__{d}__", name)) for d in ("fw", "bw"))),
+            Directions(*params),
             inputs["in.x"],
             lengths=inputs.get("in.sequence_length"),
             initial_state=Directions(
@@ -33,8 +40,9 @@ def both(cell, params, join=False, method="auto"):
     return Case(run)
 
 
+LSTM_CELL = (LSTM(4), "basic_lstm_cell", tensorflow.from_lstm)
 CASES = {
-    "core_bidir_gru_noseqlen": both(GRU(3), gru_params),
-    "core_bidir_lstm": both(LSTM(4), lstm_params),
-    "core_bidir_lstm_static": both(LSTM(4), lstm_params, join=True, method="static"),
+    "core_bidir_gru_noseqlen": both(GRU(3), "gru_cell", tensorflow.from_gru),
+    "core_bidir_lstm": both(*LSTM_CELL),
+    "core_bidir_lstm_static": both(*LSTM_CELL, join=True, method="static"),
 }

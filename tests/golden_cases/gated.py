@@ -1,5 +1,6 @@
 """The smaller cells of TensorFlow's contrib."""
 
+<<<<<<< HEAD
 import jax.numpy as jnp
 
 from seqjax import GRU, NAS, SRU, UGRNN, IndRNN, IntersectionRNN, MinimalRNN
@@ -46,14 +47,21 @@ def indrnn_params(get):
 def minimal_params(get, units=4):
     """One kernel holds the rows of all three."""
     return MinimalRNNParams(*jnp.split(get("kernel"), [5, 5 + units]), get("bias"))
+=======
+import functools
+>>>>>>> interop
 
+from seqjax import GRU, NAS, SRU, UGRNN, IndRNN, IntersectionRNN, MinimalRNN
+from seqjax.interop import tensorflow
+from tests.golden_cases.core import simple
 
+UGRNN_READER = functools.partial(tensorflow.from_ugrnn, forget_bias=0.7)
 CASES = {
-    "contrib_grublockcellv2": simple(GRU(4), gru_params),
-    "contrib_indrnn": simple(IndRNN(4), indrnn_params),
-    "contrib_intersection": simple(IntersectionRNN(5), intersection_params),
-    "contrib_minimalrnn": simple(MinimalRNN(4), minimal_params),
-    "contrib_nas": simple(NAS(4), nas_params),
-    "contrib_sru": simple(SRU(4), sru_params),
-    "contrib_ugrnn": simple(UGRNN(4), ugrnn_params),
+    "contrib_grublockcellv2": simple(GRU(4), tensorflow.from_gru),
+    "contrib_indrnn": simple(IndRNN(4), tensorflow.from_ind_rnn),
+    "contrib_intersection": simple(IntersectionRNN(5), tensorflow.from_intersection_rnn),
+    "contrib_minimalrnn": simple(MinimalRNN(4), tensorflow.from_minimal_rnn),
+    "contrib_nas": simple(NAS(4), tensorflow.from_nas),
+    "contrib_sru": simple(SRU(4), tensorflow.from_sru),
+    "contrib_ugrnn": simple(UGRNN(4), UGRNN_READER),
 }

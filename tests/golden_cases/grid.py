@@ -1,5 +1,7 @@
 """TensorFlow's structured contrib cells: over frequencies, grids, attention, phases and space."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -12,10 +14,15 @@ from seqjax import (
     ConvLSTM,
     GridLSTM,
     GridRNN,
+<<<<<<< HEAD
+=======
+    LSTMState,
+>>>>>>> interop
     PhasedLSTM,
     TimedInputs,
     TimeFreqLSTM,
 )
+<<<<<<< HEAD
 from seqjax.cells import (
     ConvLSTMParams,
     GridLSTMParams,
@@ -27,8 +34,11 @@ from seqjax.cells import (
 from seqjax.types import HiddenState
 from seqjax.wrappers import AttentionCellParams, BidirectionalGridLSTMParams, GridRNNParams
 from tests.golden_cases.core import gru_params, rnn_params
+=======
+from seqjax.interop import tensorflow
+from tests.golden_cases.core import simple
+>>>>>>> interop
 from tests.golden_cases.harness import Case, run_unroll, state_leaves, unflatten_state, variables
-from tests.golden_cases.lstm import dense, forget_open, reorder
 
 
 def windowed(cell, params, inputs):
@@ -55,128 +65,44 @@ def windowed(cell, params, inputs):
     return ys, [jnp.concatenate(final, -1)] if joined else final
 
 
-def time_freq(cell):
-    """Rows of the kernel are those of the window, of h and of h of the window below."""
-
+def over_frequencies(cell, read):
     def run(inputs):
-        get, lstm = variables(inputs), cell.cell
-        edges = [cell.window, cell.window + lstm.units]
-        window, recurrent, below = jnp.split(reorder(get("W_0")), edges)
-        params = LSTMParams(
-            jnp.concatenate([window, below]),
-            recurrent,
-            forget_open(reorder(get("B")), "ifgo", lstm.forget_bias),
-        )
-        if lstm.peepholes:
-            holes = (get(f"W_{gate}_diag") for gate in "IFO")
-            params = params._replace(peepholes=Peepholes(*holes))
-        return windowed(cell, params, inputs)
+        return windowed(cell, read(variables(inputs)), inputs)
 
     return Case(run)
 
 
-def grid_block(cell, get, block):
-    """Columns are i, j, f, o, or i, j, o; each LSTM (freq, time) has variables of its own."""
-    lstms = ("freq",) if cell.shared else ("time", "freq")
-
-    def columns(name):
-        def in_order(a):
-            i, j, *f, o = jnp.split(a, 3 if cell.coupled else 4, axis=-1)
-            return jnp.stack([i, *f, j, o], -2)
-
-        a = jnp.stack([in_order(get(name.format(lstm[0]))) for lstm in lstms], -2)
-        return a if cell.coupled or name[0] == "W" else a.at[1].add(cell.forget_bias)
-
-    def flat(a):
-        return a.reshape(*a.shape[:-3], -1)
-
-    kernel = flat(columns(f"W_{{}}_{block}_0"))
-    params = GridLSTMParams(
-        kernel[: cell.window], kernel[cell.window :], flat(columns(f"B_{{}}_{block}"))
-    )
-    if cell.peepholes:
-        holes = [
-            [[get(f"W_{gate}_diag_{lstm}{memory}_{block}") for memory in "tf"] for lstm in lstms]
-            for gate in ("IO" if cell.coupled else "IFO")
-        ]
-        params = params._replace(peepholes=jnp.array(holes))
-    return params
+def time_freq(cell):
+    return over_frequencies(cell, tensorflow.from_time_freq_lstm)
 
 
 def grid_lstm(*blocks, units=3, **options):
     cell = GridLSTM(units, blocks=blocks, **options)
-
-    def run(inputs):
-        get = variables(inputs)
-        return windowed(cell, grid_params(cell, get), inputs)
-
-    return Case(run)
-
-
-def grid_params(cell, get):
-    return tuple(grid_block(cell, get, block) for block in range(len(cell._blocks)))
+    read = functools.partial(
+        tensorflow.from_grid_lstm, coupled=cell.coupled, forget_bias=cell.forget_bias
+    )
+    return over_frequencies(cell, read)
 
 
 def bidirectional(*blocks, units=3, offset=0, **options):
     cell = BidirectionalGridLSTM(GridLSTM(units, blocks=blocks, **options), offset)
+    return over_frequencies(cell, tensorflow.from_bidirectional_grid_lstm)
 
+
+def grid_rnn(cell, scope, read):
     def run(inputs):
-        get = variables(inputs)
-        params = BidirectionalGridLSTMParams(
-            *(
-                grid_params(cell.cell, lambda name, way=way: get(f"{way}__", name))
-                for way in ("fwd", "bwd")
-            )
-        )
-        return windowed(cell, params, inputs)
-
-    return Case(run)
-
-
-def grid_rnn(cell, inner):
-    """A grid of one dimension gives its cell no input; here it gets a zero, and a row for it."""
-
-    def run(inputs):
-        get = variables(inputs)
-
-        def of_cell(n):
-            def get_of_cell(*parts):
-                a = get(f"cell_{n}__", *parts)
-                pad = [(1, 0), (0, 0)] if cell.dims == 1 and a.ndim == 2 else 0
-                return jnp.pad(a, pad)
-
-            return inner(get_of_cell)
-
-        kernels = HiddenState(get("project_m_0"))
-        if isinstance(cell.cell, LSTM):
-            kernels = LSTMState(get("project_c_0"), kernels.h)
-        params = GridRNNParams((kernels,), tuple(of_cell(n) for n in range(cell.dims)), ())
+        params = tensorflow.from_grid_rnn(variables(inputs), cell, scope, read)
         ys, state = run_unroll(cell, params, inputs)
         return {"0": ys}, state
 
     return Case(run)
 
 
-def attention(cell, inner):
-    """The kernels of joined arrays have the rows of the one over those of the other."""
-
+def attention(cell, scope, read):
     def run(inputs):
-        get = variables(inputs)
-        wrapper = "attention_cell_wrapper__"
+        inner, own = tensorflow.split_scope(variables(inputs), scope)
+        params = tensorflow.from_attention_cell(own, read(inner))
         size = cell.output_size
-        kernel = get(f"{wrapper}kernel")
-        params = AttentionCellParams(
-            inner(get),
-            kernel[:-size],
-            kernel[-size:],
-            get(f"{wrapper}bias"),
-            get("attention__kernel"),
-            get("attention__bias"),
-            get("attn_w")[0, 0],
-            get("attn_v")[:, None],
-            get("attn_output_projection__kernel"),
-            get("attn_output_projection__bias"),
-        )
         leaves = state_leaves(inputs)
         joined = len(leaves) == 1
         if joined:
@@ -191,54 +117,22 @@ def attention(cell, inner):
 
 
 def phased(cell):
-    """Gates i and f, the candidate and o have kernels of their own; rows are of x, h and c."""
-
     def run(inputs):
-        get, H = variables(inputs), cell.units
-        D = inputs["in.x.1"].shape[-1]
-        names = ("mask_gates", "new_input", "output_gate")
-        kernels = [get(f"{name}__kernel") for name in names]
-        holes = (*jnp.split(kernels[0][D + H :], 2, 1), kernels[2][D + H :])
-        lstm = LSTMParams(
-            jnp.concatenate([k[:D] for k in kernels], 1),
-            jnp.concatenate([k[D : D + H] for k in kernels], 1),
-            jnp.concatenate([get(f"{name}__bias") for name in names]),
-            Peepholes(*holes) if cell.peepholes else Peepholes(),
-        )
-        params = PhasedLSTMParams(lstm, get("period"), get("phase"), get("ratio_on"))
         timed = TimedInputs(inputs["in.x.0"][..., 0], inputs["in.x.1"])
+        params = tensorflow.from_phased_lstm(variables(inputs))
         return run_unroll(cell, params, {**inputs, "in.x": timed})
 
     return Case(run)
-
-
-def convolutional(cell):
-    """Channels of x come before those of h, and columns are i, j, f, o."""
-
-    def run(inputs):
-        get, channels = variables(inputs), cell.input_shape[-1]
-        kernel = reorder(get("kernel"))
-        params = ConvLSTMParams(
-            kernel[..., :channels, :],
-            kernel[..., channels:, :],
-            forget_open(reorder(get("biases")), "ifgo", cell.forget_bias)
-            if cell.use_bias
-            else None,
-        )
-        return run_unroll(cell, params, inputs)
-
-    return Case(run)
-
-
-def lstm(cell):
-    """The variables of the cell inside, which alone hold its name."""
-    return lambda get: dense(cell, lambda name: get("lstm_cell__", name))
 
 
 SPECTRUM = {"frequencies": 8, "window": 4, "stride": 2}
 LEFTOVER = {"frequencies": 8, "window": 3, "stride": 3}
 BLOCKS = {"frequencies": 9, "window": 2, "stride": 2, "peepholes": True}
 PEEP = LSTM(3, peepholes=True)
+LSTM_CELL = ("lstm_cell", tensorflow.from_lstm)
+BASIC_LSTM_CELL = ("basic_lstm_cell", tensorflow.from_lstm)
+RNN_CELL = ("basic_rnn_cell", tensorflow.from_basic_rnn)
+GRU_CELL = ("gru_cell", tensorflow.from_gru)
 
 CASES = {
     "contrib_timefreq_oneblock": time_freq(TimeFreqLSTM(LSTM(4, peepholes=True), 5, 5, 1)),
@@ -253,18 +147,18 @@ CASES = {
     "contrib_bigridlstm": bidirectional(**SPECTRUM, peepholes=True),
     "contrib_bigridlstm_blocks": bidirectional((0, 4), (3, 9), **BLOCKS),
     "contrib_bigridlstm_offset_pos": bidirectional(**SPECTRUM, peepholes=True, offset=1),
-    "contrib_grid1lstm": grid_rnn(GridRNN(LSTM(3), 1), lstm(LSTM(3))),
-    "contrib_grid2lstm": grid_rnn(GridRNN(LSTM(3), 2), lstm(LSTM(3))),
-    "contrib_grid2lstm_peepholes": grid_rnn(GridRNN(PEEP, 2), lstm(PEEP)),
-    "contrib_grid2basiclstm": grid_rnn(GridRNN(LSTM(3), 2), lstm(LSTM(3))),
-    "contrib_grid2basicrnn": grid_rnn(GridRNN(BasicRNN(3), 2), rnn_params),
-    "contrib_grid2gru": grid_rnn(GridRNN(GRU(3), 2), gru_params),
-    "contrib_attn_lstm": attention(AttentionCell(LSTM(4), 3), lstm(LSTM(4))),
-    "contrib_attn_lstm_f32": attention(AttentionCell(LSTM(4), 3), lstm(LSTM(4))),
-    "contrib_attn_len1_zeroinit_noseq": attention(AttentionCell(LSTM(4), 1), lstm(LSTM(4))),
-    "contrib_attn_gru_state_not_tuple": attention(AttentionCell(GRU(4), 3), gru_params),
+    "contrib_grid1lstm": grid_rnn(GridRNN(LSTM(3), 1), *LSTM_CELL),
+    "contrib_grid2lstm": grid_rnn(GridRNN(LSTM(3), 2), *LSTM_CELL),
+    "contrib_grid2lstm_peepholes": grid_rnn(GridRNN(PEEP, 2), *LSTM_CELL),
+    "contrib_grid2basiclstm": grid_rnn(GridRNN(LSTM(3), 2), *BASIC_LSTM_CELL),
+    "contrib_grid2basicrnn": grid_rnn(GridRNN(BasicRNN(3), 2), *RNN_CELL),
+    "contrib_grid2gru": grid_rnn(GridRNN(GRU(3), 2), *GRU_CELL),
+    "contrib_attn_lstm": attention(AttentionCell(LSTM(4), 3), *BASIC_LSTM_CELL),
+    "contrib_attn_lstm_f32": attention(AttentionCell(LSTM(4), 3), *BASIC_LSTM_CELL),
+    "contrib_attn_len1_zeroinit_noseq": attention(AttentionCell(LSTM(4), 1), *BASIC_LSTM_CELL),
+    "contrib_attn_gru_state_not_tuple": attention(AttentionCell(GRU(4), 3), *GRU_CELL),
     "contrib_phased": phased(PhasedLSTM(4, leak=0.05)),
-    "contrib_conv2dlstm": convolutional(ConvLSTM((4, 4, 2), 3, (3, 3))),
+    "contrib_conv2dlstm": simple(ConvLSTM((4, 4, 2), 3, (3, 3)), tensorflow.from_conv_lstm),
 }
 
 NOT_EXPRESSED = {

@@ -1,11 +1,13 @@
 """What a golden case is, and the helpers that cases are made of."""
 
+import posixpath
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
 
 from seqjax import Cell, unroll
+from seqjax.interop.tensorflow import split_scope
 
 Inputs = dict[str, jax.Array]  # the ``var.*``, ``in.*`` and ``aux.*`` arrays of a vector, by key
 
@@ -20,16 +22,15 @@ class Case(NamedTuple):
     gradients: bool = True  # whether the vector's gradients are the original's derivative
 
 
-def variables(inputs: Inputs) -> Callable[..., jax.Array]:
-    """A getter of the one variable whose key ends in the last part and holds all of them."""
-
-    def get(*parts: str) -> jax.Array:
-        keys = [k for k in inputs if k.endswith(parts[-1]) and all(p in k for p in parts)]
-        if len(keys) != 1:
-            raise KeyError(f"{parts} names {keys} of {[*inputs]}")
-        return inputs[keys[0]]
-
-    return get
+def variables(inputs: Inputs) -> dict[str, jax.Array]:
+    """The variables by their TensorFlow names, below the scope that they have in common."""
+    named = {
+        key.removeprefix("var.").replace("__", "/"): array
+        for key, array in inputs.items()
+        if key.startswith("var.")
+    }
+    scope = posixpath.commonpath([posixpath.dirname(name) for name in named])
+    return split_scope(named, scope)[0]
 
 
 def state_leaves(inputs: Inputs) -> list[jax.Array]:

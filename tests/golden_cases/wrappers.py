@@ -3,9 +3,16 @@
 import jax.numpy as jnp
 import numpy as np
 
+<<<<<<< HEAD
 from seqjax import GRU, LSTM, Dropout, Highway, InputProjection, OutputProjection, Residual
 from seqjax.wrappers import DropoutNoise, HighwayParams, ProjectionParams
 from tests.golden_cases.core import gru_params, lstm_params, simple
+=======
+from seqjax import GRU, LSTM, Dropout, Highway, InputProjection, OutputProjection, Residual
+from seqjax.wrappers import DropoutNoise
+from seqjax.interop import tensorflow
+from tests.golden_cases.core import simple
+>>>>>>> interop
 from tests.golden_cases.harness import Case, Inputs, run_unroll, variables
 
 KEEP = float(np.float32(0.6))  # the original holds it in 32 bits
@@ -31,27 +38,23 @@ def dropout(**rates):
 
     def run(inputs: Inputs):
         numbers = {key: value for key, value in inputs.items() if key.startswith("aux.")}
-        return run_unroll(cell, lstm_params(variables(inputs)), inputs, key=numbers)
+        return run_unroll(cell, tensorflow.from_lstm(variables(inputs)), inputs, key=numbers)
 
     return Case(run)
 
 
-def projection_params(get):
-    def inside(name):
-        return get("gru_cell__", name)
+def around_gru(read):
+    """A wrapper whose own variables stand beside those of a GRU."""
 
-    return ProjectionParams(
-        gru_params(inside), get("projection_wrapper__kernel"), get("projection_wrapper__bias")
-    )
+    def read_both(named):
+        cell, own = tensorflow.split_scope(named, "gru_cell")
+        return read(own, tensorflow.from_gru(cell))
+
+    return read_both
 
 
-def highway_params(get):
-    gates = ("carry", "transform")
-    return HighwayParams(
-        gru_params(get),
-        jnp.concatenate([get(f"{gate}_w") for gate in gates], 1),
-        jnp.concatenate([get(f"{gate}_b") for gate in gates]),
-    )
+PROJECTION = around_gru(tensorflow.from_projection)
+HIGHWAY = around_gru(tensorflow.from_highway)
 
 
 def doubled_input(x, y):
@@ -59,11 +62,11 @@ def doubled_input(x, y):
 
 
 CASES = {
-    "contrib_highway_uncoupled": simple(Highway(GRU(5), coupled=False), highway_params),
-    "contrib_inputprojection": simple(InputProjection(GRU(4), 3), projection_params),
-    "contrib_outputprojection": simple(OutputProjection(GRU(4), 3), projection_params),
-    "core_dropout_keep1": simple(Dropout(LSTM(4)), lstm_params),
+    "contrib_highway_uncoupled": simple(Highway(GRU(5), coupled=False), HIGHWAY),
+    "contrib_inputprojection": simple(InputProjection(GRU(4), 3), PROJECTION),
+    "contrib_outputprojection": simple(OutputProjection(GRU(4), 3), PROJECTION),
+    "core_dropout_keep1": simple(Dropout(LSTM(4)), tensorflow.from_lstm),
     "core_dropout_variational_input": dropout(input_rate=1 - KEEP),
     "core_dropout_variational_output": dropout(output_rate=1 - KEEP),
-    "core_residual_lstm_fn": simple(Residual(LSTM(4), combine=doubled_input), lstm_params),
+    "core_residual_lstm_fn": simple(Residual(LSTM(4), combine=doubled_input), tensorflow.from_lstm),
 }

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from seqjax import GRU, LSTM, BasicRNN, Stack, bidirectional_stack_unroll, unroll
-from seqjax.interop import keras, pytorch
+from seqjax.interop import flax_nnx, keras, pytorch
 from seqjax.wrappers import Directions
 
 B, T, D, H = 3, 5, 2, 4
@@ -64,3 +64,45 @@ def test_keras(name, function, options, cell):
     moved = jax.tree.map(jnp.sin, params)
     layer.set_weights(getattr(keras, f"to_{function}")(moved))
     close(run(), unroll(cell, moved, XS)[1])
+
+
+@pytest.mark.parametrize(
+    ("name", "function", "cell"),
+    [
+        ("SimpleCell", "simple", BasicRNN(H)),
+        ("LSTMCell", "lstm", LSTM(H)),
+        ("OptimizedLSTMCell", "optimized_lstm", LSTM(H)),
+        ("GRUCell", "gru", GRU(H, reset_after=True)),
+    ],
+)
+def test_flax_nnx(name, function, cell):
+    nnx = pytest.importorskip("flax.nnx")
+    dtypes = {"dtype": jnp.float64, "param_dtype": jnp.float64}
+    module = getattr(nnx, name)(D, H, **dtypes, rngs=nnx.Rngs(0))
+    rnn = nnx.RNN(module, rngs=nnx.Rngs(0))
+    xs = XS.astype(np.float64)
+    nnx.update(module, jax.tree.map(lambda a: a + 0.1, nnx.state(module)))  # no bias at zero
+    read, write = (getattr(flax_nnx, f"{way}_{function}") for way in ("from", "to"))
+
+    def compare(params):
+        actual, expected = unroll(cell, params, xs)[1], rnn(xs)
+        assert expected.dtype == jnp.float64
+        np.testing.assert_allclose(actual, expected, rtol=1e-10, atol=1e-10)
+
+    params = read(module)
+    compare(params)
+    for given in (nnx.state(module), nnx.to_pure_dict(nnx.state(module))):
+        jax.tree.map(np.testing.assert_array_equal, read(given), params)
+    moved = jax.tree.map(jnp.sin, params)
+    nnx.update(module, write(moved))
+    compare(moved)
+
+
+def test_flax_nnx_inside_of_a_transformation():
+    nnx = pytest.importorskip("flax.nnx")
+    params = GRU(H, reset_after=True).init(jax.random.key(0), D)
+    tree = jax.jit(flax_nnx.to_gru)(params)
+    jax.tree.map(np.testing.assert_array_equal, flax_nnx.from_gru(tree), params)
+    module = nnx.SimpleCell(D, H, residual=True, rngs=nnx.Rngs(0))
+    with pytest.raises(ValueError, match="BasicRNN has no residual connection"):
+        flax_nnx.from_simple(module)

@@ -1,0 +1,267 @@
+"""Contributed cells with gates of their own kind."""
+
+import jax.numpy as jnp
+
+from seqjax.cells import (
+    CFNParams,
+    IntersectionRNNParams,
+    MinimalRNNParams,
+    NASParams,
+    SRUParams,
+    UGRNNParams,
+)
+from seqjax.interop.layout import check_type, permute_gates
+from seqjax.interop.tensorflow.core import DENSE
+from seqjax.interop.tensorflow.variables import (
+    Variables,
+    check_arrays,
+    shift_gate,
+    split_dense,
+    split_rows,
+    take_variables,
+)
+from seqjax.types import Array
+
+
+def from_ugrnn(variables: Variables, *, forget_bias: float = 1.0) -> UGRNNParams:
+    """Take the variables of a ``UGRNNCell``, whose g is our u and whose c is our n.
+
+    Args:
+      variables: ``kernel [D + H, 2H]`` and ``bias [2H]``, gates in the order g, c.
+      forget_bias: what the cell adds to g at run time.
+
+    Raises:
+      ValueError: a variable is missing, unknown or of another shape.
+
+    >>> print(from_ugrnn({"kernel": jnp.zeros((5, 4)), "bias": jnp.zeros(4)}).bias)
+    [1. 1. 0. 0.]
+    """
+    arrays = take_variables("UGRNNCell", variables, DENSE)
+    w, u, b = split_dense("UGRNNCell", arrays, gates=2)
+    return UGRNNParams(w, u, shift_gate(b, 2, 0, forget_bias))
+
+
+def to_ugrnn(params: UGRNNParams, *, forget_bias: float = 1.0) -> dict[str, Array]:
+    """Give the variables of a ``UGRNNCell``.
+
+    Raises:
+      ValueError: the parameters are not of a `seqjax.UGRNN`.
+
+    >>> params = UGRNNParams(jnp.zeros((3, 4)), jnp.zeros((2, 4)), jnp.zeros(4))
+    >>> print(to_ugrnn(params)["bias"])
+    [-1. -1.  0.  0.]
+    """
+    check_type("UGRNNCell", params, UGRNNParams)
+    return {
+        "kernel": jnp.concatenate([params.input_kernel, params.recurrent_kernel]),
+        "bias": shift_gate(params.bias, 2, 0, -forget_bias),
+    }
+
+
+def from_intersection_rnn(
+    variables: Variables, *, forget_bias: float = 1.0
+) -> IntersectionRNNParams:
+    """Take the variables of an ``IntersectionRNNCell``.
+
+    Args:
+      variables: ``kernel [2H, 4H]`` and ``bias [4H]``, gates in the order gh, h, gy, y. A cell with
+        ``num_in_proj`` has ``in_projection/kernel`` and ``in_projection/bias`` too: take these with
+        `split_scope` and `from_projection`, for an `seqjax.InputProjection` around the cell.
+      forget_bias: what the cell adds to gh and to gy at run time.
+
+    Raises:
+      ValueError: a variable is missing, unknown or of another shape.
+
+    >>> print(from_intersection_rnn({"kernel": jnp.zeros((2, 4)), "bias": jnp.zeros(4)}).bias)
+    [1. 0. 1. 0.]
+    """
+    owner = "IntersectionRNNCell"
+    arrays = take_variables(owner, variables, DENSE)
+    columns = arrays["bias"].shape[0]
+    check_arrays(owner, arrays, {"kernel": (columns // 2, columns)})
+    w, u, b = split_dense(owner, arrays, gates=4)
+    return IntersectionRNNParams(w, u, _open_both(b, forget_bias))
+
+
+def to_intersection_rnn(
+    params: IntersectionRNNParams, *, forget_bias: float = 1.0
+) -> dict[str, Array]:
+    """Give the variables of an ``IntersectionRNNCell``.
+
+    Raises:
+      ValueError: the parameters are not of a `seqjax.IntersectionRNN`.
+
+    >>> params = IntersectionRNNParams(jnp.zeros((1, 4)), jnp.zeros((1, 4)), jnp.zeros(4))
+    >>> print(to_intersection_rnn(params)["bias"])
+    [-1.  0. -1.  0.]
+    """
+    check_type("IntersectionRNNCell", params, IntersectionRNNParams)
+    return {
+        "kernel": jnp.concatenate([params.input_kernel, params.recurrent_kernel]),
+        "bias": _open_both(params.bias, -forget_bias),
+    }
+
+
+def _open_both(bias: Array, shift: float) -> Array:
+    return shift_gate(shift_gate(bias, 4, 0, shift), 4, 2, shift)
+
+
+def from_nas(variables: Variables) -> NASParams:
+    """Take the variables of a ``NASCell``.
+
+    Args:
+      variables: ``kernel [D, 8H]`` and ``recurrent_kernel [R, 8H]``; where the cell has them,
+        ``bias [8H]`` and ``projection_weights [H, R]``.
+
+    Raises:
+      ValueError: a variable is missing, unknown or of another shape.
+
+    >>> kernels = {"kernel": jnp.zeros((3, 16)), "recurrent_kernel": jnp.zeros((2, 16))}
+    >>> from_nas(kernels).input_kernel.shape
+    (3, 16)
+    """
+    names = {"kernel": 2, "recurrent_kernel": 2}
+    arrays = take_variables("NASCell", variables, names, {"bias": 1}, {"projection_weights": 2})
+    rows, columns = arrays["kernel"].shape
+    units, projection = columns // 8, arrays.get("projection_weights")
+    width = units if projection is None else projection.shape[1]
+    shapes = {
+        "kernel": (rows, 8 * units),
+        "recurrent_kernel": (width, 8 * units),
+        "bias": (8 * units,),
+        "projection_weights": (units, width),
+    }
+    check_arrays("NASCell", arrays, shapes)
+    return NASParams(arrays["kernel"], arrays["recurrent_kernel"], arrays.get("bias"), projection)
+
+
+def to_nas(params: NASParams) -> dict[str, Array]:
+    """Give the variables of a ``NASCell``.
+
+    Raises:
+      ValueError: the parameters are not of a `seqjax.NAS`.
+
+    >>> print(*to_nas(NASParams(jnp.zeros((3, 16)), jnp.zeros((2, 16)), jnp.zeros(16), None)))
+    kernel recurrent_kernel bias
+    """
+    check_type("NASCell", params, NASParams)
+    variables = {
+        "kernel": params.input_kernel,
+        "recurrent_kernel": params.recurrent_kernel,
+        "bias": params.bias,
+        "projection_weights": params.projection_kernel,
+    }
+    return {name: array for name, array in variables.items() if array is not None}
+
+
+def from_sru(variables: Variables) -> SRUParams:
+    """Take the variables of an ``SRUCell``.
+
+    Args:
+      variables: ``kernel [D, 4H]``, columns in the order n, f, r, s (candidate, forget, reset,
+        skip), and ``bias [2H]`` of f and r.
+
+    Raises:
+      ValueError: a variable is missing, unknown or of another shape.
+
+    >>> print(from_sru({"kernel": jnp.array([[1, 2, 3, 4]]), "bias": jnp.zeros(2)}).input_kernel)
+    [[2 3 1 4]]
+    """
+    arrays = take_variables("SRUCell", variables, DENSE)
+    rows, columns = arrays["kernel"].shape
+    units = columns // 4
+    check_arrays("SRUCell", arrays, {"kernel": (rows, 4 * units), "bias": (2 * units,)})
+    return SRUParams(permute_gates(arrays["kernel"], (1, 2, 0, 3)), arrays["bias"])
+
+
+def to_sru(params: SRUParams) -> dict[str, Array]:
+    """Give the variables of an ``SRUCell``.
+
+    Raises:
+      ValueError: the parameters are not of a `seqjax.SRU`.
+
+    >>> print(to_sru(SRUParams(jnp.array([[2, 3, 1, 4]]), jnp.zeros(2)))["kernel"])
+    [[1 2 3 4]]
+    """
+    check_type("SRUCell", params, SRUParams)
+    return {"kernel": permute_gates(params.input_kernel, (2, 0, 1, 3)), "bias": params.bias}
+
+
+def from_minimal_rnn(variables: Variables) -> MinimalRNNParams:
+    """Take the variables of a ``MinimalRNNCell``.
+
+    Args:
+      variables: ``kernel [D + 2H, H]``, the rows of the input over those of the embedded input and
+        those of the state, and ``bias [H]``.
+
+    Raises:
+      ValueError: a variable is missing, unknown or of another shape.
+
+    >>> params = from_minimal_rnn({"kernel": jnp.zeros((7, 2)), "bias": jnp.zeros(2)})
+    >>> params.input_kernel.shape, params.gate_kernel.shape, params.recurrent_kernel.shape
+    ((3, 2), (2, 2), (2, 2))
+    """
+    owner = "MinimalRNNCell"
+    arrays = take_variables(owner, variables, DENSE)
+    units = arrays["kernel"].shape[1]
+    check_arrays(owner, arrays, {"bias": (units,)})
+    w, rest = split_rows(owner, arrays["kernel"], 2 * units)
+    return MinimalRNNParams(w, rest[:units], rest[units:], arrays["bias"])
+
+
+def to_minimal_rnn(params: MinimalRNNParams) -> dict[str, Array]:
+    """Give the variables of a ``MinimalRNNCell``.
+
+    Raises:
+      ValueError: the parameters are not of a `seqjax.MinimalRNN`.
+
+    >>> square = jnp.zeros((2, 2))
+    >>> to_minimal_rnn(MinimalRNNParams(square, square, square, jnp.zeros(2)))["kernel"].shape
+    (6, 2)
+    """
+    check_type("MinimalRNNCell", params, MinimalRNNParams)
+    kernels = params.input_kernel, params.gate_kernel, params.recurrent_kernel
+    return {"kernel": jnp.concatenate(kernels), "bias": params.bias}
+
+
+def from_cfn(variables: Variables) -> CFNParams:
+    """Take the variables of a ``CFNCell``, whose layout is that of `seqjax.CFN`.
+
+    Args:
+      variables: ``kernel [D, 3H]``, columns in the order theta, eta, n; ``recurrent_kernel [H,
+        2H]`` and ``bias [2H]`` of theta and eta.
+
+    Raises:
+      ValueError: a variable is missing, unknown or of another shape.
+
+    >>> kernels = {"kernel": jnp.zeros((3, 6)), "recurrent_kernel": jnp.zeros((2, 4))}
+    >>> from_cfn(kernels | {"bias": jnp.zeros(4)}).input_kernel.shape
+    (3, 6)
+    """
+    names = {"kernel": 2, "recurrent_kernel": 2, "bias": 1}
+    arrays = take_variables("CFNCell", variables, names)
+    units = arrays["recurrent_kernel"].shape[0]
+    shapes = {
+        "kernel": (arrays["kernel"].shape[0], 3 * units),
+        "recurrent_kernel": (units, 2 * units),
+        "bias": (2 * units,),
+    }
+    check_arrays("CFNCell", arrays, shapes)
+    return CFNParams(*(arrays[name] for name in names))
+
+
+def to_cfn(params: CFNParams) -> dict[str, Array]:
+    """Give the variables of a ``CFNCell``.
+
+    Raises:
+      ValueError: the parameters are not of a `seqjax.CFN`.
+
+    >>> print(*to_cfn(CFNParams(jnp.zeros((3, 6)), jnp.zeros((2, 4)), jnp.zeros(4))))
+    kernel recurrent_kernel bias
+    """
+    check_type("CFNCell", params, CFNParams)
+    return {
+        "kernel": params.input_kernel,
+        "recurrent_kernel": params.recurrent_kernel,
+        "bias": params.bias,
+    }

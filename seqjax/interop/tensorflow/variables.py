@@ -1,0 +1,126 @@
+"""What the layouts of TensorFlow's cells have in common."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from seqjax.interop.layout import check_shapes, take
+from seqjax.types import Array
+
+Variables = Mapping[str, Array]  # by the names below the scope of the cell, such as "gates/kernel"
+_ADVICE = (
+    "Give all variables of the cell by their names below its scope, which split_scope takes out of "
+    "a checkpoint's."
+)
+
+
+def split_scope(variables: Variables, scope: str) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Split variables into those below a scope, without its name, and all others.
+
+    Args:
+      variables: by name, such as those of a checkpoint.
+      scope: such as ``"rnn/gru_cell"``.
+
+    Raises:
+      ValueError: no variable is below the scope.
+
+    >>> variables = {"rnn/gru_cell/gates/bias": 1, "rnn/carry_b": 2}
+    >>> split_scope(variables, "rnn/gru_cell")
+    ({'gates/bias': 1}, {'rnn/carry_b': 2})
+    """
+    prefix = f"{scope}/"
+    names = given_names(variables)
+    below = {name[len(prefix) :]: variables[name] for name in names if name.startswith(prefix)}
+    if not below:
+        raise ValueError(
+            f"split_scope: no variable is below {prefix}, got {', '.join(names) or 'none'}"
+        )
+    return below, {name: variables[name] for name in names if not name.startswith(prefix)}
+
+
+def join_scope(scope: str, variables: Variables) -> dict[str, Array]:
+    """Put variables below a scope.
+
+    >>> join_scope("fwd", {"B_f_0": 1})
+    {'fwd/B_f_0': 1}
+    """
+    return {f"{scope}/{name}": array for name, array in variables.items()}
+
+
+def given_names(variables: Any) -> list[str]:
+    """The names of what should be variables; none of anything else, which `take` then refuses.
+
+    >>> given_names({"kernel": 1}), given_names(None)
+    (['kernel'], [])
+    """
+    return [*map(str, variables)] if isinstance(variables, Mapping) else []
+
+
+def take_variables(
+    owner: str, variables: Variables, names: Mapping[str, int], *options: Mapping[str, int]
+) -> dict[str, Array]:
+    """`take`, with the advice for TensorFlow.
+
+    >>> import jax.numpy as jnp
+    >>> take_variables("SRUCell", {"kernel": jnp.zeros((3, 8))}, {"kernel": 2})["kernel"].shape
+    (3, 8)
+    """
+    return take(owner, variables, names, *options, advice=_ADVICE)
+
+
+def check_arrays(
+    owner: str, arrays: Mapping[str, Array], shapes: Mapping[str, tuple[int, ...]]
+) -> None:
+    """Raise ``ValueError`` unless those of the arrays that are there have these shapes.
+
+    >>> import jax.numpy as jnp
+    >>> check_arrays("SRUCell", {"bias": jnp.zeros(2)}, {"bias": (2,), "kernel": (3, 4)})
+    """
+    check_shapes(
+        owner,
+        {name: (arrays[name], shape) for name, shape in shapes.items() if name in arrays},
+    )
+
+
+def split_rows(owner: str, kernel: Array, recurrent: int) -> tuple[Array, Array]:
+    """Split the input rows of a kernel from the recurrent ones, which come last.
+
+    Raises:
+      ValueError: there are no input rows.
+
+    >>> import jax.numpy as jnp
+    >>> [part.shape for part in split_rows("GRUCell", jnp.zeros((5, 4)), 2)]
+    [(3, 4), (2, 4)]
+    """
+    if kernel.shape[0] <= recurrent:
+        raise ValueError(
+            f"{owner}: a kernel for {recurrent} units must have more than {recurrent} rows, the "
+            f"input's over the state's, got {kernel.shape}"
+        )
+    return kernel[:-recurrent], kernel[-recurrent:]
+
+
+def split_dense(
+    owner: str, arrays: Mapping[str, Array], gates: int = 1
+) -> tuple[Array, Array, Array]:
+    """Split ``kernel [D + H, gates * H]``, and return ``bias [gates * H]`` with its parts.
+
+    >>> import jax.numpy as jnp
+    >>> arrays = {"kernel": jnp.zeros((5, 4)), "bias": jnp.zeros(4)}
+    >>> [part.shape for part in split_dense("UGRNNCell", arrays, gates=2)]
+    [(3, 4), (2, 4), (4,)]
+    """
+    rows, columns = arrays["kernel"].shape
+    units = columns // gates
+    check_arrays(owner, arrays, {"kernel": (rows, gates * units), "bias": (gates * units,)})
+    return *split_rows(owner, arrays["kernel"], units), arrays["bias"]
+
+
+def shift_gate(bias: Array, gates: int, gate: int, shift: float) -> Array:
+    """Add to the part of one gate, as TensorFlow does at run time with a forget bias.
+
+    >>> import jax.numpy as jnp
+    >>> print(shift_gate(jnp.zeros(6), gates=3, gate=1, shift=0.5))
+    [0.  0.  0.5 0.5 0.  0. ]
+    """
+    units = bias.shape[0] // gates
+    return bias.at[gate * units : (gate + 1) * units].add(shift)
