@@ -11,7 +11,8 @@
 import importlib
 from typing import Any
 
-from seqjax import cells, wrappers
+from seqjax import cells as cells
+from seqjax import wrappers as wrappers
 from seqjax.cells import (
     CFN,
     GLSTM,

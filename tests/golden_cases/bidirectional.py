@@ -3,15 +3,9 @@
 import jax
 import jax.numpy as jnp
 
-<<<<<<< HEAD
 from seqjax import GRU, LSTM, bidirectional_unroll
-from seqjax.wrappers import Directions
-from tests.golden_cases.core import gru_params, lstm_params
-=======
-from seqjax import GRU, LSTM, bidirectional_unroll
-from seqjax.wrappers import Directions
 from seqjax.interop import tensorflow
->>>>>>> interop
+from seqjax.wrappers import Directions
 from tests.golden_cases.harness import Case, Inputs, state_leaves, unflatten_state, variables
 
 

@@ -14,30 +14,13 @@ from seqjax import (
     ConvLSTM,
     GridLSTM,
     GridRNN,
-<<<<<<< HEAD
-=======
-    LSTMState,
->>>>>>> interop
     PhasedLSTM,
     TimedInputs,
     TimeFreqLSTM,
 )
-<<<<<<< HEAD
-from seqjax.cells import (
-    ConvLSTMParams,
-    GridLSTMParams,
-    LSTMParams,
-    LSTMState,
-    Peepholes,
-    PhasedLSTMParams,
-)
-from seqjax.types import HiddenState
-from seqjax.wrappers import AttentionCellParams, BidirectionalGridLSTMParams, GridRNNParams
-from tests.golden_cases.core import gru_params, rnn_params
-=======
+from seqjax.cells import LSTMState
 from seqjax.interop import tensorflow
 from tests.golden_cases.core import simple
->>>>>>> interop
 from tests.golden_cases.harness import Case, run_unroll, state_leaves, unflatten_state, variables
 
 

@@ -5,12 +5,6 @@ import functools
 import jax
 import jax.numpy as jnp
 
-<<<<<<< HEAD
-from seqjax import GLSTM, GRU, LSTM, CoupledInputForgetGateLSTM, IndyLSTM, LayerNorm, WeightNorm
-from seqjax.cells import LSTMNormParams, LSTMParams, Peepholes
-from seqjax.wrappers import WeightNormParams
-from tests.golden_cases.core import gru_params
-=======
 from seqjax import (
     GLSTM,
     GRU,
@@ -23,7 +17,6 @@ from seqjax import (
 from seqjax.interop import tensorflow
 from seqjax.interop.layout import permute_gates
 from tests.golden_cases.core import simple
->>>>>>> interop
 from tests.golden_cases.harness import Case, Inputs, run_unroll, unflatten_state, variables
 
 

@@ -3,16 +3,10 @@
 import jax.numpy as jnp
 import numpy as np
 
-<<<<<<< HEAD
 from seqjax import GRU, LSTM, Dropout, Highway, InputProjection, OutputProjection, Residual
-from seqjax.wrappers import DropoutNoise, HighwayParams, ProjectionParams
-from tests.golden_cases.core import gru_params, lstm_params, simple
-=======
-from seqjax import GRU, LSTM, Dropout, Highway, InputProjection, OutputProjection, Residual
-from seqjax.wrappers import DropoutNoise
 from seqjax.interop import tensorflow
+from seqjax.wrappers import DropoutNoise
 from tests.golden_cases.core import simple
->>>>>>> interop
 from tests.golden_cases.harness import Case, Inputs, run_unroll, variables
 
 KEEP = float(np.float32(0.6))  # the original holds it in 32 bits
