@@ -1,4 +1,4 @@
-"""Both directions against two runs of `unroll` on hand-reversed rows."""
+"""Both directions against two runs of `unroll` on rows reversed by hand."""
 
 import functools
 
@@ -7,22 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqjax import (
-    GRU,
-    LSTM,
-    Dropout,
-    bidirectional_stack_unroll,
-    bidirectional_unroll,
-    init_bidirectional_stack,
-    unroll,
-)
+import seqjax
+from seqjax import GRU, LSTM, Bidirectional, ConvLSTM, Dropout, OutputProjection, Stack, unroll
 from seqjax.wrappers import Directions
 
 B, T, D = 3, 5, 2
 LENGTHS = jnp.array([T, 2, 0])
 XS = jax.random.normal(jax.random.key(1), (B, T, D), jnp.float64)
-LAYERS = [Directions(LSTM(3), GRU(4)), Directions(GRU(2), LSTM(2))]
-PARAMS = init_bidirectional_stack(LAYERS, jax.random.key(0), D, jnp.float64)
+LOWER, UPPER = Bidirectional(LSTM(3), GRU(4)), Bidirectional(GRU(2), LSTM(2))
+STACK = Stack([LOWER, UPPER])
+PARAMS = STACK.init(jax.random.key(0), D, jnp.float64)
 
 
 def close(actual, expected):
@@ -42,83 +36,90 @@ def random_state(cell, seed):
 
 
 def test_the_backward_cell_sees_each_row_reversed_within_its_length():
-    (forward, backward), params = LAYERS[0], PARAMS[0]
-    state = Directions(random_state(forward, 2), random_state(backward, 3))
+    params = PARAMS[0]
+    state = Directions(random_state(LOWER.forward, 2), random_state(LOWER.backward, 3))
     run = functools.partial(unroll, lengths=LENGTHS)
-    final, ys = run(forward, params.forward, XS, initial_state=state.forward)
-    back_final, back_ys = run(backward, params.backward, flip(XS), initial_state=state.backward)
-    expected = Directions(final, back_final), Directions(ys, flip(back_ys))
+    final, ys = run(LOWER.forward, params.forward, XS, initial_state=state.forward)
+    back_final, back_ys = run(
+        LOWER.backward, params.backward, flip(XS), initial_state=state.backward
+    )
+    expected = Directions(final, back_final), jnp.concatenate([ys, flip(back_ys)], -1)
     mask = jnp.arange(T).reshape(1, T) < LENGTHS.reshape(B, 1)
     for given in ({"lengths": LENGTHS}, {"mask": mask}, {"lengths": LENGTHS, "method": "static"}):
-        both = bidirectional_unroll(forward, backward, params, XS, initial_state=state, **given)
-        close(both, expected)
+        close(unroll(LOWER, params, XS, initial_state=state, **given), expected)
+
+
+def test_in_reverse_the_directions_change_places():
+    params = PARAMS[0]
+    state, ys = unroll(LOWER, params, XS, lengths=LENGTHS, reverse=True)
+    swapped = Bidirectional(LOWER.backward, LOWER.forward)
+    other, other_ys = unroll(swapped, Directions(*params[::-1]), XS, lengths=LENGTHS)
+    close(state, Directions(*other[::-1]))
+    close(ys, jnp.concatenate([other_ys[..., 4:], other_ys[..., :4]], -1))
 
 
 def test_a_layer_sees_both_directions_of_the_one_below():
-    _, middle = bidirectional_unroll(*LAYERS[0], PARAMS[0], XS, lengths=LENGTHS)
-    middle = jnp.concatenate(middle, -1)
-    _, ys = bidirectional_unroll(*LAYERS[1], PARAMS[1], middle, lengths=LENGTHS)
-    ys = jnp.concatenate(ys, -1)
-    state, joined = bidirectional_stack_unroll(LAYERS, PARAMS, XS, lengths=LENGTHS)
-    close(joined, ys)
-    assert [type(s).__name__ for layer in state for s in layer] == [
-        "LSTMState",
-        "HiddenState",
-        "HiddenState",
-        "LSTMState",
-    ]
-    major = bidirectional_stack_unroll(
-        LAYERS, PARAMS, XS.swapaxes(0, 1), lengths=LENGTHS, initial_state=None, time_major=True
-    )
+    lower, middle = unroll(LOWER, PARAMS[0], XS, lengths=LENGTHS)
+    upper, ys = unroll(UPPER, PARAMS[1], middle, lengths=LENGTHS)
+    state, joined = unroll(STACK, PARAMS, XS, lengths=LENGTHS)
+    close((state, joined), ((lower, upper), ys))
+    major = unroll(STACK, PARAMS, XS.swapaxes(0, 1), lengths=LENGTHS, time_major=True)
     close((major[0], major[1].swapaxes(0, 1)), (state, joined))
 
 
+def test_cells_of_one_direction_and_readouts_go_on_top():
+    cell = OutputProjection(Stack([LOWER, LSTM(3)]), 2)
+    params = cell.init(jax.random.key(0), D, jnp.float64)
+    _, ys = unroll(cell, params, XS, lengths=LENGTHS)
+    _, middle = unroll(LOWER, params.cell[0], XS, lengths=LENGTHS)
+    _, top = unroll(LSTM(3), params.cell[1], middle, lengths=LENGTHS)
+    counts = (jnp.arange(T)[None] < LENGTHS[:, None])[..., None]
+    close(ys, jnp.where(counts, top @ params.kernel, 0))
+
+
+def test_outputs_of_several_axes_are_joined_by_their_channels():
+    cell = Bidirectional(ConvLSTM((4, 1), 2, (3,)), ConvLSTM((4, 1), 3, (3,)))
+    assert cell.output_size == (4, 5)
+    params = cell.init(jax.random.key(0), (4, 1), jnp.float64)
+    _, ys = unroll(cell, params, jnp.ones((B, T, 4, 1)))
+    assert ys.shape == (B, T, 4, 5)
+
+
 def test_a_carried_state_and_a_key_reach_every_cell():
-    zero = tuple(Directions(*(c.initial_state((B,), jnp.float64) for c in pair)) for pair in LAYERS)
-    run = functools.partial(bidirectional_stack_unroll, LAYERS, PARAMS, XS)
-    close(run(initial_state=zero), run())
+    run = functools.partial(unroll, STACK, PARAMS, XS)
+    close(run(initial_state=STACK.initial_state((B,), jnp.float64)), run())
     cell = Dropout(GRU(3), input_rate=0.5)
-    layers = [Directions(cell, cell)] * 2
-    params = init_bidirectional_stack(layers, jax.random.key(0), D, jnp.float64)
-    same = jax.tree.map(lambda a: a, params[0]._replace(backward=params[0].forward))
-    key = jax.random.key(4)
-    _, ys = bidirectional_unroll(cell, cell, same, XS[:, :1], key=key)
-    assert (ys.forward != ys.backward).any()
-    first, again, other, silent = (
-        bidirectional_stack_unroll(layers, params, XS, key=k)[1]
-        for k in (key, key, jax.random.key(5), None)
-    )
-    close(first, again)
-    assert (first != other).any()
-    assert (first != silent).any()
+    both = Bidirectional(cell, cell)
+    params = both.init(jax.random.key(0), D, jnp.float64)
+    same = params._replace(backward=params.forward)
+    _, ys = unroll(both, same, XS[:, :1], key=jax.random.key(4))
+    assert (ys[..., :3] != ys[..., 3:]).any(), "each direction has noise of its own"
+    _, silent = unroll(both, same, XS[:, :1], deterministic=True)
+    assert (ys != silent).any()
+
+
+def test_a_step_is_a_clear_error():
+    for cell, state in ((LOWER, None), (STACK, None), (OutputProjection(LOWER, 2), None)):
+        params = cell.init(jax.random.key(0), D, jnp.float64)
+        with pytest.raises(ValueError, match="reads a sequence from both ends"):
+            seqjax.step(cell, params, state, XS[:, 0])
+    with pytest.raises(ValueError, match="reads a sequence from both ends"):
+        LOWER.step(PARAMS[0], None, XS[0])
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("make", "message"),
     [
-        (
-            {"params": tuple(PARAMS[0])},
-            r"params must be Directions\(forward, backward\), got a tup",
-        ),
-        ({"initial_state": ()}, "initial_state must be Directions"),
+        (lambda: Bidirectional(LSTM, GRU(2)), "Bidirectional: cell must be a cell, got <class"),
+        (lambda: Bidirectional(GRU(2), ConvLSTM((4, 1), 2, (3,))), "must have the same axes"),
+        (lambda: seqjax.Zoneout(LOWER, 0.1), "Zoneout: runs the cell step by step, which"),
+        (lambda: seqjax.WithState(LOWER), "WithState: runs the cell step by step"),
+        (lambda: Dropout(LOWER, state_rate=0.1), "Dropout with a state_rate: runs the cell step"),
+        (lambda: unroll(LOWER, tuple(PARAMS[0]), XS), "params must be what Bidirectional"),
+        (lambda: unroll(STACK, PARAMS[:1], XS), "params must"),
+        (lambda: unroll(STACK, PARAMS, XS, initial_state=()), "initial_state must have the struct"),
     ],
 )
-def test_bad_input_is_a_clear_error(changes, message):
-    arguments = {"forward": LAYERS[0][0], "backward": LAYERS[0][1], "params": PARAMS[0], "xs": XS}
+def test_bad_input_is_a_clear_error(make, message):
     with pytest.raises(ValueError, match=message):
-        bidirectional_unroll(**{**arguments, **changes})
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"params": PARAMS[:1]}, "params must hold one entry for each of 2 layers, got 1"),
-        ({"initial_state": []}, "initial_state must hold one entry for each of 2 layers, got 0"),
-        ({"layers": [LSTM(3), GRU(2)]}, r"layers\[0\] must be Directions"),
-        ({"layers": LAYERS[0]}, "layers must be a list of at least one Directions, got Directions"),
-        ({"layers": []}, "layers must be a list of at least one Directions"),
-    ],
-)
-def test_bad_layers_are_clear_errors(changes, message):
-    with pytest.raises(ValueError, match=message):
-        bidirectional_stack_unroll(**{"layers": LAYERS, "params": PARAMS, "xs": XS, **changes})
+        make()

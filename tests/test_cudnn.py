@@ -80,7 +80,7 @@ def test_the_kernel_gives_the_numbers_of_scan(masked, reverse):
     ("cell", "dtype", "message"),
     [
         (LSTM(H, peepholes=True), jnp.float32, "needs an LSTM without options, got LSTM"),
-        (GRU(H), jnp.float32, r"got GRU\(units=4"),
+        (GRU(H), jnp.float32, r"got GRU\(4\)"),
         (Dropout(LSTM(H), state_rate=0.5), jnp.float32, "got Dropout"),
         (LSTM(H), jnp.bfloat16, "needs float32, got bfloat16"),
         pytest.param(

@@ -9,7 +9,8 @@ import optax
 import pytest
 from flax import nnx
 
-from seqjax import GRU, LSTM, Dropout, Stack, bidirectional_unroll, sequence_loss, unroll
+import seqjax
+from seqjax import GRU, LSTM, Dropout, Stack, sequence_loss, unroll
 from seqjax.nn import Bidirectional, Recurrent, SequenceModel
 from seqjax.wrappers import Directions
 
@@ -39,14 +40,29 @@ def test_recurrent_is_unroll_jitted_and_differentiated():
     )
 
 
-def test_bidirectional_is_bidirectional_unroll():
+def test_bidirectional_is_a_bidirectional_cell():
     layer = Bidirectional(LSTM(4), GRU(3), D, param_dtype=jnp.float64, rngs=nnx.Rngs(0))
     params = nnx.as_pure(layer.params)
     assert isinstance(params, Directions)
-    state, ys = bidirectional_unroll(LSTM(4), GRU(3), params, XS, lengths=LENGTHS)
-    close(
-        nnx.jit(lambda layer: layer(XS, lengths=LENGTHS))(layer), (state, jnp.concatenate(ys, -1))
-    )
+    expected = unroll(seqjax.Bidirectional(LSTM(4), GRU(3)), params, XS, lengths=LENGTHS)
+    close(nnx.jit(lambda layer: layer(XS, lengths=LENGTHS))(layer), expected)
+
+
+def test_a_noisy_layer_obeys_train_and_eval():
+    cell = Dropout(GRU(3), input_rate=0.5)
+    layer = Recurrent(cell, D, param_dtype=jnp.float64, rngs=nnx.Rngs(0, dropout=1))
+    silent = unroll(cell, nnx.as_pure(layer.params), XS, deterministic=True)[1]
+    run = nnx.jit(lambda layer: layer(XS)[1])
+    first, second = run(layer), run(layer)
+    assert (first != silent).any()
+    assert (first != second).any(), "each call draws from the stream"
+    layer.eval()
+    close(run(layer), silent)
+    layer.train()
+    assert (run(layer) != silent).any()
+    close(layer(XS, deterministic=True)[1], silent)
+    again = Recurrent(cell, D, param_dtype=jnp.float64, rngs=nnx.Rngs(0, dropout=1))
+    close(run(again), first)
 
 
 def test_a_sequence_model_learns_and_keeps_padding_out():
@@ -82,3 +98,7 @@ def test_layers_of_one_model_draw_parameters_of_their_own():
 def test_bad_sizes_are_clear_errors():
     with pytest.raises(ValueError, match="GRU: input_size must be a whole number"):
         Recurrent(GRU(3), 0, rngs=nnx.Rngs(0))
+    with pytest.raises(
+        ValueError, match=r"rngs must be flax.nnx.Rngs, such as nnx.Rngs\(0\), got 0"
+    ):
+        Recurrent(GRU(3), D, rngs=0)

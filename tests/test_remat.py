@@ -11,15 +11,14 @@ import pytest
 from seqjax import (
     GRU,
     LSTM,
+    Bidirectional,
     Cell,
     Dropout,
     LanguageModel,
     MinGRU,
     Stack,
-    bidirectional_unroll,
     unroll,
 )
-from seqjax.wrappers import Directions
 
 B, T, D, H = 2, 7, 3, 4
 CELLS = {
@@ -64,8 +63,9 @@ def test_changes_no_value_and_no_gradient(name, masked, method):
 
 def test_time_major_and_both_directions():
     cell = LSTM(H)
-    params, xs = inputs(cell)
-    run = functools.partial(bidirectional_unroll, cell, cell, Directions(params, params))
+    both = Bidirectional(cell, cell)
+    params, xs = inputs(both)
+    run = functools.partial(unroll, both, params)
     expected = run(xs)
     close(run(xs, remat=2), expected, 1e-12)
     xs = jnp.moveaxis(xs, 1, 0)

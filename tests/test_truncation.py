@@ -12,8 +12,8 @@ import optax
 import pytest
 
 from seqjax import LSTM, BasicRNN, Dropout, OutputProjection, sequence_loss, unroll
-from seqjax import truncation as module
 from seqjax.cells.elman import BasicRNNParams
+from seqjax.engine import unroll as module
 from seqjax.training import init_train_state, train_step
 from seqjax.truncation import truncated_chunk, truncated_unroll
 from seqjax.types import HiddenState
@@ -230,12 +230,12 @@ def test_no_batch_axis_or_two_and_vmap_give_the_same_numbers():
 
 
 def test_equal_cells_compile_once():
-    module._outputs.clear_cache()
+    module._run.clear_cache()
     for _ in range(2):
         cell = Dropout(LSTM(2), state_rate=0.5)
         params = cell.init(jax.random.key(0), 3)
         truncated_unroll(cell, params, jnp.ones((B, T), int), 2, key=jax.random.key(1))
-    assert module._outputs._cache_size() == 1
+    assert module._run._cache_size() == 1
 
 
 @pytest.mark.parametrize(
@@ -245,9 +245,9 @@ def test_equal_cells_compile_once():
         ({"num_steps": 2.5}, "num_steps must be a whole number of at least 1, got 2.5"),
         ({"xs": jnp.ones((B, T, 5))}, "these parameters are for 2 input features"),
         ({"xs": jnp.full((B, T), 2)}, "xs must lie in"),
-        ({"params": jnp.ones(3)}, "params must be what cell.init makes"),
+        ({"params": jnp.ones(3)}, r"params must be what BasicRNN\(.\).init makes"),
         ({"initial_state": HiddenState(jnp.ones((B, 4)))}, "initial_state.h must be"),
-        ({"cell": "LSTM"}, "cell must be a cell, got 'LSTM'"),
+        ({"cell": "LSTM"}, "cell must be a seqjax cell, such as .*, got 'LSTM'"),
     ],
 )
 def test_bad_arguments_are_clear_errors(changes, message):

@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import arrays
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from seqjax import GRU, LSTM, BasicRNN, Cell, OutputProjection, Stack, unroll
+from seqjax import GRU, LSTM, BasicRNN, Cell, Dropout, OutputProjection, Stack, unroll
 from tests import oracle
 
 B, T, D, H = 2, 4, 2, 3
@@ -291,7 +291,7 @@ def test_forward_mode_and_second_derivatives():
     params, state, xs = make(cell)
 
     def loss(xs):
-        ys = unroll(cell, params, xs, initial_state=state, method="scan")[1]
+        ys = unroll(cell, params, xs, initial_state=state)[1]
         return (ys**2).sum()
 
     grad = jax.jit(jax.grad(loss))
@@ -365,6 +365,14 @@ def test_runs_in_shard_map_and_under_explicit_sharding(masked, remat):
     close(jax.device_get((state, ys)), expected)
 
 
+class WithMore(LSTM):
+    """Not a dataclass of its own, so that all with so many units compare equal."""
+
+    def __init__(self, units):
+        super().__init__(units)
+        object.__setattr__(self, "extra", units)
+
+
 GOOD = LSTM(H)
 GOOD_PARAMS = GOOD.init(jax.random.key(0), D, jnp.float64)
 GOOD_STATE = GOOD.initial_state((B,), jnp.float64)
@@ -392,19 +400,34 @@ GOOD_XS = jnp.zeros((B, T, D))
             {"lengths": np.array([1, 2]), "mask": np.ones((B, T), bool)},
             "lengths and mask were both given",
         ),
-        ({"params": GRU(H).init(jax.random.key(0), D)}, "must have the structure that cell.init"),
-        ({"params": None}, "params must be what cell.init makes for LSTM"),
+        (
+            {"params": GRU(H).init(jax.random.key(0), D)},
+            r"must have the structure that LSTM\(3\).init makes",
+        ),
+        ({"params": None}, r"params must be what LSTM\(3\).init makes"),
         (
             {"params": LSTM(H + 1).init(jax.random.key(0), D)},
             r"params\.input_kernel must have shap",
         ),
         ({"cell": Stack([GOOD, GOOD]), "params": (GOOD_PARAMS,)}, "must have the structure"),
-        ({"cell": LSTM(H, peepholes=True)}, "must have the structure that cell.init"),
+        (
+            {"cell": LSTM(H, peepholes=True)},
+            "params were made with peepholes=False, but the cell is",
+        ),
+        (
+            {"cell": GRU(H, reset_after=True), "params": GRU(H).init(jax.random.key(0), D)},
+            "params were made with reset_after=False",
+        ),
+        ({"xs": jnp.zeros((B, T, D), int)}, "integers are tokens .*; give the 2 features"),
+        ({"key": 0}, r"key must be one key, such as jax.random.key\(0\), got 0"),
+        ({"cell": Dropout(GOOD, 0.5)}, "draws noise: give key=.* in training, or deterministic=T"),
+        ({"key": jax.random.key(0), "deterministic": True}, "were both given; give a key in train"),
+        ({"cell": WithMore(H)}, "WithMore holds extra, which is no field of it"),
         ({"initial_state": GOOD_STATE[0]}, "initial_state must have the structure"),
         ({"initial_state": GOOD.initial_state((3,), jnp.float64)}, r"initial_state\.c must be"),
         ({"initial_state": GOOD.initial_state((B,), jnp.float32)}, "must be float64 of shape"),
         ({"method": "fast"}, "must be one of 'auto', 'scan', 'static', 'associative', 'cudnn'"),
-        ({"method": "associative"}, r"needs a linear recurrence, which LSTM\(units=3"),
+        ({"method": "associative"}, r"needs a linear recurrence, which LSTM\(3"),
         ({"cell": LSTM}, "cell must be a seqjax cell"),
     ],
 )

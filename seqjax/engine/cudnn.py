@@ -75,14 +75,14 @@ def _order(
     mask: Array | None, lengths: Array | None, reverse: bool, num_steps: int, rows: int
 ) -> tuple[Array | None, Array]:
     """In which order cuDNN takes the steps ``[T, B]`` (None: theirs), and how many of each row."""
-    steps = jnp.arange(num_steps, dtype=jnp.int32)[:, None]
+    steps = jnp.broadcast_to(jnp.arange(num_steps, dtype=jnp.int32)[:, None], (num_steps, rows))
     if mask is None:
-        order = jnp.broadcast_to(steps[::-1], (num_steps, rows)) if reverse else None
-        return order, jnp.full(rows, num_steps, jnp.int32)
+        return steps[::-1] if reverse else None, jnp.full(rows, num_steps, jnp.int32)
     if lengths is not None:
         lengths = lengths.reshape(rows).astype(jnp.int32)
         # within each length from its end, padding where it is
-        return jnp.where(steps < lengths, lengths - 1 - steps, steps) if reverse else None, lengths
+        order = jnp.where(steps < lengths[None], lengths[None] - 1 - steps, steps)
+        return order if reverse else None, lengths
     # cuDNN has lengths and no holes, so the steps that count come first: a stable sort
     mask = mask.reshape(num_steps, rows)
     place = -steps if reverse else steps

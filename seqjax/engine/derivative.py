@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.custom_derivatives import SymbolicZero
+from jax.extend.core import primitives
 
 from seqjax.engine.equations import evaluate, read, take_apart
 from seqjax.engine.layout import lay_out_like_next
@@ -48,8 +49,18 @@ def scan_with_derivative(
     >>> ys.shape, bool((ys[-1] == state.h).all())
     ((7, 2, 4), True)
     """
+
+    def plain(state: State, values: tuple[Projected, Array | None]) -> tuple[State, PyTree]:
+        z, m = values
+        after, y = step(params, state, z)
+        return (after if m is None else select(m, after, state)), y
+
+    state = lay_out_like_next(plain, state, (zs, mask))
     first_z = jax.tree.map(lambda a: a[0], zs)
     parts, fixed, structure_of_y = take_apart(step, params, state, first_z)
+    if any(e.primitive is primitives.custom_vjp_call_p for e in parts.equations):
+        # such an equation has no tangent
+        return jax.lax.scan(plain, state, (zs, mask), reverse=reverse)
     products = find_products(parts)
     # an output that is also a part of the new state is stored once
     shared = {n: parts.after.index(y) for n, y in enumerate(parts.y) if y in parts.after}
@@ -73,20 +84,19 @@ def scan_with_derivative(
 
     def run(kept_states: Sequence[int], kept_products: Sequence[int], fixed, state, zs, mask):
         one = body(kept_states, kept_products, fixed)
-        state = lay_out_like_next(one, state, (zs, mask))
-        return state, jax.lax.scan(one, state, (zs, mask), reverse=reverse)
+        return jax.lax.scan(one, state, (zs, mask), reverse=reverse)
 
     @jax.custom_jvp
     def loop(fixed: list[Array], state: list[Array], zs: list[Array], mask: Array | None):
-        _, (final, (ys, states, _)) = run((), (), fixed, state, zs, mask)
+        final, (ys, states, _) = run((), (), fixed, state, zs, mask)
         return final, all_ys(ys, states)
 
     def derivative(primals, tangents):
         fixed, first, zs, mask = primals
-        form = linearise(parts, products)
+        form = linearise(parts, products, (fixed, first, [z[0] for z in zs]))
         kept_states = [n for n, v in enumerate(form.inputs[1]) if v in form.used]
         kept_products = [n for n, v in enumerate(form.inputs[3]) if v in form.used]
-        first, (final, (ys, states, kept)) = run(kept_states, kept_products, fixed, first, zs, mask)
+        final, (ys, states, kept) = run(kept_states, kept_products, fixed, first, zs, mask)
         before = [
             _shifted(first[n], states[n], reverse) if n in kept_states else None
             for n in range(len(first))

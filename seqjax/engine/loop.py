@@ -73,7 +73,8 @@ class SequenceLoop(Loop):
         def chunk(state: State, steps: tuple[Array | None, PyTree, Noise]) -> tuple[State, PyTree]:
             mask, xs, noise = steps
             if self.method == "cudnn":
-                lengths = None if self.starts is not None else self.lengths
+                # a chunk has a part of each length, which its mask tells
+                lengths = self.lengths if self.remat is None and self.starts is None else None
                 return run_cudnn(cell, params, state, xs, mask, lengths, self.reverse)
             if self.method == "associative":
                 return self._run_associative(cell, params, state, xs, noise, mask)

@@ -29,7 +29,7 @@ from seqjax.engine.equations import (
     read,
     trace,
 )
-from seqjax.operations.affine import rows_may_be_merged
+from seqjax.operations.affine import rows_may_be_merged, vary
 from seqjax.types import Array
 
 
@@ -91,12 +91,25 @@ def _is_product(equation: core.JaxprEqn) -> bool:
     return False
 
 
-def linearise(step: Step, products: Sequence[core.JaxprEqn]) -> Linearised:
-    """Differentiate the equations of a step, given the values of its products."""
+def linearise(
+    step: Step, products: Sequence[core.JaxprEqn], arguments: Sequence[list[Array]]
+) -> Linearised:
+    """Differentiate the equations of a step, given the values of its products.
+
+    Args:
+      step: the equations.
+      products: those of them whose values are kept.
+      arguments: the values of fixed, state and z at one step, of which the types matter.
+    """
     positions = {id(equation): n for n, equation in enumerate(products)}
-    groups = (step.fixed, step.state, step.z, [e.outvars[0] for e in products])
-    values = [[jnp.zeros(v.aval.shape, v.aval.dtype) for v in group] for group in groups]
-    values = jax.eval_shape(lambda: values)
+
+    def with_products(*groups: list[Array]) -> list[list[Array]]:
+        inputs = (*step.fixed, *step.state, *step.z)
+        values = [value for group in groups for value in group]
+        found = evaluate(step.equations, dict(zip(inputs, values, strict=True)))
+        return [*groups, [found[e.outvars[0]] for e in products]]
+
+    values = jax.eval_shape(with_products, *arguments)
 
     def outputs(fixed: list[Array], state: list[Array], z: list[Array], kept: list[Array]):
         def rule(equation: core.JaxprEqn, operands: list[Array]) -> list[Array] | None:
@@ -269,7 +282,7 @@ class _Builder:
         def add_up(parts: list[Array], step: list[Array]) -> Array:
             summands = [parts[n] if c is None else c(step) * parts[n] for n, c in terms]
             summands += [] if added is None else [jnp.broadcast_to(added(step), aval.shape)]
-            result = summands[0] if summands else jnp.zeros(aval.shape, aval.dtype)
+            result = summands[0] if summands else _zeros(aval)
             for summand in summands[1:]:
                 result = result + summand
             return result
@@ -327,6 +340,12 @@ class _Builder:
         whole = self._part(apply)
         return [self._part(lambda parts, step, n=n: parts[whole][n])
                 for n in range(len(equation.outvars))]  # fmt: skip
+
+
+def _zeros(aval: jax.core.ShapedArray) -> Array:
+    """Zeros of a type, which inside of `jax.shard_map` says over which devices they differ."""
+    kind = aval.manual_axis_type
+    return vary(jnp.zeros(aval.shape, aval.dtype), frozenset(kind.varying if kind else ()))
 
 
 def _with_kernel_transposed(
@@ -418,7 +437,10 @@ def _selected(builder: _Builder, equation: core.JaxprEqn) -> bool:
     condition = builder.value_of(which)
     other, chosen = (builder.sum_of(case) for case in cases)
     opposite = Timed(~condition.value, condition.varies)
-    builder.sums[equation.outvars[0]] = _add(_where(condition, chosen), _where(opposite, other))
+    dtype = equation.outvars[0].aval.dtype
+    builder.sums[equation.outvars[0]] = _add(
+        _where(condition, chosen, dtype), _where(opposite, other, dtype)
+    )
     return True
 
 
@@ -462,10 +484,11 @@ def _scale(total: Sum, factor: Timed) -> Sum:
     return Sum({n: _multiply(c, factor) for n, c in total.terms.items()}, added)
 
 
-def _where(condition: Timed, total: Sum) -> Sum:
+def _where(condition: Timed, total: Sum, dtype: jnp.dtype) -> Sum:
+    one = Timed(jnp.ones((), dtype), False)
+
     def keep(c: Timed | None) -> Timed:
-        return _apply(lambda m, x: jnp.where(m, x, jnp.zeros_like(x)), condition,
-                      Timed(jnp.ones((), ), False) if c is None else c)  # fmt: skip
+        return _apply(lambda m, x: jnp.where(m, x, jnp.zeros_like(x)), condition, c or one)
 
     added = None if total.added is None else keep(total.added)
     return Sum({n: keep(c) for n, c in total.terms.items()}, added)

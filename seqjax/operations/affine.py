@@ -28,7 +28,7 @@ def affine(xs: Array, kernel: Array, bias: Array | None = None) -> Array:
 
     The product runs in the kernel's precision: a bfloat16 kernel casts ``xs`` to bfloat16 and sums
     up in float32, and so do the products of the gradients; casting the parameters is all that mixed
-    precision takes. Products of 16 bits have gradients and no forward-mode derivatives.
+    precision takes.
 
     Args:
       xs: floating ``[..., D]``, or integer tokens ``[...]`` in ``[0, D)``, which are looked up and
@@ -65,8 +65,7 @@ def affine(xs: Array, kernel: Array, bias: Array | None = None) -> Array:
             if _has_explicit_layouts():  # for which autodiff knows those of the gradients
                 ys = jnp.matmul(rows, kernel, preferred_element_type=dtype)
             else:
-                axes = varying((rows, kernel))
-                ys = _low_product(vary(rows, axes), vary(kernel, axes))
+                ys = _low_product(rows, kernel)
         ys = ys.reshape(*xs.shape[:-1], ys.shape[-1])
     return ys if bias is None else ys + broadcast_like(bias, ys)
 
@@ -131,8 +130,7 @@ def varying(tree: PyTree) -> frozenset[str]:
 def vary(x: Array, axes: frozenset[str]) -> Array:
     """Make ``x`` one that differs over the devices along ``axes``, as what is made of it does.
 
-    The gradients of a `jax.custom_vjp` have to differ over the same axes as its arguments; autodiff
-    then adds them up where the arguments became different.
+    The carry of a loop has to differ over the same axes before its first step as after it.
 
     >>> print(vary(jnp.ones(2), frozenset()))
     [1. 1.]
@@ -141,29 +139,28 @@ def vary(x: Array, axes: frozenset[str]) -> Array:
     return jax.lax.pcast(x, tuple(more), to="varying") if more else x
 
 
-@jax.custom_vjp
+@jax.custom_jvp
 def _low_product(rows: Array, kernel: Array) -> Array:
-    """A product of 16-bit factors, summed up in float32, and so in its gradients.
+    """A product of 16-bit factors, summed up in float32.
 
-    Autodiff would multiply the float32 gradient of the product with 16-bit factors in float32.
+    JAX's own derivative would multiply the float32 gradient of the product with 16-bit factors in
+    float32. Tangents and gradients are rounded to 16 bits first.
     """
-    return jnp.matmul(rows, kernel, preferred_element_type=jnp.float32)
+    return _product(rows, kernel, jnp.float32)
 
 
-def _low_product_forward(rows: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
-    return _low_product(rows, kernel), (rows, kernel)
+@_low_product.defjvp
+def _low_product_tangent(
+    primals: tuple[Array, Array], tangents: tuple[Array, Array]
+) -> tuple[Array, Array]:
+    (rows, kernel), (d_rows, d_kernel) = primals, tangents
+    d = _product(d_rows, kernel, kernel.dtype) + _product(rows, d_kernel, kernel.dtype)
+    return _low_product(rows, kernel), d.astype(jnp.float32)
 
 
-def _low_product_backward(factors: tuple[Array, Array], d_ys: Array) -> tuple[Array, Array]:
-    rows, kernel = factors
-    d_ys = d_ys.astype(kernel.dtype)
-    d_rows = jnp.matmul(d_ys, kernel.T, preferred_element_type=jnp.float32)
-    over_rows = tuple(range(rows.ndim - 1))
-    d_kernel = jnp.tensordot(rows, d_ys, (over_rows, over_rows), preferred_element_type=jnp.float32)
-    return d_rows.astype(rows.dtype), d_kernel.astype(kernel.dtype)
-
-
-_low_product.defvjp(_low_product_forward, _low_product_backward)
+def _product(rows: Array, kernel: Array, dtype: Any) -> Array:
+    numbers = (((rows.ndim - 1,), (0,)), ((), ()))
+    return jax.lax.dot_general(rows, kernel, numbers, preferred_element_type=dtype)
 
 
 def rows_may_be_merged() -> bool:

@@ -21,6 +21,7 @@ from seqjax import (
     UGRNN,
     AttentionCell,
     BasicRNN,
+    Bidirectional,
     BidirectionalGridLSTM,
     Cell,
     ConvLSTM,
@@ -36,6 +37,7 @@ from seqjax import (
     IntersectionRNN,
     LanguageModel,
     LayerNorm,
+    LearnedState,
     MinGRU,
     MinimalRNN,
     MinLSTM,
@@ -97,6 +99,19 @@ def first_plus_output(x, y):
 
 
 EXAMPLES = {
+    "Bidirectional": Example(Bidirectional(LSTM(3), GRU(2))),
+    "Bidirectional of a noisy stack": Example(
+        Stack([Bidirectional(Dropout(LSTM(3), 0.2, 0.3, 0.4), Stack([GRU(2), GRU(2)])), LSTM(3)])
+    ),
+    "LearnedState": Example(LearnedState(LSTM(4))),
+    "LearnedState of a complex state": Example(LearnedState(LRU(4, 2))),
+    "LearnedState of a stack": Example(LearnedState(Stack([LSTM(3), GRU(2)]))),
+    "Reset of a learned state": Example(Reset(LearnedState(GRU(4))), wrap=with_starts),
+    "Reset of both directions": Example(Reset(Bidirectional(GRU(3), LSTM(2))), wrap=with_starts),
+    "GRU gate_activation": Example(GRU(4, gate_activation=jax.nn.hard_sigmoid)),
+    "LSTM gate_activation": Example(LSTM(4, gate_activation=jax.nn.hard_sigmoid)),
+    "Dropout shared": Example(Dropout(LSTM(4), 0.2, 0.3, 0.4, locked=True, shared=True)),
+    "Zoneout of a dropped output": Example(Zoneout(Dropout(LSTM(4), output_rate=0.5), 0.3)),
     "AttentionCell": Example(AttentionCell(LSTM(4), length=3)),
     "AttentionCell every size": Example(
         AttentionCell(

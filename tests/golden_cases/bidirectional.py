@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from seqjax import GRU, LSTM, bidirectional_unroll
+from seqjax import GRU, LSTM, Bidirectional, unroll
 from seqjax.interop import tensorflow
 from seqjax.wrappers import Directions
 from tests.golden_cases.harness import Case, Inputs, state_leaves, unflatten_state, variables
@@ -17,9 +17,8 @@ def both(cell, scope, read, join=False, method="auto"):
         leaves = state_leaves(inputs)
         half = len(leaves) // 2
         params = [read(tensorflow.split_scope(named, f"{d}/{scope}")[0]) for d in ("fw", "bw")]
-        state, ys = bidirectional_unroll(
-            cell,
-            cell,
+        state, ys = unroll(
+            Bidirectional(cell, cell),
             Directions(*params),
             inputs["in.x"],
             lengths=inputs.get("in.sequence_length"),
@@ -28,7 +27,8 @@ def both(cell, scope, read, join=False, method="auto"):
             ),
             method=method,
         )
-        outputs = {"cat": jnp.concatenate(ys, -1)} if join else {"0": ys[0], "1": ys[1]}
+        forward, backward = jnp.split(ys, 2, axis=-1)
+        outputs = {"cat": ys} if join else {"0": forward, "1": backward}
         return outputs, jax.tree.leaves(state)
 
     return Case(run)

@@ -6,7 +6,7 @@ import operator
 import jax
 import jax.numpy as jnp
 
-from seqjax import GRU, LSTM, BasicRNN, bidirectional_unroll, unroll
+from seqjax import GRU, LSTM, BasicRNN, Bidirectional, unroll
 from seqjax.interop import keras
 from seqjax.wrappers import Directions
 from tests.golden_cases.harness import Case, Inputs, state_leaves, unflatten_state
@@ -52,9 +52,8 @@ def both(cell, from_weights, merge):
     def run(inputs: Inputs):
         leaves = state_leaves(inputs)
         half = len(leaves) // 2
-        state, ys = bidirectional_unroll(
-            cell,
-            cell,
+        state, ys = unroll(
+            Bidirectional(cell, cell),
             Directions(*(from_weights(*weights(inputs, s)) for s in ("forward_", "backward_"))),
             inputs["in.x"],
             mask=inputs.get("in.mask"),
@@ -63,7 +62,9 @@ def both(cell, from_weights, merge):
                 unflatten_state(cell, leaves[half:][::-1]),
             ),
         )
-        return merge(*ys), [leaf for one in state for leaf in jax.tree.leaves(one)[::-1]]
+        return merge(*jnp.split(ys, 2, axis=-1)), [
+            leaf for one in state for leaf in jax.tree.leaves(one)[::-1]
+        ]
 
     return Case(run)
 

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from seqjax import GRU, LSTM, BasicRNN, Stack, bidirectional_stack_unroll, unroll
+from seqjax import GRU, LSTM, BasicRNN, Bidirectional, Stack, unroll
 from seqjax.interop import pytorch
 from seqjax.wrappers import Directions
 from tests.golden_cases.harness import Case, Inputs, state_leaves, unflatten_state
@@ -19,16 +19,14 @@ def module(cell, from_state_dict):
         states = [unflatten_state(cell, leaf) for leaf in leaves]
         if isinstance(params[0], Directions):
             states = [Directions(*pair) for pair in zip(states[::2], states[1::2], strict=True)]
-            cells = [Directions(cell, cell)] * len(params)
-            final, ys = bidirectional_stack_unroll(
-                cells, params, inputs["in.x"], lengths=lengths, initial_state=states
-            )
-            final = [state for pair in final for state in pair]
+            stack = Stack([Bidirectional(cell, cell)] * len(params))
         else:
             stack = Stack([cell] * len(params))
-            final, ys = unroll(
-                stack, params, inputs["in.x"], lengths=lengths, initial_state=tuple(states)
-            )
+        final, ys = unroll(
+            stack, params, inputs["in.x"], lengths=lengths, initial_state=tuple(states)
+        )
+        if isinstance(params[0], Directions):
+            final = [state for pair in final for state in pair]
         return ys, [jnp.stack(arrays) for arrays in zip(*final, strict=True)][::-1]
 
     return Case(run)

@@ -5,9 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqjax import GRU, LSTM, BasicRNN, Stack, bidirectional_stack_unroll, unroll
+from seqjax import GRU, LSTM, BasicRNN, Bidirectional, Stack, unroll
 from seqjax.interop import flax_nnx, keras, pytorch
-from seqjax.wrappers import Directions
 
 B, T, D, H = 3, 5, 2, 4
 # the frameworks' own warnings are no concern of ours
@@ -31,10 +30,8 @@ def test_pytorch(name, cell, bidirectional):
     expected = module(torch.tensor(XS))[0].detach().numpy()
     weights = {key: value.detach().numpy() for key, value in module.state_dict().items()}
     params = getattr(pytorch, f"from_{name.lower()}")(weights)
-    if bidirectional:
-        _, ys = bidirectional_stack_unroll([Directions(cell, cell)] * 2, params, XS)
-    else:
-        _, ys = unroll(Stack([cell] * 2), params, XS)
+    layer = Bidirectional(cell, cell) if bidirectional else cell
+    _, ys = unroll(Stack([layer] * 2), params, XS)
     close(ys, expected)
     back = getattr(pytorch, f"to_{name.lower()}")(params)
     module.load_state_dict({key: torch.tensor(np.asarray(value)) for key, value in back.items()})

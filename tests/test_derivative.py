@@ -1,7 +1,8 @@
-"""The loop with a backward pass of its own, against autodiff of the plain one."""
+"""The derivative that the engine derives, against autodiff of the plain loop."""
 
 import dataclasses
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,11 +10,72 @@ import numpy as np
 import pytest
 
 import seqjax
-from seqjax import GRU, LSTM, BasicRNN, CoupledInputForgetGateLSTM, LayerNorm, unroll
-from seqjax.types import FactoredCell
+from seqjax import GRU, LSTM, BasicRNN, CoupledInputForgetGateLSTM, unroll
 
 D, H = 2, 3
 KEY = jax.random.key(0)
+
+
+class JanetParams(NamedTuple):
+    input_kernel: jax.Array  # [D, 2H]
+    recurrent_kernel: jax.Array  # [H, 2H]
+    bias: jax.Array  # [2H]
+
+
+@dataclasses.dataclass(frozen=True)
+class Janet(seqjax.Cell):
+    """A user's cell: the LSTM with a forget gate alone (van der Westhuizen and Lasenby, 2018)."""
+
+    units: int
+
+    @property
+    def output_size(self):
+        return self.units
+
+    def init(self, key, input_size, dtype=jnp.float32):
+        draw = jax.nn.initializers.glorot_uniform()
+        keys = jax.random.split(key)
+        kernels = (
+            draw(k, (n, 2 * self.units), dtype)
+            for k, n in zip(keys, (input_size, self.units), strict=True)
+        )
+        return JanetParams(*kernels, jnp.zeros(2 * self.units, dtype))
+
+    def input_size(self, params):
+        return params.input_kernel.shape[0]
+
+    def initial_state(self, batch_shape=(), dtype=jnp.float32):
+        return jnp.zeros((*batch_shape, self.units), dtype)
+
+    def project(self, params, xs, noise=None):
+        zs = xs @ params.input_kernel
+        return zs + jnp.broadcast_to(params.bias, zs.shape)
+
+    def step(self, params, state, z):
+        f, n = jnp.split(z + state @ params.recurrent_kernel, 2, -1)
+        h = jax.nn.sigmoid(f) * state + jax.nn.sigmoid(-f) * jnp.tanh(n)
+        return h, h
+
+
+def whole_layer(x):
+    """An activation that looks at all units."""
+    return x - jnp.broadcast_to(x.mean(-1, keepdims=True), x.shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class Counting(seqjax.BasicRNN):
+    """A state with a part that has no derivative, and a step with a choice by it."""
+
+    def initial_state(self, batch_shape=(), dtype=jnp.float32):
+        return super().initial_state(batch_shape, dtype), jnp.zeros(batch_shape, jnp.int32)
+
+    def step(self, params, state, z):
+        inner, count = state
+        new, y = super().step(params, inner, z)
+        even = (count % 2 == 0)[..., None]
+        return (new, count + 1), jnp.where(jnp.broadcast_to(even, y.shape), y, -y)
+
+
 LSTM_OPTIONS = {"peepholes": True, "cell_clip": 0.4, "recurrent_dropout": 0.3}
 COVERED = {
     "lstm": LSTM(H),
@@ -24,20 +86,10 @@ COVERED = {
     "gru reset_after": GRU(H, reset_after=True, activation=jax.nn.softplus),
     "rnn": BasicRNN(H),
     "rnn relu": BasicRNN(H, activation=jax.nn.relu),
+    "activations of all units": LSTM(H, activation=whole_layer, gate_activation=jax.nn.softmax),
+    "a lambda": GRU(H, activation=lambda x: x * jax.nn.sigmoid(x)),
+    "a user's": Janet(H),
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class OtherStep(LSTM):
-    """Keeps its memory, which the equations of the LSTM know nothing of."""
-
-    def step(self, params, state, z):
-        new, y = super().step(params, state, z)
-        return new._replace(c=state.c), y
-
-
-def whole_layer(x):
-    return x - x.mean(-1, keepdims=True)
 
 
 def random_like(tree, seed=0):
@@ -72,7 +124,6 @@ def value_and_grads(cell, args, method, **options):
 
 
 def assert_equals_the_plain_path(cell, args, tolerance=1e-12, **options):
-    assert cell.is_factored(args[0])
     plain = value_and_grads(cell, args, "scan", **options)
     close(value_and_grads(cell, args, "auto", **options), plain, tolerance)
 
@@ -174,34 +225,63 @@ def test_gradients_of_a_batch_split_over_devices(masked):
     close(jax.device_get(explicit), gradient(params, xs, lengths))
 
 
-def test_what_has_other_equations_takes_the_plain_path():
-    others = [
-        OtherStep(H),
-        LSTM(H, activation=whole_layer),
-        GRU(H, activation=whole_layer),
-        BasicRNN(H, activation=whole_layer),
-        LSTM(H, projection_size=2),
-        LSTM(H, layer_norm=LayerNorm()),
-        seqjax.IndRNN(H),
-        seqjax.IndyGRU(H),
-        seqjax.IndyLSTM(H),
-        seqjax.GLSTM(2, groups=2),
+def test_a_part_of_the_state_without_a_derivative():
+    cell = Counting(H)
+    params = random_like(cell.init(KEY, D, jnp.float64))
+    xs = random_like(jnp.zeros((2, 4, D)), 1)
+
+    def loss(params, xs, method):
+        (state, count), ys = unroll(cell, params, xs, method=method)
+        return (state.h.sum() + (ys**3).sum()), count
+
+    by = [
+        jax.jit(jax.grad(functools.partial(loss, method=m), (0, 1), has_aux=True))(params, xs)
+        for m in ("auto", "scan")
     ]
-    for cell in others:
-        assert isinstance(cell, FactoredCell)
-        assert not cell.is_factored(jax.eval_shape(functools.partial(cell.init, KEY, D)))
-    cell = OtherStep(H)
-    args = make(cell)
-    close(value_and_grads(cell, args, "auto"), value_and_grads(cell, args, "scan"), 0)
+    close(*by)
+    assert (by[0][1] == 4).all()
 
 
-def test_forward_mode_is_refused_and_works_by_scan():
-    cell = BasicRNN(H)
-    params, _, xs = make(cell)
-    run = functools.partial(unroll, cell, params)
-    with pytest.raises(TypeError, match="forward-mode autodiff"):
-        jax.jvp(run, (xs,), (xs,))
-    jax.jvp(functools.partial(run, method="scan"), (xs,), (xs,))
+def test_a_cell_with_a_backward_pass_of_its_own_runs_as_a_plain_scan():
+    @jax.custom_vjp
+    def clipped(x):
+        return x
+
+    clipped.defvjp(lambda x: (x, None), lambda _, d: (jnp.clip(d, -0.1, 0.1),))
+    cell = BasicRNN(H, activation=lambda x: jnp.tanh(clipped(x)))
+    assert_equals_the_plain_path(cell, make(cell), 0)
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru reset_after", "coupled"])
+def test_forward_mode_with_products_of_16_bits(name):
+    cell = COVERED[name]
+    params, state, xs = jax.tree.map(lambda a: a.astype(jnp.float32), make(cell, steps=8))
+    low = jax.tree.map(lambda a: a.astype(jnp.bfloat16), params)
+
+    def loss(params, method="auto"):
+        return (unroll(cell, params, xs, initial_state=state, method=method)[1] ** 2).sum()
+
+    direction = jax.tree.map(lambda a: a.astype(jnp.bfloat16), random_like(params, 3))
+    _, forward = jax.jvp(loss, (low,), (direction,))
+    _, by_scan = jax.jvp(functools.partial(loss, method="scan"), (low,), (direction,))
+    exact = jax.jvp(loss, (params,), (jax.tree.map(lambda a: a.astype(jnp.float32), direction),))[1]
+    assert abs(forward - exact) < 0.05 * abs(exact)
+    assert abs(by_scan - exact) < 0.05 * abs(exact)
+
+
+def test_states_and_products_are_kept_once():
+    """No array of all steps is kept twice: memory is what the equations need."""
+    params = LSTM(64).init(KEY, 16)
+    xs = jnp.zeros((8, 500, 16), jnp.float32)
+
+    def temporary_bytes(cell, method):
+        def loss(params):
+            return unroll(cell, params, xs, method=method)[1].sum()
+
+        compiled = jax.jit(jax.grad(loss)).lower(params).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    assert temporary_bytes(LSTM(64), "auto") < temporary_bytes(LSTM(64), "scan")
 
 
 @pytest.mark.parametrize("name", COVERED)

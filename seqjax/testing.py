@@ -1,0 +1,340 @@
+"""The tests that every cell passes, for people who write their own.
+
+>>> import seqjax
+>>> from seqjax.testing import check_cell
+>>> check_cell(seqjax.BasicRNN(4), input_size=3)
+"""
+
+import copy
+import functools
+import pickle
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from seqjax.engine.step import step
+from seqjax.engine.unroll import unroll
+from seqjax.engine.validation import check_cell as check_description
+from seqjax.operations.masking import lengths_to_mask
+from seqjax.types import Array, Cell, LinearCell, Params, PyTree, Role, Size, State
+
+_B, _T = 3, 4
+_LENGTHS = np.array([_T, 2, 0])
+_HOLES = np.array([[1, 0, 1, 1], [0, 1, 1, 0], [0, 0, 0, 0]], bool)
+DrawInputs = Callable[[Array, tuple[int, ...]], PyTree]
+
+
+class Example(NamedTuple):
+    """A cell with parameters, a state and inputs ``[B, T, ...]`` in which nothing is zero."""
+
+    cell: Cell
+    params: Params
+    state: State
+    xs: PyTree
+    input_size: Size
+    draw_inputs: DrawInputs
+
+
+def check_cell(cell: Cell, input_size: Size = 3, draw_inputs: DrawInputs | None = None) -> None:
+    """Run every check of `CHECKS` on a cell, in float64.
+
+    Args:
+      cell: the cell to check.
+      input_size: features of its inputs.
+      draw_inputs: ``(key, leading_shape) -> inputs [*leading_shape, ...]``, for a cell that takes
+        something else than one array of features.
+
+    Raises:
+      AssertionError: two ways to run the cell give different numbers, or it breaks another promise
+        of the contract. The message says which check failed.
+      ValueError: ``cell`` is not a cell.
+    """
+    check_description(cell)
+    with jax.enable_x64(True):
+        example = make_example(cell, input_size, draw_inputs)
+        for check in CHECKS:
+            try:
+                check(example)
+            except AssertionError as error:
+                raise AssertionError(f"{cell}: {check.__doc__}\n{error}") from error
+
+
+def make_example(
+    cell: Cell, input_size: Size = 3, draw_inputs: DrawInputs | None = None
+) -> Example:
+    """Draw what the checks need, float64; call it with ``jax.enable_x64``."""
+
+    def draw_features(key: Array, leading_shape: tuple[int, ...]) -> Array:
+        features = input_size if isinstance(input_size, tuple) else (input_size,)
+        return jax.random.normal(key, (*leading_shape, *features), jnp.float64)
+
+    draw = draw_inputs or draw_features
+    params = _randomise(cell.init(jax.random.key(0), input_size, jnp.float64), 1)
+    state = _randomise(cell.initial_state((_B,), jnp.float64), 2)
+    xs = draw(jax.random.key(3), (_B, _T))
+    return Example(cell, params, state, xs, input_size, draw)
+
+
+def is_plain_value(example: Example) -> None:
+    """A cell is a plain value: copies and pickles equal it and hash alike."""
+    cell = example.cell
+    for twin in (copy.copy(cell), copy.deepcopy(cell), pickle.loads(pickle.dumps(cell))):
+        assert twin == cell, f"{twin} != {cell}"
+        assert hash(twin) == hash(cell)
+
+
+def shapes_agree(example: Example) -> None:
+    """Shapes and roles are as declared."""
+    cell, params, state, xs = example[:4]
+    final, ys = jax.eval_shape(
+        lambda: unroll(cell, params, xs, initial_state=state, deterministic=True)
+    )
+    for y in jax.tree.leaves(ys):
+        assert y.shape[:2] == (_B, _T), y.shape
+    size = cell.output_size if isinstance(cell.output_size, tuple) else (cell.output_size,)
+    assert jax.tree.leaves(ys)[0].shape[2:] == size
+    assert jax.tree.map(jnp.shape, final) == jax.tree.map(jnp.shape, state)
+    roles = jax.tree.leaves(cell.roles)
+    assert len(roles) == len(jax.tree.leaves(state))
+    assert all(isinstance(role, Role) for role in roles)
+    if cell.outputs_hidden:
+        assert roles.count(Role.HIDDEN) == 1
+    assert cell.input_size(params) == example.input_size
+
+
+def ways_to_run_agree(example: Example) -> None:
+    """scan, static, auto, associative, vmap and time_major give the same numbers."""
+    cell, params, state, xs = example[:4]
+    run = functools.partial(unroll, cell, params, deterministic=True)
+    whole = functools.partial(run, xs, lengths=_LENGTHS, initial_state=state)
+    final, ys = whole(method="scan")
+    for y in jax.tree.leaves(ys):
+        assert y[0].any()
+        assert not y[1, 2:].any()
+        assert not y[2].any()
+    _close(_at(final, 2), _at(state, 2), 0)
+    _close(whole(method="auto"), (final, ys))
+    _close(whole(method="static"), (final, ys))
+    if isinstance(cell, LinearCell):
+        _close(whole(method="associative"), (final, ys), 1e-10)
+    mapped = jax.vmap(lambda x, n, s: run(x, lengths=n, initial_state=s))(
+        xs, jnp.asarray(_LENGTHS), state
+    )
+    _close(mapped, (final, ys))
+    swap = functools.partial(jax.tree.map, lambda a: jnp.swapaxes(a, 0, 1))
+    major = run(swap(xs), lengths=_LENGTHS, initial_state=state, time_major=True)
+    _close((major[0], swap(major[1])), (final, ys))
+
+
+def stepping_agrees(example: Example) -> None:
+    """Step by step gives the numbers of the whole sequence, and starting over those of a row."""
+    cell, params, state, xs = example[:4]
+    if not cell.can_step:
+        return
+    final, ys = unroll(cell, params, xs, initial_state=state, deterministic=True)
+    run = jax.jit(lambda state, x: step(cell, params, state, x, deterministic=True))
+    stepped, outputs = state, []
+    for t in range(_T):
+        stepped, y = run(stepped, _at(xs, np.s_[:, t]))
+        outputs.append(y)
+    _close((stepped, jax.tree.map(lambda *y: jnp.stack(y, 1), *outputs)), (final, ys))
+    x = _at(xs, np.s_[:, 0])
+    start = jnp.array([True, False, True])
+    restarted, _ = step(cell, params, state, x, start=start, deterministic=True)
+    fresh, _ = step(cell, params, None, x, deterministic=True)
+    kept, _ = step(cell, params, state, x, deterministic=True)
+    _close(_at(restarted, start), _at(fresh, start))
+    _close(_at(restarted, ~start), _at(kept, ~start))
+
+
+def splitting_changes_nothing(example: Example) -> None:
+    """Splitting a sequence and carrying the state changes nothing, and reverse mirrors it."""
+    cell, params, state, xs = example[:4]
+    run = functools.partial(unroll, cell, params, deterministic=True)
+    final, ys = run(xs, initial_state=state)
+    flip = functools.partial(jax.tree.map, lambda a: jnp.flip(a, 1))
+    if cell.can_step:
+        middle, first = run(_at(xs, np.s_[:, :2]), initial_state=state)
+        last, second = run(_at(xs, np.s_[:, 2:]), initial_state=middle)
+        joined = jax.tree.map(lambda a, b: jnp.concatenate([a, b], 1), first, second)
+        _close((last, joined), (final, ys))
+    again = run(xs, initial_state=state, remat=3)
+    _close(again, (final, ys))
+    mirrored = run(flip(xs), initial_state=state, reverse=True)
+    _close((mirrored[0], flip(mirrored[1])), (final, ys))
+
+
+def padding_is_inert(example: Example) -> None:
+    """NaN and inf in the padding change no output and no gradient."""
+    cell, params, state, xs = example[:4]
+    padding = ~np.asarray(lengths_to_mask(jnp.asarray(_LENGTHS), _T))
+
+    @jax.jit
+    @functools.partial(jax.grad, argnums=(0, 1, 2), has_aux=True, allow_int=True)
+    def grads(params: Params, state: State, xs: PyTree) -> tuple[Array, PyTree]:
+        out = unroll(cell, params, xs, lengths=_LENGTHS, initial_state=state, deterministic=True)
+        return _energy(out), out
+
+    clean = grads(params, state, _pad(xs, padding, 0.0))
+    for leaf in jax.tree.leaves(clean):
+        assert leaf.dtype == jax.dtypes.float0 or jnp.isfinite(leaf).all()
+    for value in (jnp.nan, jnp.inf):
+        bad = grads(params, state, _pad(xs, padding, value))
+        for a, b in zip(jax.tree.leaves(bad), jax.tree.leaves(clean), strict=True):
+            if a.dtype != jax.dtypes.float0:
+                np.testing.assert_array_equal(a, b)
+    for a in jax.tree.leaves(clean[0][2]):
+        if a.dtype != jax.dtypes.float0:
+            assert not np.asarray(a)[padding].any()
+            assert np.asarray(a)[0].any()
+
+
+def derivatives_agree(example: Example) -> None:
+    """Derivatives of every mode and of second order equal those of a plain scan."""
+    cell, params, state, xs = example[:4]
+    xs = _pad(xs, ~_HOLES, jnp.nan)
+    floats, restore = _split_floats((params, state, xs))
+    directions = _randomise(jax.tree.map(jnp.zeros_like, floats), 5)
+
+    @functools.partial(jax.jit, static_argnames="method")
+    def derivatives(floats: list[Array], directions: list[Array], method: Any) -> PyTree:
+        def value(floats: list[Array]) -> Array:
+            params, state, xs = restore(floats)
+            out = unroll(
+                cell,
+                params,
+                xs,
+                mask=_HOLES,
+                initial_state=state,
+                reverse=True,
+                method=method,
+                deterministic=True,
+            )
+            return _energy(out)
+
+        def forward(floats: list[Array]) -> Array:
+            return jax.jvp(value, (floats,), (directions,))[1]
+
+        by_forward, forward_over_reverse = jax.jvp(jax.grad(value), (floats,), (directions,))
+        _, linear = jax.linearize(value, floats)
+        several = jax.tree.map(lambda d: jnp.stack([d, -2 * d]), directions)
+        return {
+            "reverse": jax.grad(value)(floats),
+            "forward": forward(floats),
+            "forward over reverse": (by_forward, forward_over_reverse),
+            "reverse over forward": jax.grad(forward)(floats),
+            "linearize": linear(directions),
+            "vmap of forward": jax.vmap(lambda d: jax.jvp(value, (floats,), (d,))[1])(several),
+            "checkpoint": jax.grad(jax.checkpoint(value))(floats),
+        }
+
+    auto, scan = (derivatives(floats, directions, method=m) for m in ("auto", "scan"))
+    for name in scan:
+        _close(auto[name], scan[name], 1e-10)
+    along = sum((g * d).sum().real for g, d in zip(auto["reverse"], directions, strict=True))
+    _close(auto["forward"], along, 1e-10)
+
+
+def noise_follows_the_key(example: Example) -> None:
+    """The same key gives the same noise, another one other noise; without noise there is none."""
+    cell, params, state, xs, input_size, _ = example
+    noise = cell.draw_noise(jax.random.key(5), (_T, _B), input_size)
+    for leaf in jax.tree.leaves(noise):
+        assert leaf.shape[:2] == (_T, _B)
+    assert cell.is_noisy == bool(jax.tree.leaves(noise)), "is_noisy does not say what is drawn"
+    if not cell.is_noisy:
+        return
+    run = functools.partial(unroll, cell, params, xs, initial_state=state)
+    runs = [run(deterministic=True), *(run(key=jax.random.key(n)) for n in (5, 5, 6))]
+    silent, loud, again, other = (
+        np.concatenate([np.ravel(a) for a in jax.tree.leaves(out)]) for out in runs
+    )
+    np.testing.assert_array_equal(loud, again)
+    assert (loud != other).any()
+    assert (loud != silent).any()
+
+
+def low_precision_keeps_the_state(example: Example) -> None:
+    """Parameters in bfloat16 run with a float32 state, near the numbers of float32."""
+    cell, input_size, draw = example.cell, example.input_size, example.draw_inputs
+    params = cell.init(jax.random.key(0), input_size, jnp.float32)
+    floating = {a.dtype for a in jax.tree.leaves(params) if jnp.issubdtype(a.dtype, jnp.floating)}
+    assert floating <= {jnp.dtype("float32")}, "init does not follow its dtype"
+    xs = _cast(draw(jax.random.key(3), (_B, _T)), jnp.float32)
+    exact = unroll(cell, params, xs, deterministic=True)
+    low = unroll(cell, _cast(params, jnp.bfloat16), xs, deterministic=True)
+    assert [a.dtype for a in jax.tree.leaves(low)] == [a.dtype for a in jax.tree.leaves(exact)]
+    _close(low, exact, 0.06)
+
+
+CHECKS = (
+    is_plain_value,
+    shapes_agree,
+    ways_to_run_agree,
+    stepping_agrees,
+    splitting_changes_nothing,
+    padding_is_inert,
+    derivatives_agree,
+    noise_follows_the_key,
+    low_precision_keeps_the_state,
+)
+
+
+def _close(actual: PyTree, expected: PyTree, tolerance: float = 1e-12) -> None:
+    compare = functools.partial(np.testing.assert_allclose, rtol=tolerance, atol=tolerance)
+    jax.tree.map(compare, actual, expected)
+
+
+def _at(tree: PyTree, index: Any) -> PyTree:
+    return jax.tree.map(lambda a: a[index], tree)
+
+
+def _cast(tree: PyTree, dtype: Any) -> PyTree:
+    return jax.tree.map(
+        lambda a: a.astype(dtype) if jnp.issubdtype(a.dtype, jnp.floating) else a, tree
+    )
+
+
+def _energy(tree: PyTree) -> Array:
+    floats = [a for a in jax.tree.leaves(tree) if jnp.issubdtype(a.dtype, jnp.inexact)]
+    return jnp.stack([(jnp.abs(a) ** 2).sum() for a in floats]).sum()
+
+
+def _pad(xs: PyTree, padding: np.ndarray, value: float) -> PyTree:
+    def one(a: Array) -> Array:
+        if not jnp.issubdtype(a.dtype, jnp.floating):
+            return a
+        where = padding.reshape(padding.shape + (1,) * (a.ndim - 2))
+        return jnp.where(np.broadcast_to(where, a.shape), value, a)
+
+    return jax.tree.map(one, xs)
+
+
+def _split_floats(tree: PyTree) -> tuple[list[Array], Callable[[list[Array]], PyTree]]:
+    """The inexact arrays of a tree, and a function that puts them back."""
+    leaves, structure = jax.tree.flatten(tree)
+    places = [n for n, a in enumerate(leaves) if jnp.issubdtype(a.dtype, jnp.inexact)]
+
+    def restore(floats: list[Array]) -> PyTree:
+        given = dict(zip(places, floats, strict=True))
+        return jax.tree.unflatten(structure, [given.get(n, a) for n, a in enumerate(leaves)])
+
+    return [leaves[n] for n in places], restore
+
+
+def _randomise(tree: PyTree, seed: int) -> PyTree:
+    """Draw every floating array, so that no zero of an initial value hides a term."""
+    rng = np.random.default_rng(seed)
+
+    def draw(a: Array) -> Array:
+        if not jnp.issubdtype(a.dtype, jnp.inexact):
+            return a
+        noise = rng.normal(0, 0.3, a.shape)
+        if jnp.issubdtype(a.dtype, jnp.complexfloating):
+            return a + jnp.asarray(noise + 1j * rng.normal(0, 0.3, a.shape), a.dtype)
+        return a + jnp.asarray(noise, a.dtype)
+
+    return jax.tree.map(draw, tree)
