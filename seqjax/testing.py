@@ -22,8 +22,8 @@ from seqjax.operations.masking import lengths_to_mask
 from seqjax.types import Array, Cell, LinearCell, Params, PyTree, Role, Size, State
 
 _B, _T = 3, 4
-_LENGTHS = np.array([_T, 2, 0])
-_HOLES = np.array([[1, 0, 1, 1], [0, 1, 1, 0], [0, 0, 0, 0]], bool)
+_LENGTHS: Any = np.array([_T, 2, 0])
+_HOLES: Any = np.array([[1, 0, 1, 1], [0, 1, 1, 0], [0, 0, 0, 0]], bool)
 DrawInputs = Callable[[Array, tuple[int, ...]], PyTree]
 
 
@@ -72,8 +72,8 @@ def make_example(
         return jax.random.normal(key, (*leading_shape, *features), jnp.float64)
 
     draw = draw_inputs or draw_features
-    params = _randomise(cell.init(jax.random.key(0), input_size, jnp.float64), 1)
-    state = _randomise(cell.initial_state((_B,), jnp.float64), 2)
+    params = randomise(cell.init(jax.random.key(0), input_size, jnp.float64), 1)
+    state = randomise(cell.initial_state((_B,), jnp.float64), 2)
     xs = draw(jax.random.key(3), (_B, _T))
     return Example(cell, params, state, xs, input_size, draw)
 
@@ -115,18 +115,18 @@ def ways_to_run_agree(example: Example) -> None:
         assert y[0].any()
         assert not y[1, 2:].any()
         assert not y[2].any()
-    _close(_at(final, 2), _at(state, 2), 0)
-    _close(whole(method="auto"), (final, ys))
-    _close(whole(method="static"), (final, ys))
+    close(_at(final, 2), _at(state, 2), 0)
+    close(whole(method="auto"), (final, ys))
+    close(whole(method="static"), (final, ys))
     if isinstance(cell, LinearCell):
-        _close(whole(method="associative"), (final, ys), 1e-10)
+        close(whole(method="associative"), (final, ys), 1e-10)
     mapped = jax.vmap(lambda x, n, s: run(x, lengths=n, initial_state=s))(
         xs, jnp.asarray(_LENGTHS), state
     )
-    _close(mapped, (final, ys))
+    close(mapped, (final, ys))
     swap = functools.partial(jax.tree.map, lambda a: jnp.swapaxes(a, 0, 1))
     major = run(swap(xs), lengths=_LENGTHS, initial_state=state, time_major=True)
-    _close((major[0], swap(major[1])), (final, ys))
+    close((major[0], swap(major[1])), (final, ys))
 
 
 def stepping_agrees(example: Example) -> None:
@@ -140,14 +140,14 @@ def stepping_agrees(example: Example) -> None:
     for t in range(_T):
         stepped, y = run(stepped, _at(xs, np.s_[:, t]))
         outputs.append(y)
-    _close((stepped, jax.tree.map(lambda *y: jnp.stack(y, 1), *outputs)), (final, ys))
+    close((stepped, jax.tree.map(lambda *y: jnp.stack(y, 1), *outputs)), (final, ys))
     x = _at(xs, np.s_[:, 0])
     start = jnp.array([True, False, True])
     restarted, _ = step(cell, params, state, x, start=start, deterministic=True)
     fresh, _ = step(cell, params, None, x, deterministic=True)
     kept, _ = step(cell, params, state, x, deterministic=True)
-    _close(_at(restarted, start), _at(fresh, start))
-    _close(_at(restarted, ~start), _at(kept, ~start))
+    close(_at(restarted, start), _at(fresh, start))
+    close(_at(restarted, ~start), _at(kept, ~start))
 
 
 def splitting_changes_nothing(example: Example) -> None:
@@ -160,11 +160,11 @@ def splitting_changes_nothing(example: Example) -> None:
         middle, first = run(_at(xs, np.s_[:, :2]), initial_state=state)
         last, second = run(_at(xs, np.s_[:, 2:]), initial_state=middle)
         joined = jax.tree.map(lambda a, b: jnp.concatenate([a, b], 1), first, second)
-        _close((last, joined), (final, ys))
+        close((last, joined), (final, ys))
     again = run(xs, initial_state=state, remat=3)
-    _close(again, (final, ys))
+    close(again, (final, ys))
     mirrored = run(flip(xs), initial_state=state, reverse=True)
-    _close((mirrored[0], flip(mirrored[1])), (final, ys))
+    close((mirrored[0], flip(mirrored[1])), (final, ys))
 
 
 def padding_is_inert(example: Example) -> None:
@@ -197,7 +197,7 @@ def derivatives_agree(example: Example) -> None:
     cell, params, state, xs = example[:4]
     xs = _pad(xs, ~_HOLES, jnp.nan)
     floats, restore = _split_floats((params, state, xs))
-    directions = _randomise(jax.tree.map(jnp.zeros_like, floats), 5)
+    directions = randomise(jax.tree.map(jnp.zeros_like, floats), 5)
 
     @functools.partial(jax.jit, static_argnames="method")
     def derivatives(floats: list[Array], directions: list[Array], method: Any) -> PyTree:
@@ -233,9 +233,9 @@ def derivatives_agree(example: Example) -> None:
 
     auto, scan = (derivatives(floats, directions, method=m) for m in ("auto", "scan"))
     for name in scan:
-        _close(auto[name], scan[name], 1e-10)
+        close(auto[name], scan[name], 1e-10)
     along = sum((g * d).sum().real for g, d in zip(auto["reverse"], directions, strict=True))
-    _close(auto["forward"], along, 1e-10)
+    close(auto["forward"], along, 1e-10)
 
 
 def noise_follows_the_key(example: Example) -> None:
@@ -267,7 +267,7 @@ def low_precision_keeps_the_state(example: Example) -> None:
     exact = unroll(cell, params, xs, deterministic=True)
     low = unroll(cell, _cast(params, jnp.bfloat16), xs, deterministic=True)
     assert [a.dtype for a in jax.tree.leaves(low)] == [a.dtype for a in jax.tree.leaves(exact)]
-    _close(low, exact, 0.06)
+    close(low, exact, 0.06)
 
 
 CHECKS = (
@@ -283,7 +283,11 @@ CHECKS = (
 )
 
 
-def _close(actual: PyTree, expected: PyTree, tolerance: float = 1e-12) -> None:
+def close(actual: PyTree, expected: PyTree, tolerance: float = 1e-12) -> None:
+    """Raise ``AssertionError`` unless two trees hold the same numbers to ``tolerance``.
+
+    >>> close({"h": jnp.ones(2)}, {"h": np.ones(2)})
+    """
     compare = functools.partial(np.testing.assert_allclose, rtol=tolerance, atol=tolerance)
     jax.tree.map(compare, actual, expected)
 
@@ -325,8 +329,12 @@ def _split_floats(tree: PyTree) -> tuple[list[Array], Callable[[list[Array]], Py
     return [leaves[n] for n in places], restore
 
 
-def _randomise(tree: PyTree, seed: int) -> PyTree:
-    """Draw every floating array, so that no zero of an initial value hides a term."""
+def randomise(tree: PyTree, seed: int) -> PyTree:
+    """Draw every floating array, so that no zero of an initial value hides a term.
+
+    >>> bool((randomise({"bias": jnp.zeros(2)}, seed=0)["bias"] != 0).all())
+    True
+    """
     rng = np.random.default_rng(seed)
 
     def draw(a: Array) -> Array:

@@ -54,6 +54,15 @@ class Role(enum.Enum):
     OTHER = "other"
 
 
+def with_roles(kind: Callable[..., State], *roles: Role) -> State:
+    """A state of type ``kind`` that holds a role for each of its arrays.
+
+    >>> with_roles(HiddenState, Role.HIDDEN).h.name
+    'HIDDEN'
+    """
+    return kind(*roles)
+
+
 class Loop(abc.ABC):
     """How cells run over the steps of a sequence: the mask, the direction and the method."""
 

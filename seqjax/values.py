@@ -30,7 +30,7 @@ class PlainValue:
             cls.__repr__ = PlainValue.__repr__  # type: ignore[method-assign]
 
     def __repr__(self) -> str:
-        shown = []
+        shown: list[str] = []
         for n, field in enumerate(dataclasses.fields(self)):  # type: ignore[arg-type]
             value = getattr(self, field.name)
             if field.default is not dataclasses.MISSING and value == field.default:
@@ -53,19 +53,16 @@ def _by_name(value: Any) -> Any:
     name, module = getattr(value, "__qualname__", None), getattr(value, "__module__", None)
     if not callable(value) or isinstance(value, type | PlainValue) or not (name and module):
         return value
-    found = importlib.import_module(module)
-    for part in name.split("."):
+    named = _Named(module, name)
+    return named if _find(named) is value else value
+
+
+def _find(named: _Named) -> Any:
+    found: Any = importlib.import_module(named.module)
+    for part in named.name.split("."):
         found = getattr(found, part, None)
-    return _Named(module, name) if found is value else value
+    return found
 
 
 def _make(cls: type, values: dict[str, Any]) -> Any:
-    def given(value: Any) -> Any:
-        if not isinstance(value, _Named):
-            return value
-        found: Any = importlib.import_module(value.module)
-        for part in value.name.split("."):
-            found = getattr(found, part)
-        return found
-
-    return cls(**{name: given(value) for name, value in values.items()})
+    return cls(**{n: _find(v) if isinstance(v, _Named) else v for n, v in values.items()})

@@ -12,7 +12,7 @@ from seqjax.cells.lstm import LSTM, LSTMParams, LSTMProjected, LSTMState
 from seqjax.checks import check_fixed_size, check_number, check_size
 from seqjax.operations.affine import accumulation_dtype
 from seqjax.operations.initializers import glorot_uniform
-from seqjax.types import Array, Cell, Noise, Role
+from seqjax.types import Array, Cell, Noise, Role, State, with_roles
 
 
 class ConvLSTMParams(NamedTuple):
@@ -107,9 +107,9 @@ class ConvLSTM(Cell):
         return (*self.input_shape[:-1], self.filters + skipped)
 
     @property
-    def roles(self) -> LSTMState:
+    def roles(self) -> State:
         """The memory and the hidden vector."""
-        return LSTMState(Role.MEMORY, Role.HIDDEN)
+        return with_roles(LSTMState, Role.MEMORY, Role.HIDDEN)
 
     @property
     def outputs_hidden(self) -> bool:

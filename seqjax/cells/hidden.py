@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from seqjax.checks import check_size
 from seqjax.operations.affine import affine
-from seqjax.types import Array, Cell, HiddenState, Params, Role
+from seqjax.types import Array, Cell, HiddenState, Params, Role, State, with_roles
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,9 +36,9 @@ class HiddenCell(Cell):
         return self.units
 
     @property
-    def roles(self) -> HiddenState:
+    def roles(self) -> State:
         """``h`` is the hidden vector."""
-        return HiddenState(Role.HIDDEN)
+        return with_roles(HiddenState, Role.HIDDEN)
 
     @property
     def outputs_hidden(self) -> bool:

@@ -12,7 +12,7 @@ from seqjax.checks import check_input_size, check_number, check_size
 from seqjax.operations.affine import affine, broadcast_like, split_gates
 from seqjax.operations.features import check_features
 from seqjax.operations.initializers import glorot_uniform
-from seqjax.types import Array, HiddenState, LinearCell, Noise, Params, Role
+from seqjax.types import Array, HiddenState, LinearCell, Noise, Params, Role, State, with_roles
 
 
 class LRUParams(NamedTuple):
@@ -88,9 +88,9 @@ class LRU(LinearCell):
         return self.size
 
     @property
-    def roles(self) -> HiddenState:
+    def roles(self) -> State:
         """``h`` is the hidden vector."""
-        return HiddenState(Role.HIDDEN)
+        return with_roles(HiddenState, Role.HIDDEN)
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> LRUParams:
         """Draw the diagonal on its ring, and normal kernels that keep the variance."""

@@ -11,7 +11,7 @@ from seqjax.checks import check_clip, check_rate, check_size
 from seqjax.operations.affine import affine, broadcast_like, split_gates
 from seqjax.operations.initializers import glorot_uniform, orthogonal
 from seqjax.operations.normalization import LayerNorm, layer_norm
-from seqjax.types import Activation, Array, Cell, Noise, Role
+from seqjax.types import Activation, Array, Cell, Noise, Role, State, with_roles
 
 
 class Peepholes(NamedTuple):
@@ -166,9 +166,9 @@ class LSTM(Cell):
         return self.recurrent_dropout > 0
 
     @property
-    def roles(self) -> LSTMState:
+    def roles(self) -> State:
         """The memory and the hidden vector."""
-        return LSTMState(Role.MEMORY, Role.HIDDEN)
+        return with_roles(LSTMState, Role.MEMORY, Role.HIDDEN)
 
     @property
     def outputs_hidden(self) -> bool:

@@ -10,7 +10,7 @@ from seqjax.cells.lstm import LSTMState
 from seqjax.checks import check_size
 from seqjax.operations.affine import affine, split_gates
 from seqjax.operations.initializers import glorot_uniform
-from seqjax.types import Array, Cell, Noise, Role
+from seqjax.types import Array, Cell, Noise, Role, State, with_roles
 
 
 class NASParams(NamedTuple):
@@ -71,9 +71,9 @@ class NAS(Cell):
         return self.units if self.projection_size is None else self.projection_size
 
     @property
-    def roles(self) -> LSTMState:
+    def roles(self) -> State:
         """The memory and the hidden vector."""
-        return LSTMState(Role.MEMORY, Role.HIDDEN)
+        return with_roles(LSTMState, Role.MEMORY, Role.HIDDEN)
 
     @property
     def outputs_hidden(self) -> bool:

@@ -11,7 +11,7 @@ from seqjax.cells.lstm import LSTM, LSTMParams, LSTMProjected, LSTMState, Peepho
 from seqjax.checks import check_pair, check_range, check_size
 from seqjax.operations.affine import broadcast_like
 from seqjax.operations.initializers import glorot_uniform
-from seqjax.types import Array, Cell, Noise, PyTree, Role
+from seqjax.types import Array, Cell, Noise, PyTree, Role, State, with_roles
 
 
 class TimedInputs(NamedTuple):
@@ -132,9 +132,9 @@ class PhasedLSTM(Cell):
         return self._lstm.input_size(params.lstm)
 
     @property
-    def roles(self) -> LSTMState:
+    def roles(self) -> State:
         """The memory and the hidden vector."""
-        return LSTMState(Role.MEMORY, Role.HIDDEN)
+        return with_roles(LSTMState, Role.MEMORY, Role.HIDDEN)
 
     @property
     def outputs_hidden(self) -> bool:

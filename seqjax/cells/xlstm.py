@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from seqjax.checks import check_number, check_size
 from seqjax.operations.affine import affine, grouped, split_gates
 from seqjax.operations.initializers import glorot_uniform, orthogonal
-from seqjax.types import Array, Cell, Noise, Role
+from seqjax.types import Array, Cell, Noise, Role, State, with_roles
 
 
 class SLSTMParams(NamedTuple):
@@ -81,9 +81,9 @@ class SLSTM(Cell):
         return self.units
 
     @property
-    def roles(self) -> SLSTMState:
+    def roles(self) -> State:
         """``c``, ``n`` and ``m`` are one quantity; ``h`` is the hidden vector."""
-        return SLSTMState(Role.JOINT, Role.JOINT, Role.JOINT, Role.HIDDEN)
+        return with_roles(SLSTMState, Role.JOINT, Role.JOINT, Role.JOINT, Role.HIDDEN)
 
     @property
     def outputs_hidden(self) -> bool:
@@ -206,9 +206,9 @@ class MLSTM(Cell):
         return self.units
 
     @property
-    def roles(self) -> MLSTMState:
+    def roles(self) -> State:
         """All one quantity."""
-        return MLSTMState(Role.JOINT, Role.JOINT, Role.JOINT)
+        return with_roles(MLSTMState, Role.JOINT, Role.JOINT, Role.JOINT)
 
     @property
     def prefers_scan(self) -> bool:

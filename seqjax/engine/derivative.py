@@ -1,6 +1,7 @@
 """A scan whose derivative is a loop over tangents, which does only what waits for the state."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,8 @@ from jax.extend.core import primitives
 
 from seqjax.engine.equations import evaluate, read, take_apart
 from seqjax.engine.layout import lay_out_like_next
-from seqjax.engine.tangent import find_products, is_inexact, linearise, tangent_step
+from seqjax.engine.linearise import find_products, is_inexact, linearise
+from seqjax.engine.tangent import tangent_step
 from seqjax.operations.masking import select
 from seqjax.types import Array, Params, Projected, PyTree, State
 
@@ -65,74 +67,100 @@ def scan_with_derivative(
     # an output that is also a part of the new state is stored once
     shared = {n: parts.after.index(y) for n, y in enumerate(parts.y) if y in parts.after}
 
-    def body(kept_states: Sequence[int], kept_products: Sequence[int], fixed: Sequence[Array]):
-        def one(before: list[Array], values: tuple[list[Array], Array | None]):
+    def run(
+        keep: _Kept, fixed: list[Array], state: list[Array], zs: list[Array], mask: Array | None
+    ) -> tuple[list[Array], list[Array], _Kept]:
+        """The final state, all outputs, and of all steps what ``keep`` names."""
+        states = {*keep.states, *shared.values()}
+
+        def body(
+            before: list[Array], values: tuple[list[Array], Array | None]
+        ) -> tuple[list[Array], tuple[list[Array], _Kept]]:
             z, m = values
             inputs = zip((*parts.fixed, *parts.state, *parts.z), (*fixed, *before, *z), strict=True)
             found = evaluate(parts.equations, dict(inputs))
-            new = [jnp.asarray(read(found, v)) for v in parts.after]
-            after = new if m is None else select(m, new, before)
+            after = [jnp.asarray(read(found, v)) for v in parts.after]
+            if m is not None:
+                after = select(m, after, before)
             ys = [read(found, v) for n, v in enumerate(parts.y) if n not in shared]
-            states = {n: after[n] for n in {*kept_states, *shared.values()}}
-            return after, (ys, states, {n: found[products[n].outvars[0]] for n in kept_products})
+            kept = _Kept(
+                {n: after[n] for n in states},
+                {n: found[products[n].outvars[0]] for n in keep.products},
+            )
+            return after, (ys, kept)
 
-        return one
-
-    def all_ys(ys: list[Array], states: dict[int, Array]) -> list[Array]:
+        final, (ys, kept) = jax.lax.scan(body, state, (zs, mask), reverse=reverse)
         own = iter(ys)
-        return [states[shared[n]] if n in shared else next(own) for n in range(len(parts.y))]
-
-    def run(kept_states: Sequence[int], kept_products: Sequence[int], fixed, state, zs, mask):
-        one = body(kept_states, kept_products, fixed)
-        return jax.lax.scan(one, state, (zs, mask), reverse=reverse)
+        outputs = [
+            kept.states[shared[n]] if n in shared else next(own) for n in range(len(parts.y))
+        ]
+        return final, outputs, kept
 
     @jax.custom_jvp
-    def loop(fixed: list[Array], state: list[Array], zs: list[Array], mask: Array | None):
-        final, (ys, states, _) = run((), (), fixed, state, zs, mask)
-        return final, all_ys(ys, states)
+    def loop(
+        fixed: list[Array], state: list[Array], zs: list[Array], mask: Array | None
+    ) -> tuple[list[Array], list[Array]]:
+        final, ys, _ = run(_Kept({}, {}), fixed, state, zs, mask)
+        return final, ys
 
-    def derivative(primals, tangents):
+    def derivative(primals: Any, tangents: Any) -> Any:
         fixed, first, zs, mask = primals
         form = linearise(parts, products, (fixed, first, [z[0] for z in zs]))
-        kept_states = [n for n, v in enumerate(form.inputs[1]) if v in form.used]
-        kept_products = [n for n, v in enumerate(form.inputs[3]) if v in form.used]
-        final, (ys, states, kept) = run(kept_states, kept_products, fixed, first, zs, mask)
+        used = _Kept(*(
+            {n: v for n, v in enumerate(variables) if v in form.used}
+            for variables in (form.inputs[1], form.inputs[3])
+        ))  # fmt: skip
+        final, ys, kept = run(used, fixed, first, zs, mask)
         before = [
-            _shifted(first[n], states[n], reverse) if n in kept_states else None
+            _shifted(first[n], kept.states[n], reverse) if n in used.states else None
             for n in range(len(first))
         ]
-        d_fixed, d_first, d_zs = (
-            [None if isinstance(d, SymbolicZero) else d for x, d in zip(xs, ds, strict=True)
-             if is_inexact(x)]
-            for xs, ds in zip((fixed, first, zs), tangents[:3], strict=True)
-        )  # fmt: skip
-        d_first = [
-            jnp.zeros_like(x) if d is None else d
-            for x, d in zip(filter(is_inexact, first), d_first, strict=True)
-        ]
-        plan = tangent_step(
-            form, fixed, before, zs, [kept.get(n) for n in range(len(products))], d_fixed, d_zs
-        )
+        of_products = [kept.products.get(n) for n in range(len(products))]
+        d_fixed, d_state, d_zs = map(_known_tangents, (fixed, first, zs), tangents[:3])
+        plan = tangent_step(form, fixed, before, zs, of_products, d_fixed, d_zs)
 
-        def tangent_body(d: list[Array], values: tuple[list[Array], Array | None]):
+        def body(
+            d: list[Array], values: tuple[list[Array], Array | None]
+        ) -> tuple[list[Array], list[Array]]:
             own, m = values
             made = list(d)
             for instruction in plan.instructions:
                 made.append(instruction(made, own))
             after = [instruction(made, own) for instruction in plan.after]
-            after = after if m is None else select(m, after, d)
+            if m is not None:
+                after = select(m, after, d)
             return after, [instruction(made, own) for instruction in plan.y]
 
+        inexact = filter(is_inexact, first)
+        d_first = [
+            jnp.zeros_like(x) if d is None else d for x, d in zip(inexact, d_state, strict=True)
+        ]
         steps = plan.values, mask
-        d_first = lay_out_like_next(tangent_body, d_first, steps)
-        d_final, d_ys = jax.lax.scan(tangent_body, d_first, steps, zs[0].shape[0], reverse=reverse)
-        outputs = final, all_ys(ys, states)
-        return outputs, (_with_gaps(final, d_final), _with_gaps(outputs[1], d_ys))
+        d_first = lay_out_like_next(body, d_first, steps)
+        num_steps = jax.tree.leaves(zs)[0].shape[0]
+        d_final, d_ys = jax.lax.scan(body, d_first, steps, num_steps, reverse=reverse)
+        return (final, ys), (_with_gaps(final, d_final), _with_gaps(ys, d_ys))
 
     loop.defjvp(derivative, symbolic_zeros=True)
     leaves, structure = jax.tree.flatten(state)
     final, ys = loop(fixed, leaves, jax.tree.leaves(zs), mask)
     return jax.tree.unflatten(structure, final), jax.tree.unflatten(structure_of_y, ys)
+
+
+class _Kept(NamedTuple):
+    """Arrays of the state and products, by their number."""
+
+    states: dict[int, Any]
+    products: dict[int, Any]
+
+
+def _known_tangents(values: list[Array], tangents: list[Any]) -> list[Array | None]:
+    """The tangents of the inexact ones of ``values``; None is 0."""
+    return [
+        None if isinstance(d, SymbolicZero) else d
+        for x, d in zip(values, tangents, strict=True)
+        if is_inexact(x)
+    ]
 
 
 def _shifted(first: Array, after: Array, reverse: bool) -> Array:
@@ -142,7 +170,7 @@ def _shifted(first: Array, after: Array, reverse: bool) -> Array:
     return jnp.concatenate([first[None], after[:-1]])
 
 
-def _with_gaps(values: list[Array], tangents: list[Array]) -> list[Array]:
+def _with_gaps(values: list[Array], tangents: list[Array]) -> list[Any]:
     """Tangents of inexact values in their places among all of ``values``."""
     given = iter(tangents)
     return [next(given) if is_inexact(x) else np.zeros(x.shape, jax.dtypes.float0) for x in values]

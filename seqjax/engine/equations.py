@@ -1,7 +1,7 @@
 """The equations of one step, as data that the engine can take apart."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 from jax.extend import core
@@ -125,6 +125,20 @@ def bind(equation: core.JaxprEqn, operands: Sequence[Array]) -> list[Array]:
 def read(values: Values, atom: Atom) -> Array:
     """The value of a variable or of a literal."""
     return atom.val if isinstance(atom, core.Literal) else values[atom]
+
+
+def aval_of(atom: Atom) -> jax.core.ShapedArray:
+    """The shape and dtype of a variable or literal."""
+    return cast(jax.core.ShapedArray, atom.aval)
+
+
+def is_product(equation: core.JaxprEqn) -> bool:
+    """Whether an equation is a product, with many more operations than results."""
+    if equation.primitive in (primitives.dot_general_p, primitives.conv_general_dilated_p):
+        return True
+    if equation.primitive is primitives.custom_jvp_call_p:
+        return any(map(is_product, equation.params["call_jaxpr"].jaxpr.eqns))
+    return False
 
 
 def depends_on(variables: Sequence[core.Var], equations: Sequence[core.JaxprEqn]) -> set[core.Var]:

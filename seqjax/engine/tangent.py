@@ -12,43 +12,21 @@ becomes one product over all steps, after the loop.
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.extend import core
 from jax.extend.core import primitives
 
-from seqjax.engine.equations import (
-    Atom,
-    Step,
-    bind,
-    depends_on,
-    evaluate,
-    needed_for,
-    read,
-    trace,
-)
-from seqjax.operations.affine import rows_may_be_merged, vary
+from seqjax.engine.equations import Atom, aval_of, bind, depends_on, evaluate, is_product
+from seqjax.engine.linearise import Linearised
+from seqjax.engine.sums import Sum, Timed, add, at_all_steps, scale, where
+from seqjax.operations.affine import vary
 from seqjax.types import Array
 
-
-class Timed(NamedTuple):
-    """A value for all steps, ``[T, ...]``, or one that is the same at every step, ``[...]``."""
-
-    value: Array
-    varies: bool
-
-
-class Sum(NamedTuple):
-    """A tangent at each step: ``sum of coefficient * part, + added``."""
-
-    terms: dict[int, Timed | None]  # the index of a part of the loop -> its coefficient; None is 1
-    added: Timed | None = None  # what does not depend on the state; None is 0
-
-
 # computes a part of a step from the parts before it and from the step's own values
-Instruction = Callable[[list[Array], list[Array]], Array]
+Instruction = Callable[[list[Any], list[Array]], Any]
 
 
 class TangentStep(NamedTuple):
@@ -58,117 +36,6 @@ class TangentStep(NamedTuple):
     after: list[Instruction]
     y: list[Instruction]
     values: list[Array]  # [T, ...], of which each step gets its own
-
-
-class Linearised(NamedTuple):
-    """The equations of a step and of its tangent."""
-
-    equations: tuple[core.JaxprEqn, ...]  # of values alone
-    linear: tuple[core.JaxprEqn, ...]  # of tangents, each linear in them
-    inputs: tuple[tuple[core.Var, ...], ...]  # of fixed, state, z and products
-    tangents: tuple[tuple[core.Var, ...], ...]  # of fixed, state and z, the inexact ones
-    after: tuple[Atom, ...]  # tangents of the next state
-    y: tuple[Atom, ...]  # tangents of the output
-    used: set[core.Var]  # the inputs that the tangents depend on
-
-
-def is_inexact(x: Array) -> bool:
-    """Whether ``x`` has a tangent."""
-    return jnp.issubdtype(x.dtype, jnp.inexact)
-
-
-def find_products(step: Step) -> list[core.JaxprEqn]:
-    """The products that wait for the state: too expensive to compute again for the derivative."""
-    waiting = depends_on(step.state, step.equations)
-    return [e for e in step.equations if e.outvars[0] in waiting and _is_product(e)]
-
-
-def _is_product(equation: core.JaxprEqn) -> bool:
-    if equation.primitive in (primitives.dot_general_p, primitives.conv_general_dilated_p):
-        return True
-    if equation.primitive is primitives.custom_jvp_call_p:
-        return any(map(_is_product, equation.params["call_jaxpr"].jaxpr.eqns))
-    return False
-
-
-def linearise(
-    step: Step, products: Sequence[core.JaxprEqn], arguments: Sequence[list[Array]]
-) -> Linearised:
-    """Differentiate the equations of a step, given the values of its products.
-
-    Args:
-      step: the equations.
-      products: those of them whose values are kept.
-      arguments: the values of fixed, state and z at one step, of which the types matter.
-    """
-    positions = {id(equation): n for n, equation in enumerate(products)}
-
-    def with_products(*groups: list[Array]) -> list[list[Array]]:
-        inputs = (*step.fixed, *step.state, *step.z)
-        values = [value for group in groups for value in group]
-        found = evaluate(step.equations, dict(zip(inputs, values, strict=True)))
-        return [*groups, [found[e.outvars[0]] for e in products]]
-
-    values = jax.eval_shape(with_products, *arguments)
-
-    def outputs(fixed: list[Array], state: list[Array], z: list[Array], kept: list[Array]):
-        def rule(equation: core.JaxprEqn, operands: list[Array]) -> list[Array] | None:
-            if id(equation) not in positions:
-                return None
-            return [_product_of(equation)(kept[positions[id(equation)]], *operands)]
-
-        inputs = zip((*step.fixed, *step.state, *step.z), (*fixed, *state, *z), strict=True)
-        found = evaluate(step.equations, dict(inputs), rule)
-        return [[read(found, v) for v in group] for group in (step.after, step.y)]
-
-    def tangents(values: list[list[Array]], d_values: list[list[Array]]) -> list[list[Array]]:
-        *groups, kept = values
-
-        def of_inexact(inexact: list[list[Array]]) -> list[list[Array]]:
-            whole = []
-            for group, some in zip(groups, inexact, strict=True):
-                some = iter(some)
-                whole.append([next(some) if is_inexact(x) else x for x in group])
-            return [
-                [x for x in map(jnp.asarray, g) if is_inexact(x)] for g in outputs(*whole, kept)
-            ]
-
-        inexact = [[x for x in group if is_inexact(x)] for group in groups]
-        return jax.jvp(of_inexact, (inexact,), (d_values,))[1]
-
-    d_values = [[x for x in group if is_inexact(x)] for group in values[:-1]]
-    closed, structure = trace(tangents, values, d_values)
-    jaxpr = closed.jaxpr
-    invars, outvars = iter(jaxpr.invars), iter(jaxpr.outvars)
-    inputs = tuple(tuple(next(invars) for _ in group) for group in values)
-    d_inputs = tuple(tuple(next(invars) for _ in group) for group in d_values)
-    sizes = [child.num_leaves for child in structure.children()]
-    after, y = (tuple(next(outvars) for _ in range(size)) for size in sizes)
-    if jaxpr.constvars:
-        raise TypeError("a step must not hold arrays other than its arguments")
-    needed, variables = needed_for([*after, *y], jaxpr.eqns)
-    waiting = depends_on([v for group in d_inputs for v in group], needed)
-    return Linearised(
-        tuple(e for e in needed if e.outvars[0] not in waiting),
-        tuple(e for e in needed if e.outvars[0] in waiting),
-        inputs, d_inputs, after, y, variables,
-    )  # fmt: skip
-
-
-def _product_of(equation: core.JaxprEqn) -> Callable[..., Array]:
-    """A product that takes its value as given and has the derivative of its operands."""
-
-    @jax.custom_jvp
-    def product(kept: Array, *operands: Array) -> Array:
-        return kept
-
-    @product.defjvp
-    def tangent(primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> tuple[Array, Array]:
-        kept, *operands = primals
-        _, d = jax.jvp(lambda *operands: bind(equation, operands)[0], operands, [*tangents[1:]])
-        return kept, d
-
-    return product
 
 
 def tangent_step(
@@ -202,8 +69,8 @@ def tangent_step(
     uses.update(v for v in (*form.after, *form.y) if isinstance(v, core.Var))
     for equation in form.linear:
         builder.add(equation, uses)
-    after = [builder.total(builder.sum_of(v), v.aval) for v in form.after]
-    y = [builder.total(builder.sum_of(v), v.aval) for v in form.y]
+    after = [builder.total(builder.sum_of(v), aval_of(v)) for v in form.after]
+    y = [builder.total(builder.sum_of(v), aval_of(v)) for v in form.y]
     return TangentStep(builder.instructions, after, y, builder.values)
 
 
@@ -272,7 +139,7 @@ class _Builder:
         for v in equation.outvars:
             # what several others need is added up once
             if uses[v] > 1 and len(self.sums[v].terms) > 1:
-                self.sums[v] = Sum({self._part(self.total(self.sums[v], v.aval)): None})
+                self.sums[v] = Sum({self._part(self.total(self.sums[v], aval_of(v))): None})
 
     def total(self, total: Sum, aval: jax.core.ShapedArray) -> Instruction:
         """The instruction that adds up a sum."""
@@ -308,7 +175,7 @@ class _Builder:
         others = {n: self.value_of(v) for n, v in enumerate(equation.invars) if n not in linear}
         waits = any(total.terms for total in linear.values())
         outputs = [Sum({}) for _ in equation.outvars]
-        if waits and _is_product(equation):  # one product of the whole sum, in the loop
+        if waits and is_product(equation):  # one product of the whole sum, in the loop
             within, before = linear, {}
         else:
             within = {n: total._replace(added=None) for n, total in linear.items()}
@@ -317,18 +184,20 @@ class _Builder:
             outputs = [Sum({part: None}) for part in self._applied(equation, within, others)]
         if any(added is not None for added in before.values()):
             for n, added in before.items():
-                aval = equation.invars[n].aval
+                aval = aval_of(equation.invars[n])
                 others[n] = (
                     Timed(jnp.zeros(aval.shape, aval.dtype), False) if added is None else added
                 )
-            added = _at_all_steps(equation, [others[n] for n in range(len(equation.invars))])
-            outputs = [o._replace(added=a) for o, a in zip(outputs, added, strict=True)]
+            of_added = at_all_steps(equation, [others[n] for n in range(len(equation.invars))])
+            outputs = [o._replace(added=a) for o, a in zip(outputs, of_added, strict=True)]
         self.sums |= zip(equation.outvars, outputs, strict=True)
 
     def _applied(
         self, equation: core.JaxprEqn, linear: dict[int, Sum], others: dict[int, Timed]
     ) -> list[int]:
-        operands = {n: self.total(total, equation.invars[n].aval) for n, total in linear.items()}
+        operands = {
+            n: self.total(total, aval_of(equation.invars[n])) for n, total in linear.items()
+        }
         equation, others = _with_kernel_transposed(equation, others)
         own = {n: self._own(value) for n, value in others.items()}
 
@@ -338,8 +207,11 @@ class _Builder:
             return bind(equation, [given[n] for n in range(len(given))])
 
         whole = self._part(apply)
-        return [self._part(lambda parts, step, n=n: parts[whole][n])
-                for n in range(len(equation.outvars))]  # fmt: skip
+
+        def pick(n: int) -> Instruction:
+            return lambda parts, step: parts[whole][n]
+
+        return [self._part(pick(n)) for n in range(len(equation.outvars))]
 
 
 def _zeros(aval: jax.core.ShapedArray) -> Array:
@@ -368,31 +240,6 @@ def _with_kernel_transposed(
     return equation.replace(params=params), {**others, 1: Timed(kernel.transpose(order), False)}
 
 
-def _at_all_steps(equation: core.JaxprEqn, operands: Sequence[Timed]) -> list[Timed]:
-    """Apply a primitive for all steps at once."""
-    varies = any(operand.varies for operand in operands)
-    values = [operand.value for operand in operands]
-    if not varies:
-        return [Timed(x, False) for x in bind(equation, values)]
-    if _rows_are_first(equation, operands):
-        # rows of all steps as one axis: XLA would copy the larger factor of the kernel's gradient
-        T, B = values[0].shape[:2]
-        merged = bind(equation, [values[0].reshape(T * B, *values[0].shape[2:]), values[1]])[0]
-        axis = len(equation.params["dimension_numbers"][1][0])
-        split = merged.reshape(*merged.shape[:axis], T, B, *merged.shape[axis + 1 :])
-        return [Timed(jnp.moveaxis(split, axis, 0), True)]
-    axes = [0 if operand.varies else None for operand in operands]
-    results = jax.vmap(lambda *values: bind(equation, values), axes)(*values)
-    return [Timed(x, True) for x in results]
-
-
-def _rows_are_first(equation: core.JaxprEqn, operands: Sequence[Timed]) -> bool:
-    if equation.primitive is not primitives.dot_general_p or not rows_may_be_merged():
-        return False
-    (contracted, _), (batch, _) = equation.params["dimension_numbers"]
-    return operands[0].varies and not operands[1].varies and 0 not in (*contracted, *batch)
-
-
 # The primitives whose tangents are sums of the same parts as those of their operands:
 
 
@@ -401,51 +248,52 @@ def _scaled(builder: _Builder, equation: core.JaxprEqn) -> bool:
     if isinstance(first, core.Var) and first in builder.sums:
         total, factor = builder.sums[first], builder.value_of(second)
     else:
-        total, factor = builder.sums[second], builder.value_of(first)
-    builder.sums[equation.outvars[0]] = _scale(total, factor)
+        total, factor = builder.sum_of(second), builder.value_of(first)
+    builder.sums[equation.outvars[0]] = scale(total, factor)
     return True
 
 
 def _divided(builder: _Builder, equation: core.JaxprEqn) -> bool:
     total, divisor = builder.sum_of(equation.invars[0]), builder.value_of(equation.invars[1])
     inverse = Timed(1 / divisor.value, divisor.varies)
-    builder.sums[equation.outvars[0]] = _scale(total, inverse)
+    builder.sums[equation.outvars[0]] = scale(total, inverse)
     return True
 
 
 def _negated(builder: _Builder, equation: core.JaxprEqn) -> bool:
-    builder.sums[equation.outvars[0]] = _scale(builder.sum_of(equation.invars[0]), _MINUS_ONE)
+    builder.sums[equation.outvars[0]] = scale(builder.sum_of(equation.invars[0]), _MINUS_ONE)
     return True
 
 
 def _added(builder: _Builder, equation: core.JaxprEqn) -> bool:
     first, second = map(builder.sum_of, equation.invars)
-    builder.sums[equation.outvars[0]] = _add(first, second)
+    builder.sums[equation.outvars[0]] = add(first, second)
     return True
 
 
 def _subtracted(builder: _Builder, equation: core.JaxprEqn) -> bool:
     first, second = map(builder.sum_of, equation.invars)
-    builder.sums[equation.outvars[0]] = _add(first, _scale(second, _MINUS_ONE))
+    builder.sums[equation.outvars[0]] = add(first, scale(second, _MINUS_ONE))
     return True
 
 
 def _selected(builder: _Builder, equation: core.JaxprEqn) -> bool:
     which, *cases = equation.invars
-    if which.aval.dtype != bool or which.aval.ndim != equation.outvars[0].aval.ndim:
+    result = aval_of(equation.outvars[0])
+    if aval_of(which).dtype != bool or aval_of(which).ndim != result.ndim:
         return False
     condition = builder.value_of(which)
     other, chosen = (builder.sum_of(case) for case in cases)
     opposite = Timed(~condition.value, condition.varies)
-    dtype = equation.outvars[0].aval.dtype
-    builder.sums[equation.outvars[0]] = _add(
-        _where(condition, chosen, dtype), _where(opposite, other, dtype)
+    dtype = result.dtype
+    builder.sums[equation.outvars[0]] = add(
+        where(condition, chosen, dtype), where(opposite, other, dtype)
     )
     return True
 
 
 def _unchanged(builder: _Builder, equation: core.JaxprEqn) -> bool:
-    if equation.invars[0].aval.dtype != equation.outvars[0].aval.dtype:
+    if aval_of(equation.invars[0]).dtype != aval_of(equation.outvars[0]).dtype:
         return False
     builder.sums[equation.outvars[0]] = builder.sum_of(equation.invars[0])
     return True
@@ -463,45 +311,3 @@ _COMBINED: dict[str, Callable[[_Builder, core.JaxprEqn], bool]] = {
     "copy": _unchanged,
 }
 _MINUS_ONE = Timed(-1, False)
-
-
-def _apply(function: Callable[..., Array], *operands: Timed) -> Timed:
-    """Apply a function of arrays of one shape, for all steps where one of them varies."""
-    varies = any(operand.varies for operand in operands)
-    values = [
-        x.value[None] if varies and not x.varies and jnp.ndim(x.value) else x.value
-        for x in operands
-    ]
-    return Timed(function(*values), varies)
-
-
-def _multiply(a: Timed | None, b: Timed) -> Timed:
-    return b if a is None else _apply(lambda x, y: x * y, a, b)
-
-
-def _scale(total: Sum, factor: Timed) -> Sum:
-    added = None if total.added is None else _multiply(total.added, factor)
-    return Sum({n: _multiply(c, factor) for n, c in total.terms.items()}, added)
-
-
-def _where(condition: Timed, total: Sum, dtype: jnp.dtype) -> Sum:
-    one = Timed(jnp.ones((), dtype), False)
-
-    def keep(c: Timed | None) -> Timed:
-        return _apply(lambda m, x: jnp.where(m, x, jnp.zeros_like(x)), condition, c or one)
-
-    added = None if total.added is None else keep(total.added)
-    return Sum({n: keep(c) for n, c in total.terms.items()}, added)
-
-
-def _add(first: Sum, second: Sum) -> Sum:
-    def plus(a: Timed | None, b: Timed | None) -> Timed:
-        one = Timed(1, False)
-        return _apply(lambda x, y: x + y, one if a is None else a, one if b is None else b)
-
-    terms = dict(first.terms)
-    for n, c in second.terms.items():
-        terms[n] = plus(terms[n], c) if n in terms else c
-    if first.added is None or second.added is None:
-        return Sum(terms, first.added if second.added is None else second.added)
-    return Sum(terms, plus(first.added, second.added))

@@ -65,7 +65,8 @@ def check_params(cell: Cell, params: Params) -> None:
         raise ValueError(
             f"params must be what {cell}.init makes, got {jax.tree.structure(params)}"
         ) from None
-    if jax.tree.structure(params) != jax.tree.structure(expected):
+    given: PyTree = jax.tree.structure(params)
+    if given != jax.tree.structure(expected):
         raise ValueError(_other_structure(cell, input_size, params, expected))
     for (path, want), have in zip(
         jax.tree.leaves_with_path(expected), jax.tree.leaves(params), strict=True
@@ -84,7 +85,7 @@ def _expected_params(cell: Cell, input_size: int) -> Params:
 
 def _other_structure(cell: Cell, input_size: Any, params: Params, expected: Params) -> str:
     """Say which option the parameters were made with, or which of them are missing or too many."""
-    given = jax.tree.structure(params)
+    given: PyTree = jax.tree.structure(params)
     for name, value in _other_options(cell):
         try:
             other = dataclasses.replace(cell, **{name: value})  # type: ignore[type-var]

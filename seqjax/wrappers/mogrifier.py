@@ -12,7 +12,7 @@ from seqjax.operations.affine import affine
 from seqjax.operations.features import check_features
 from seqjax.operations.initializers import glorot_uniform
 from seqjax.types import Array, Noise, Params, PyTree, State
-from seqjax.wrappers.wrapper import Wrapper, check_one_axis, hidden, with_hidden
+from seqjax.wrappers.wrapper import Wrapper, check_one_axis, has_hidden, hidden, with_hidden
 
 
 class MogrifierParams(NamedTuple):
@@ -59,8 +59,10 @@ class Mogrifier(Wrapper):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_one_axis("Mogrifier", self.cell)
-        h = hidden(self.cell, self._state_shape())
-        if h is None or not jnp.issubdtype(h.dtype, jnp.floating):
+        real = has_hidden(self.cell) and jnp.issubdtype(
+            hidden(self.cell, self._state_shape()).dtype, jnp.floating
+        )
+        if not real:
             raise ValueError(
                 f"Mogrifier: gates the real hidden vector of a state, which {self.cell} lacks; "
                 "give a cell such as LSTM or GRU"

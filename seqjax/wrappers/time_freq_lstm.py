@@ -12,7 +12,7 @@ from seqjax.cells.lstm import LSTM, LSTMParams, LSTMProjected, LSTMState
 from seqjax.checks import check_fixed_size, check_size
 from seqjax.operations.affine import affine, split_gates
 from seqjax.operations.features import check_features
-from seqjax.types import Array, Cell, Noise, Role
+from seqjax.types import Array, Cell, Noise, Role, State, with_roles
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,9 +77,9 @@ class TimeFreqLSTM(Cell):
         return self.cell.is_noisy
 
     @property
-    def roles(self) -> LSTMState:
+    def roles(self) -> State:
         """Memories and hidden vectors of the windows."""
-        return LSTMState(Role.MEMORY, Role.HIDDEN)
+        return with_roles(LSTMState, Role.MEMORY, Role.HIDDEN)
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> LSTMParams:
         """Draw those of the LSTM, for a window and the output at the window before it."""

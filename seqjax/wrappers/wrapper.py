@@ -131,14 +131,16 @@ def check_one_axis(owner: str, cell: Any) -> None:
         )
 
 
-def hidden(cell: Cell, state: State) -> Array | None:
-    """The array of ``state`` with `Role.HIDDEN`, or None if there is not exactly one."""
-    found = [
-        array
-        for role, array in zip(jax.tree.leaves(cell.roles), jax.tree.leaves(state), strict=True)
-        if role is Role.HIDDEN
-    ]
-    return found[0] if len(found) == 1 else None
+def has_hidden(cell: Cell) -> bool:
+    """Whether the state of ``cell`` has just one array with `Role.HIDDEN`."""
+    return jax.tree.leaves(cell.roles).count(Role.HIDDEN) == 1
+
+
+def hidden(cell: Cell, state: State) -> Array:
+    """The array of ``state`` with `Role.HIDDEN`."""
+    place = jax.tree.leaves(cell.roles).index(Role.HIDDEN)
+    h: Array = jax.tree.leaves(state)[place]
+    return h
 
 
 def with_hidden(cell: Cell, state: State, h: Array) -> State:

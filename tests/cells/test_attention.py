@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from seqjax import GRU, LSTM, AttentionCell, ConvLSTM, GridLSTM, unroll
-from tests.cells.test_battery import close, randomise
+from seqjax.testing import close, randomise
 from tests.oracle import lstm_step
 
 T, D = 4, 3

@@ -59,7 +59,7 @@ def test_both_directions_are_a_run_forward_and_one_in_reverse(name):
         (True, final.backward, halves[1]),
     ):
         alone = unroll(cell, params, xs, initial_state=state, reverse=reverse, **options)
-        testing._close((end, half), (alone[0], jax.tree.leaves(alone[1])), 0)
+        testing.close((end, half), (alone[0], jax.tree.leaves(alone[1])), 0)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -84,7 +84,7 @@ def test_in_a_stack_layer_by_layer_equals_step_by_step_noise_included(name):
     for t in range(T):
         state, y = step(params, state, jax.tree.map(lambda a: a[t], zs))  # noqa: B023, used at once
         ys.append(y)
-    testing._close((state, jax.tree.map(lambda *y: jnp.stack(y), *ys)), expected)
+    testing.close((state, jax.tree.map(lambda *y: jnp.stack(y), *ys)), expected)
 
 
 def test_an_activation_that_is_no_function_is_refused():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from seqjax import ConvLSTM, Stack, unroll
-from tests.cells.test_battery import close, randomise
+from seqjax.testing import close, randomise
 from tests.oracle import sigmoid
 
 T = 2

@@ -187,7 +187,7 @@ def test_sizes_must_be_whole_numbers(cls):
         (lambda: Mogrifier(3), "Mogrifier: cell must be a cell, got 3"),
         (
             lambda: Mogrifier(SRU(4)),
-            "Mogrifier: gates a real h .* give a cell such as LSTM",
+            "Mogrifier: gates the real hidden vector .* give a cell such as LSTM",
         ),
         (
             lambda: IntersectionRNN(4).init(jax.random.key(0), 3),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from seqjax import GRU, LSTM, BasicRNN, ConvLSTM, GridRNN, OutputProjection, unroll
-from tests.cells.test_battery import close, randomise
+from seqjax.testing import close, randomise
 
 T, D, H = 3, 4, 2
 

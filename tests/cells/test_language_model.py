@@ -9,7 +9,9 @@ from seqjax import (
     GLSTM,
     GRU,
     LSTM,
+    MGU,
     BasicRNN,
+    Bidirectional,
     CoupledInputForgetGateLSTM,
     Dropout,
     IndyLSTM,
@@ -20,7 +22,6 @@ from seqjax import (
     unroll,
 )
 from seqjax.operations.affine import affine
-from seqjax.wrappers.language_model import merge_embedding
 
 V, E, B, T = 7, 4, 3, 6
 MERGED = [
@@ -32,6 +33,7 @@ MERGED = [
     GRU(4, reset_after=True),
     BasicRNN(4),
     Dropout(LSTM(4, recurrent_dropout=0.5), output_rate=0.5),
+    Bidirectional(GRU(4), MGU(3)),
     Dropout(GRU(4), state_rate=0.5),
     Stack([Dropout(GRU(4), output_rate=0.5), Residual(LSTM(4))]),
 ]
@@ -53,7 +55,8 @@ def loss(logits):
 @pytest.mark.parametrize("cell", [*MERGED, *APART], ids=lambda cell: type(cell).__name__)
 def test_merged_or_not_values_and_gradients_are_those_of_embedded_features(cell):
     model, params, tokens = model_and_data(cell)
-    assert (merge_embedding(cell, params.cell, params.embedding_kernel) is None) == (cell in APART)
+    merged = cell.merge_embedding(params.cell, params.embedding_kernel)
+    assert (merged is None) == (cell in APART)
     lengths, key = jnp.array([6, 2, 0]), jax.random.key(2)
 
     def by_model(params):

@@ -22,8 +22,8 @@ from seqjax import (
     unroll,
 )
 from seqjax.cells import LSTMState
+from seqjax.testing import close, randomise
 from tests import oracle
-from tests.cells.test_battery import close, randomise
 
 B, T, D = 2, 4, 3
 LENGTHS = [3, T]

@@ -12,7 +12,10 @@ from seqjax import (
     Highway,
     InputProjection,
     LanguageModel,
+    LearnedState,
     OutputProjection,
+    Reset,
+    ResetInputs,
     Residual,
     Stack,
     WithState,
@@ -83,7 +86,7 @@ def test_each_array_of_a_state_has_a_rate_of_its_own():
     assert (noise.state.c.shape, noise.state.h) == ((T, B, H), None)
 
 
-def test_zoneout_written_out_and_its_expectation_without_a_key():
+def test_zoneout_written_out_and_its_expectation_in_evaluation():
     lstm = LSTM(H)
     cell = Zoneout(lstm, rate=LSTMState(c=0.5, h=0.05))
     params = cell.init(jax.random.key(0), D, jnp.float64)
@@ -99,7 +102,7 @@ def test_zoneout_written_out_and_its_expectation_without_a_key():
         return state, jnp.stack(outputs)
 
     close(run(cell, params), expected(1 - updated.c, 1 - updated.h))
-    silent = unroll(cell, params, XS, time_major=True)
+    silent = unroll(cell, params, XS, time_major=True, deterministic=True)
     close(silent, expected([0.5] * T, [0.05] * T))
 
 
@@ -117,6 +120,45 @@ def test_zoneout_leaves_an_output_that_is_no_part_of_the_state():
     assert (after_zoneout[0] != before_zoneout[0]).any()
 
 
+def test_zoneout_of_a_dropped_output_puts_out_the_same_in_training_as_in_evaluation():
+    """The output is the dropped one of the cell, in training and in evaluation, never the zoned."""
+    inner = Dropout(LSTM(H), output_rate=0.5)
+    cell = Zoneout(inner, 0.3)
+    assert not cell.outputs_hidden
+    assert Zoneout(Dropout(LSTM(H), input_rate=0.5), 0.3).outputs_hidden
+    params = cell.init(jax.random.key(0), D, jnp.float64)
+    state = cell.initial_state((B,), jnp.float64)
+    new, _ = LSTM(H).step(params, state, LSTM(H).project(params, XS[0]))
+    _, silent = unroll(cell, params, XS[:1], time_major=True, deterministic=True)
+    close(silent[0], new.h)
+    _, loud = unroll(cell, params, XS[:1], time_major=True, key=KEY)
+    assert (jnp.isclose(loud[0], 2 * new.h) | (loud[0] == 0)).all()
+
+
+def test_shared_masks_are_the_same_for_all_rows():
+    noise = draw_masks(Dropout(LSTM(H), 0.5, 0.5, 0.5, shared=True))
+    for mask in (noise.input, noise.state.h, noise.output):
+        assert (mask == mask[:, :1]).all()
+        assert (mask[0] != mask[1]).any()
+    noise = draw_masks(Dropout(LSTM(H), 0.5, 0.5, 0.5, shared=True, locked=True))
+    assert (noise.output == noise.output[:1, :1]).all()
+
+
+def test_a_learned_state_is_where_rows_and_resets_start():
+    cell = LearnedState(LSTM(H))
+    params = cell.init(KEY, D, jnp.float64)
+    assert not any(leaf.any() for leaf in jax.tree.leaves(params.state))
+    learned = jax.tree.map(lambda a: a + jnp.arange(1.0, H + 1), params.state)
+    params = params._replace(state=learned)
+    first = jax.tree.map(lambda a: jnp.broadcast_to(a, (B, H)), learned)
+    expected = unroll(LSTM(H), params.cell, XS, initial_state=first, time_major=True)
+    close(unroll(cell, params, XS, time_major=True), expected)
+    starts = jnp.zeros((T, B), bool).at[2].set(True)
+    _, ys = unroll(Reset(cell), params, ResetInputs(starts, XS), time_major=True)
+    _, after = unroll(cell, params, XS[2:], time_major=True)
+    close(ys[2:], after)
+
+
 @pytest.mark.parametrize("reverse", [False, True])
 def test_the_states_put_out_are_those_that_each_prefix_ends_in(reverse):
     cell = Stack([LSTM(H), GRU(H)])
@@ -131,10 +173,10 @@ def test_the_states_put_out_are_those_that_each_prefix_ends_in(reverse):
         assert not any(s[b, length:].any() for s in jax.tree.leaves(states))
 
 
-def test_dropout_has_the_parameters_of_its_cell_and_none_of_its_noise_without_a_key():
+def test_dropout_has_the_parameters_of_its_cell_and_none_of_its_noise_in_evaluation():
     params = LSTM(H).init(jax.random.key(0), D, jnp.float64)
     close(
-        unroll(Dropout(LSTM(H), 0.2, 0.3, 0.4), params, XS, time_major=True),
+        unroll(Dropout(LSTM(H), 0.2, 0.3, 0.4), params, XS, time_major=True, deterministic=True),
         unroll(LSTM(H), params, XS, time_major=True),
     )
 
@@ -177,7 +219,7 @@ def test_tokens_have_no_features_to_drop_or_to_add(wrap):
     cell = wrap(GRU(H))
     params = cell.init(KEY, H)
     with pytest.raises(ValueError, match=r"features, got tokens of shape \(3, 2\); embed tokens"):
-        unroll(cell, params, jnp.zeros((2, 3), int))
+        unroll(cell, params, jnp.zeros((2, 3), int), deterministic=True)
 
 
 @pytest.mark.parametrize("tied", [False, True])

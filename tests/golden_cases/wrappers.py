@@ -1,38 +1,40 @@
 """TensorFlow's wrappers around a cell."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from seqjax import GRU, LSTM, Dropout, Highway, InputProjection, OutputProjection, Residual
+from seqjax.engine.loop import SequenceLoop
 from seqjax.interop import tensorflow
+from seqjax.operations.masking import lengths_to_mask, zero_outside
 from seqjax.wrappers import DropoutNoise
 from tests.golden_cases.core import simple
-from tests.golden_cases.harness import Case, Inputs, run_unroll, variables
+from tests.golden_cases.harness import Case, Inputs, state_leaves, unflatten_state, variables
 
 KEEP = float(np.float32(0.6))  # the original holds it in 32 bits
 
 
-class GivenDropout(Dropout):
-    """Dropout whose key is the uniform numbers that the original drew: ``[1, size]`` each."""
+def dropout(**rates):
+    """Dropout by the uniform numbers that the original drew, ``[1, size]`` each, for all rows."""
+    cell = Dropout(LSTM(4), **rates, locked=True, shared=True)
 
-    def draw_noise(self, key, leading_shape, input_size):
+    def run(inputs: Inputs):
+        params = tensorflow.from_lstm(variables(inputs))
+        xs = jnp.moveaxis(inputs["in.x"], 1, 0)
+        mask = lengths_to_mask(inputs["in.sequence_length"], xs.shape[0]).T
+
         def kept(name, rate):
             if not rate:
                 return None
-            mask = jnp.floor(KEEP + key[f"aux.{name}_noise.0"]) == 1
-            return jnp.broadcast_to(mask, (*leading_shape, mask.shape[-1]))
+            mask = jnp.floor(KEEP + inputs[f"aux.{name}_noise.0"]) == 1
+            return jnp.broadcast_to(mask, (*xs.shape[:2], mask.shape[-1]))
 
-        return DropoutNoise(
-            input=kept("input", self.input_rate), output=kept("output", self.output_rate)
-        )
-
-
-def dropout(**rates):
-    cell = GivenDropout(LSTM(4), **rates)
-
-    def run(inputs: Inputs):
-        numbers = {key: value for key, value in inputs.items() if key.startswith("aux.")}
-        return run_unroll(cell, tensorflow.from_lstm(variables(inputs)), inputs, key=numbers)
+        noise = DropoutNoise(kept("input", cell.input_rate), None, kept("output", cell.output_rate))
+        state = unflatten_state(cell, state_leaves(inputs))
+        loop = SequenceLoop("auto", mask)
+        state, ys = cell.sequence(loop, params, state, zero_outside(mask, xs), noise)
+        return jnp.moveaxis(zero_outside(mask, ys), 0, 1), jax.tree.leaves(state)
 
     return Case(run)
 

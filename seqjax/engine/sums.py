@@ -1,0 +1,98 @@
+"""Values and tangents of all steps at once."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.extend import core
+from jax.extend.core import primitives
+
+from seqjax.engine.equations import bind
+from seqjax.operations.affine import rows_may_be_merged
+from seqjax.types import Array
+
+
+class Timed(NamedTuple):
+    """A value for all steps, ``[T, ...]``, or one that is the same at every step, ``[...]``."""
+
+    value: Any  # an array, or a number
+    varies: bool
+
+
+class Sum(NamedTuple):
+    """A tangent at each step: ``sum of coefficient * part, + added``."""
+
+    terms: dict[int, Timed | None]  # the index of a part of the loop -> its coefficient; None is 1
+    added: Timed | None = None  # what does not depend on the state; None is 0
+
+
+def _apply(function: Callable[..., Array], *operands: Timed) -> Timed:
+    """Apply a function of arrays of one shape, for all steps where one of them varies."""
+    varies = any(operand.varies for operand in operands)
+    values = [
+        x.value[None] if varies and not x.varies and jnp.ndim(x.value) else x.value
+        for x in operands
+    ]
+    return Timed(function(*values), varies)
+
+
+def _multiply(a: Timed | None, b: Timed) -> Timed:
+    return b if a is None else _apply(lambda x, y: x * y, a, b)
+
+
+def scale(total: Sum, factor: Timed) -> Sum:
+    """``factor * total``."""
+    added = None if total.added is None else _multiply(total.added, factor)
+    return Sum({n: _multiply(c, factor) for n, c in total.terms.items()}, added)
+
+
+def where(condition: Timed, total: Sum, dtype: jnp.dtype) -> Sum:
+    """``total`` where the condition holds, and 0 elsewhere."""
+    one = Timed(jnp.ones((), dtype), False)
+
+    def keep(c: Timed | None) -> Timed:
+        return _apply(lambda m, x: jnp.where(m, x, jnp.zeros_like(x)), condition, c or one)
+
+    added = None if total.added is None else keep(total.added)
+    return Sum({n: keep(c) for n, c in total.terms.items()}, added)
+
+
+def add(first: Sum, second: Sum) -> Sum:
+    """``first + second``; coefficients of the same part are added up."""
+
+    def plus(a: Timed | None, b: Timed | None) -> Timed:
+        one = Timed(1, False)
+        return _apply(lambda x, y: x + y, one if a is None else a, one if b is None else b)
+
+    terms = dict(first.terms)
+    for n, c in second.terms.items():
+        terms[n] = plus(terms[n], c) if n in terms else c
+    if first.added is None or second.added is None:
+        return Sum(terms, first.added if second.added is None else second.added)
+    return Sum(terms, plus(first.added, second.added))
+
+
+def at_all_steps(equation: core.JaxprEqn, operands: Sequence[Timed]) -> list[Timed]:
+    """Apply a primitive for all steps at once."""
+    varies = any(operand.varies for operand in operands)
+    values = [operand.value for operand in operands]
+    if not varies:
+        return [Timed(x, False) for x in bind(equation, values)]
+    if _rows_are_first(equation, operands):
+        # rows of all steps as one axis: XLA would copy the larger factor of the kernel's gradient
+        T, B = values[0].shape[:2]
+        merged = bind(equation, [values[0].reshape(T * B, *values[0].shape[2:]), values[1]])[0]
+        axis = len(equation.params["dimension_numbers"][1][0])
+        split = merged.reshape(*merged.shape[:axis], T, B, *merged.shape[axis + 1 :])
+        return [Timed(jnp.moveaxis(split, axis, 0), True)]
+    axes = [0 if operand.varies else None for operand in operands]
+    results = jax.vmap(lambda *values: bind(equation, values), axes)(*values)
+    return [Timed(x, True) for x in results]
+
+
+def _rows_are_first(equation: core.JaxprEqn, operands: Sequence[Timed]) -> bool:
+    if equation.primitive is not primitives.dot_general_p or not rows_may_be_merged():
+        return False
+    (contracted, _), (batch, _) = equation.params["dimension_numbers"]
+    return operands[0].varies and not operands[1].varies and 0 not in (*contracted, *batch)
