@@ -165,7 +165,7 @@ def check_model(config: Config) -> None:
         params = model.init(jax.random.key(0), 2)
         if config.weight_dropout:
             drop_weights(jax.random.key(0), params, config.weight_dropout)
-        unroll(model, params, tokens)
+        unroll(model, params, tokens, deterministic=True)
 
     jax.eval_shape(run, jax.ShapeDtypeStruct((1, 2), "int32"))
 

@@ -114,7 +114,7 @@ def classify(
     Returns:
       ``[B, V]``.
     """
-    _, ys = unroll(model, params, xs, lengths=lengths, key=key)
+    _, ys = unroll(model, params, xs, lengths=lengths, key=key, deterministic=key is None)
     if pooling == "last":
         return last_valid(ys, lengths=lengths)
     if pooling == "mean":
