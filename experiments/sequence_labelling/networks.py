@@ -2,7 +2,6 @@
 
 import dataclasses
 
-import jax
 import jax.numpy as jnp
 
 from seqjax import GRU, Bidirectional, Cell, Dropout, OutputProjection, unroll
@@ -55,6 +54,7 @@ class Network:
     ) -> Array:
         """Return logits ``[B, T, 2]`` of tokens ``int[B, T]``; those past ``lengths`` are 0.
 
+        >>> import jax
         >>> network = Network(units=4, bidirectional=True)
         >>> params = network.init(jax.random.key(0), input_size=3)
         >>> network.logits(params, jnp.array([[0, 2, 1]])).shape
