@@ -38,7 +38,7 @@ from flax import linen
 
 import seqjax
 from seqjax.devices import data_mesh
-from seqjax.engine.unroll import Method
+from seqjax.engine.loop import Method
 from seqjax.launch import SETTINGS, launch
 from seqjax.operations.affine import affine
 from seqjax.training import data_parallel_steps, init_train_state, train_step, train_steps
