@@ -36,18 +36,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from experiments.cells import CellName, make_cell
 from experiments.command_line import check_learning_rate, check_seed, run_experiment
 from experiments.run_directory import RunDirectory
 from experiments.seeds import spread
-from seqjax import (
-    GRU,
-    LSTM,
-    BasicRNN,
-    Cell,
-    OutputProjection,
-    sequence_loss,
-    unroll,
-)
+from seqjax import Cell, OutputProjection, sequence_loss, unroll
 from seqjax.checks import check_size
 from seqjax.devices import split_leading_axis
 from seqjax.tasks import BinaryDependency
@@ -55,7 +48,6 @@ from seqjax.training import TrainState, init_train_state, train_steps
 from seqjax.truncation import chunks, truncated_chunk
 from seqjax.types import Array, Params, State
 
-CELLS: dict[str, Callable[[int], Cell]] = {"rnn": BasicRNN, "gru": GRU, "lstm": LSTM}
 OPTIMIZERS: dict[str, Callable[[float], optax.GradientTransformation]] = {
     "adagrad": optax.adagrad,  # its sums start at 0.1, as TensorFlow's do
     "adam": optax.adam,
@@ -94,8 +86,8 @@ class Config:
     """Units of the cell; the article's are 4 4 16."""
     epochs: tuple[int, ...] = ()
     """Passes, each over a fresh sequence; the article's are 1 2 10."""
-    cell: Literal["rnn", "gru", "lstm"] = "rnn"
-    """The recurrent cell."""
+    cell: CellName = "rnn"
+    """The recurrent cell, by its name or imported."""
     seeds: int = 16
     """How many seeds to train at once, each with its own data."""
     seed: int = 0
@@ -134,6 +126,8 @@ class Config:
                 f"{self.batch_size} must be more than the longest lag of --dependencies, {longest}"
             )
         for setting in self.settings:
+            if make_cell(self.cell, setting.state_size).is_noisy:
+                raise ValueError(f"--cell {self.cell} draws noise, which this experiment does not")
             if not training_steps(self, setting):
                 raise ValueError(
                     f"--sequence-length {self.sequence_length} in --batch-size {self.batch_size} "
@@ -238,7 +232,7 @@ def train(
     Yields:
       The epoch and the losses ``[seeds, steps]`` of the next `WINDOW` training steps.
     """
-    model = OutputProjection(CELLS[config.cell](setting.state_size), size=2)
+    model = OutputProjection(make_cell(config.cell, setting.state_size), size=2)
     optimizer = build_optimizer(config)
     loss_fn = functools.partial(chunk_loss, model)
     if config.truncation == "true":

@@ -38,7 +38,7 @@ places. A rate of 0.002, tried with all but the mogrifier, was worse for each.
 
 import dataclasses
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import jax
 import matplotlib.figure
@@ -47,7 +47,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from experiments.cells import CellName
+from experiments.cells import NAMES, CellName, make_cell
 from experiments.char_model import config as char_model
 from experiments.char_model.config import build_model
 from experiments.char_model.run import NotFiniteError, StoppedError, read_text, train
@@ -57,7 +57,7 @@ from seqjax.checks import check_number, check_size
 
 # step by step a matrix memory takes minutes; and what the RG-LRU sums up grows beyond all use in a
 # stack without the normalisation that is part of its paper's blocks
-UNSUITED: tuple[CellName, ...] = ("mlstm", "rglru")
+UNSUITED = ("mlstm", "rglru")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Config:
     """Compare cells on a character model, at equal parameters and equal time."""
 
     cells: tuple[CellName, ...] = ()
-    """Which cells; without, all that the character model knows but mlstm and rglru."""
+    """Which cells, by their names or imported; without, all that have names but mlstm and rglru."""
     corpus: str = "tiny_shakespeare"
     """tiny_shakespeare, python_docs (built in), or the path of a UTF-8 file or folder of .txt."""
     parameters: int = 400_000
@@ -86,6 +86,8 @@ class Config:
     def __post_init__(self) -> None:
         check_size("cell_comparison", "--parameters", self.parameters)
         check_number("cell_comparison", "--seconds", self.seconds)
+        for cell in self.cells:
+            make_cell(cell, units=1)
         if not self.learning_rates:
             raise ValueError("cell_comparison: --learning-rates needs at least one")
         for rate in self.learning_rates:
@@ -214,7 +216,7 @@ def main(config: Config, folder: RunDirectory) -> None:
     """Train every cell at every learning rate, and write the table and figure."""
     console = Console()
     vocabulary_size = read_text(config.run("lstm", 1, 1.0)).vocabulary.size
-    cells = config.cells or tuple(cell for cell in get_args(CellName) if cell not in UNSUITED)
+    cells = config.cells or tuple(cell for cell in NAMES if cell not in UNSUITED)
     units = {cell: widest(config, cell, vocabulary_size) for cell in cells}
     results: list[Result] = []
     ngrams: dict[str, float] = {}
@@ -227,7 +229,7 @@ def main(config: Config, folder: RunDirectory) -> None:
             for rate in config.learning_rates:
                 progress.update(bar, description=f"{cell}, {width} units, {rate:g}")
                 run = config.run(cell, width, rate)
-                part = RunDirectory("", folder.path / f"{cell}_{rate:g}")
+                part = RunDirectory("", folder.path / f"{cell.replace(':', '.')}_{rate:g}")
                 part.write_json("config.json", run)
                 summary: dict[str, Any]
                 try:

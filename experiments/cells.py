@@ -1,61 +1,64 @@
-"""The cells that an experiment can choose from, by name."""
+"""The cells that ``--cell`` takes: those of the catalogue by name, and a user's own."""
 
+import importlib
 from collections.abc import Callable
-from typing import Literal
+from typing import Annotated, Any, cast
 
-from seqjax import (
-    CFN,
-    GRU,
-    LRU,
-    LSTM,
-    MGU,
-    MLSTM,
-    NAS,
-    RGLRU,
-    SLSTM,
-    SRU,
-    UGRNN,
-    BasicRNN,
-    Cell,
-    CoupledInputForgetGateLSTM,
-    IndRNN,
-    IndyGRU,
-    IndyLSTM,
-    InputProjection,
-    LayerNorm,
-    MinGRU,
-    MinimalRNN,
-    MinLSTM,
-    Mogrifier,
-)
+from tyro.constructors import PrimitiveConstructorSpec
 
-# units -> a layer; each of them takes inputs of any size
-CELLS: dict[str, Callable[[int], Cell]] = {
-    "rnn": BasicRNN,
-    "gru": GRU,
-    "lstm": LSTM,
-    "layer_norm_lstm": lambda units: LSTM(units, layer_norm=LayerNorm()),
-    "peephole_lstm": lambda units: LSTM(units, peepholes=True),
-    "coupled_lstm": CoupledInputForgetGateLSTM,
-    "ugrnn": UGRNN,
-    "nas": NAS,
-    "sru": SRU,
-    "indrnn": IndRNN,
-    "indygru": IndyGRU,
-    "indylstm": IndyLSTM,
-    "minimal": MinimalRNN,
-    "cfn": CFN,
-    "mgu": MGU,
-    "mingru": MinGRU,
-    "minlstm": MinLSTM,
-    "lru": lambda units: LRU(units, units),
-    "rglru": lambda units: InputProjection(RGLRU(units), units),
-    "slstm": SLSTM,
-    "mlstm": MLSTM,
-    "mogrifier_lstm": lambda units: Mogrifier(LSTM(units)),
-}
-CellName = Literal[
-    "rnn", "gru", "lstm", "layer_norm_lstm", "peephole_lstm", "coupled_lstm", "ugrnn", "nas", "sru",
-    "indrnn", "indygru", "indylstm", "minimal", "cfn", "mgu", "mingru", "minlstm", "lru", "rglru",
-    "slstm", "mlstm", "mogrifier_lstm",
-]  # fmt: skip
+from seqjax import Cell
+from seqjax.catalogue import CATALOGUE
+
+NAMES = tuple(entry.short for entry in CATALOGUE if entry.short)
+_FACTORIES = {entry.short: entry.make for entry in CATALOGUE if entry.short}
+
+CellName = Annotated[
+    str,
+    PrimitiveConstructorSpec(
+        nargs=1,
+        metavar=f"{{{','.join(NAMES)},PACKAGE.MODULE:NAME}}",
+        instance_from_str=lambda words: words[0],
+        is_instance=lambda value: isinstance(value, str),
+        str_from_instance=lambda name: [name],
+    ),
+]
+
+
+def make_cell(name: str, units: int) -> Cell:
+    """Make the cell that ``--cell`` names.
+
+    Args:
+      name: one of `NAMES`, or ``package.module:Name``: a class or function that is imported and
+        called with ``units``.
+      units: its width.
+
+    Raises:
+      ValueError: there is no such name, or what it names makes no cell.
+
+    >>> make_cell("peephole_lstm", 4)
+    LSTM(4, peepholes=True)
+    >>> make_cell("seqjax.cells:MGU", 4)
+    MGU(4)
+    """
+    factory = _FACTORIES.get(name) or _imported(name)
+    cell = factory(units)
+    if not isinstance(cell, Cell):
+        raise ValueError(f"--cell {name} with {units} units made {cell!r}, which is no seqjax cell")
+    return cell
+
+
+def _imported(name: str) -> Callable[[int], Any]:
+    path, _, attribute = name.partition(":")
+    hint = f"give one of {', '.join(NAMES)}, or package.module:Name"
+    if not (path and attribute):
+        raise ValueError(f"--cell {name} is no cell; {hint}")
+    try:
+        module = importlib.import_module(path)
+    except ModuleNotFoundError as error:
+        if not error.name or not f"{path}.".startswith(f"{error.name}."):
+            raise  # something that the module itself needs
+        raise ValueError(f"--cell {name}: there is no module {error.name}; {hint}") from None
+    factory = getattr(module, attribute, None)
+    if not callable(factory):
+        raise ValueError(f"--cell {name}: {path} has no class or function {attribute}; {hint}")
+    return cast(Callable[[int], Any], factory)

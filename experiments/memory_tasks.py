@@ -47,7 +47,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from experiments.cells import CELLS, CellName
+from experiments.cells import CellName, make_cell
 from experiments.command_line import check_learning_rate, check_seed, run_experiment
 from experiments.run_directory import RunDirectory
 from experiments.seeds import spread
@@ -128,7 +128,7 @@ class Config:
     tasks: tuple[TaskName, ...] = ("adding", "parity", "copy", "recall")
     """What to learn."""
     cells: tuple[CellName, ...] = ("rnn", "gru", "mingru")
-    """The recurrent cells."""
+    """The recurrent cells, by their names or imported."""
     lengths: tuple[int, ...] = ()
     """Lengths to train at, for every task; without, 200 for adding, 16, 10 and 3 for the others."""
     longer: tuple[int, ...] = (2, 4)
@@ -163,6 +163,7 @@ class Config:
         check_learning_rate(self.learning_rate)
         check_seed(self.seed)
         for trial in self.trials:
+            make_cell(trial.cell, self.units)
             for length in self.tested(trial):
                 task = TASKS[trial.task].train
                 jax.eval_shape(lambda: task.sample(jax.random.key(0), length))  # noqa: B023
@@ -198,21 +199,28 @@ class Outcome(NamedTuple):
 
 def build_model(config: Config, cell: CellName, task: MemoryTask) -> Cell:
     """The cells in a stack, with a linear readout."""
-    layers = [CELLS[cell](config.units) for _ in range(config.layers)]
+    layers = [make_cell(cell, config.units) for _ in range(config.layers)]
     return OutputProjection(
         layers[0] if config.layers == 1 else Stack(layers), size=task.output_size
     )
 
 
 def mean_loss(
-    model: Cell, task: MemoryTask, length: int, examples: int, params: Params, key: Array
+    model: Cell,
+    task: MemoryTask,
+    length: int,
+    examples: int,
+    deterministic: bool,
+    params: Params,
+    key: Array,
 ) -> Array:
-    """The loss on fresh examples."""
+    """The loss on fresh examples, which noisy cells meet without noise if ``deterministic``."""
     example = jax.vmap(lambda key: task.sample(key, length))(jax.random.split(key, examples))
     xs = example.inputs
     if jnp.issubdtype(xs.dtype, jnp.integer):  # some cells take features alone
         xs = jax.nn.one_hot(xs, task.input_size, dtype=jnp.float32)
-    _, outputs = unroll(model, params, xs)
+    noise_key = None if deterministic else jax.random.fold_in(key, examples)
+    _, outputs = unroll(model, params, xs, key=noise_key, deterministic=deterministic)
     return task.loss(outputs, example)
 
 
@@ -227,7 +235,8 @@ def train(config: Config, trial: Trial) -> Iterator[tuple[Params, np.ndarray]]:
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(config.learning_rate))
 
     def loss_fn(params: Params, carry: None, key: Array) -> tuple[Array, None]:
-        return mean_loss(model, task, trial.length, config.batch_size, params, key), carry
+        loss = mean_loss(model, task, trial.length, config.batch_size, False, params, key)
+        return loss, carry
 
     @jax.jit
     @jax.vmap
@@ -259,7 +268,7 @@ def evaluate(config: Config, trial: Trial, length: int, params: Params) -> np.nd
     @jax.jit
     @jax.vmap
     def of_seed(params: Params, key: Array) -> Array:
-        of_batch = functools.partial(mean_loss, model, task, length, TEST_BATCH, params)
+        of_batch = functools.partial(mean_loss, model, task, length, TEST_BATCH, True, params)
         return jax.lax.map(of_batch, jax.random.split(key, TEST_BATCHES)).mean()
 
     return np.asarray(of_seed(params, seed_keys(config)[:, 2]))

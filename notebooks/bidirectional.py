@@ -32,24 +32,22 @@ from seqjax.truncation import chunks
 # %% [markdown]
 # ## Two sequences, of 10 and 6 steps
 #
-# `bidirectional_unroll` takes a cell for each direction. Parameters, final states and outputs come
-# in pairs too, as `Directions`. Outputs stay where their inputs are, so the backward network
-# finishes at step 0.
+# `Bidirectional` holds a cell for each direction, and is a cell itself. Its parameters and states
+# are pairs, `Directions`. Its output joins those of both cells, the forward one first. Outputs stay
+# where their inputs are, so the backward cell finishes at step 0.
 
 # %%
 T = 10
 lengths = jnp.array([T, 6])
-cell = seqjax.LSTM(units=16)
-keys = jax.random.split(jax.random.key(0))
-params = seqjax.wrappers.Directions(*(cell.init(key, input_size=8) for key in keys))
+cell = seqjax.Bidirectional(seqjax.LSTM(units=16), seqjax.LSTM(units=16))
+params = cell.init(jax.random.key(0), input_size=8)
 xs = jax.random.normal(jax.random.key(1), (2, T, 8))
-state, ys = seqjax.bidirectional_unroll(cell, cell, params, xs, lengths=lengths)
-print("outputs", ys.forward.shape, ys.backward.shape)
-print(
-    "forward state is the output of step 5:", jnp.array_equal(state.forward.h[1], ys.forward[1, 5])
-)
-print("backward state that of step 0:", jnp.array_equal(state.backward.h[1], ys.backward[1, 0]))
-print("past the end:", np.unique(ys.backward[1, 6:]))
+state, ys = seqjax.unroll(cell, params, xs, lengths=lengths)
+forward, backward = jnp.split(ys, 2, axis=-1)
+print("outputs", ys.shape, "of which", forward.shape, "are the forward cell's")
+print("forward state is the output of step 5:", jnp.array_equal(state.forward.h[1], forward[1, 5]))
+print("backward state that of step 0:", jnp.array_equal(state.backward.h[1], backward[1, 0]))
+print("past the end:", np.unique(ys[1, 6:]))
 
 # %% [markdown]
 # ## What each direction sees
@@ -63,15 +61,16 @@ def seen(way, lengths):
     """Size of the gradient of every output by every input, of the second row, [T, T]."""
 
     def outputs(xs):
-        return getattr(seqjax.bidirectional_unroll(cell, cell, params, xs, lengths=lengths)[1], way)
+        return jnp.split(seqjax.unroll(cell, params, xs, lengths=lengths)[1], 2, axis=-1)[way]
 
     return jnp.linalg.norm(jax.jit(jax.jacrev(outputs))(xs)[1, :, :, 1], axis=(1, 3))
 
 
+FORWARD, BACKWARD = 0, 1
 pictures = {
-    "forward": seen("forward", lengths),
-    "backward": seen("backward", lengths),
-    "backward, lengths forgotten": seen("backward", None),
+    "forward": seen(FORWARD, lengths),
+    "backward": seen(BACKWARD, lengths),
+    "backward, lengths forgotten": seen(BACKWARD, None),
 }
 figure, axes = plt.subplots(1, 3, figsize=(11, 3.9), sharey=True, layout="constrained")
 for ax, (name, picture) in zip(axes, pictures.items(), strict=True):
@@ -124,39 +123,38 @@ FLOORS["both, as a sum"] = float(best.fun)
 print(round(FLOORS["both, as a sum"], 4))
 
 # %% [markdown]
-# So four networks are trained: each direction alone, both in one layer, and both in two layers,
-# where the second layer's inputs are the outputs of both directions below. Rows of 16 steps are cut
-# out of one long sequence; the first step and the last two depend on what is not in the row, and
-# their weight in the loss is 0.
+# So four networks are trained: each direction alone, both in one layer, and both in a `Stack` of
+# two layers, where the second layer's inputs are the outputs of both directions below. Rows of 16
+# steps are cut out of one long sequence; the first step and the last two depend on what is not in
+# the row, and their weight in the loss is 0.
 
 # %%
 STEPS, ROWS, LENGTH, SEEDS = 600, 64, 16, 4
 reader = seqjax.OutputProjection(seqjax.BasicRNN(8), size=2)
 hidden = seqjax.BasicRNN(8)
-ONE_LAYER = (seqjax.wrappers.Directions(reader, reader),)
-TWO_LAYERS = (seqjax.wrappers.Directions(hidden, hidden), *ONE_LAYER)
+ONE_LAYER = seqjax.Bidirectional(reader, reader)
+TWO_LAYERS = seqjax.Stack([seqjax.Bidirectional(hidden, hidden), ONE_LAYER])
 optimizer = optax.adam(0.01)
 inside = (jnp.arange(LENGTH) >= 1) & (jnp.arange(LENGTH) < LENGTH - 2)
 weights = jnp.broadcast_to(inside, (ROWS, LENGTH)).astype(jnp.float32)
 
 
-def loss_fn(layers, ways, params, carry, batch):
+def loss_fn(network, ways, params, carry, batch):
     xs, ys = batch
-    _, outputs = seqjax.bidirectional_stack_unroll(layers, params, xs)
+    _, outputs = seqjax.unroll(network, params, xs)
     forward, backward = jnp.split(outputs, 2, axis=-1)
     logits = ways[0] * forward + ways[1] * backward
     return seqjax.sequence_loss(logits, ys, weights=weights), carry
 
 
-@functools.partial(jax.jit, static_argnames="layers")
+@functools.partial(jax.jit, static_argnames="network")
 @functools.partial(jax.vmap, in_axes=(None, 0, None))
 @functools.partial(jax.vmap, in_axes=(None, None, 0))
-def learning_curve(layers, ways, key):
+def learning_curve(network, ways, key):
     xs, ys = task.sample(key, STEPS * ROWS * LENGTH)
     batches = chunks((xs.reshape(ROWS, -1), ys.reshape(ROWS, -1)), LENGTH)
-    params = seqjax.init_bidirectional_stack(layers, key, input_size=2)
-    start = init_train_state(params, optimizer, carry=None)
-    return train_steps(functools.partial(loss_fn, layers, ways), optimizer, start, batches)[1]
+    start = init_train_state(network.init(key, input_size=2), optimizer, carry=None)
+    return train_steps(functools.partial(loss_fn, network, ways), optimizer, start, batches)[1]
 
 
 NAMES = ("forward", "backward", "both in one layer", "both in two layers")

@@ -159,14 +159,16 @@ plt.show()
 # %% [markdown]
 # ## The gates of a unit
 #
-# All a step needs is the state before it. With the states known, nothing waits for anything, and
-# the gates of all steps come from one call of the cell's own equations.
+# All a step needs is the state before it. With the states known, nothing waits for anything: the
+# gates of all steps are what `project` makes of the inputs, and one product with all states.
 
 # %%
 cell, unit = model.cell, units["inside of quotes"]
 before = jax.tree.map(lambda s: jnp.concatenate([jnp.zeros_like(s[:1]), s[:-1]]), states)
-_, gates = cell.advance(params.cell, before, cell.project(params.cell, tokens))
-sums = {name: gate[:, unit] for name, gate in zip("ifgo", gates, strict=True)}
+of_input = cell.project(params.cell, tokens).gates
+of_state = jnp.split(before.h @ params.cell.recurrent_kernel, 4, axis=-1)
+gates = zip("ifgo", of_input, of_state, strict=True)
+sums = {name: (x + h)[:, unit] for name, x, h in gates}
 
 middle = looked_at.index('"', begin)
 shown = slice(middle - 30, middle + 45)

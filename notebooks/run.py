@@ -1,6 +1,7 @@
 """Run the notebooks and store their outputs.
 
-    python -m notebooks.run
+    python -m notebooks.run                      all of them
+    python -m notebooks.run streaming char_model
 
 ``NAME.py`` is the source of a notebook, in jupytext's percent format, and ``NAME.ipynb`` is what it
 gave when it was run.
@@ -8,6 +9,7 @@ gave when it was run.
 
 import os
 import pathlib
+import sys
 
 import jupytext
 import nbformat
@@ -37,5 +39,6 @@ def run(source: pathlib.Path) -> nbformat.NotebookNode:
 
 
 if __name__ == "__main__":
-    for path in SOURCES:
+    given = [FOLDER / f"{name}.py" for name in sys.argv[1:]]
+    for path in given or SOURCES:
         nbformat.write(run(path), path.with_suffix(".ipynb"))

@@ -30,8 +30,8 @@ import seqjax
 #
 # `static` is a Python loop that JAX sees unrolled. `scan` is `jax.lax.scan`, a loop in the program.
 # `auto`, the default, takes the fastest way there is for the cell: for the LSTM a scan whose
-# backward pass is written by hand, so that only what waits for the state is in the loop. Here are
-# two sequences of 6 and 4 steps, with the gradient of all parameters.
+# derivative follows from the equations of a step, so that only what waits for the state is in the
+# loop. Here are two sequences of 6 and 4 steps, with the gradient of all parameters.
 
 # %%
 cell = seqjax.LSTM(8)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import jax
 import optax
 
-from experiments.cells import CELLS, CellName
+from experiments.cells import CellName, make_cell
 from experiments.command_line import check_seed, check_sizes, option
 from seqjax import (
     Cell,
@@ -37,7 +37,7 @@ class Config:
     """Characters seen less often in training become one unknown symbol."""
 
     cell: CellName = "lstm"
-    """The recurrent cell."""
+    """The recurrent cell, by its name or imported."""
     units: int = 320
     """Its width."""
     layers: int = 1
@@ -133,7 +133,11 @@ class Config:
             raise ValueError(
                 f"{owner}: --input-dropout drops features of an embedding: give --embedding-size"
             )
-        build_model(self, vocabulary_size=2)  # tells what does not fit together
+        model = build_model(self, vocabulary_size=2)  # tells what does not fit together
+        if not model.can_step:
+            raise ValueError(
+                f"{owner}: --cell {self.cell} sees the characters that it has to predict"
+            )
 
     @property
     def optimizer_chain(self) -> optax.GradientTransformationExtraArgs:
@@ -165,7 +169,7 @@ def check_model(config: Config) -> None:
         params = model.init(jax.random.key(0), 2)
         if config.weight_dropout:
             drop_weights(jax.random.key(0), params, config.weight_dropout)
-        unroll(model, params, tokens)
+        unroll(model, params, tokens, deterministic=True)
 
     jax.eval_shape(run, jax.ShapeDtypeStruct((1, 2), "int32"))
 
@@ -174,7 +178,7 @@ def build_model(config: Config, vocabulary_size: int) -> LanguageModel:
     """The model that the options make."""
     layers: list[Cell] = []
     for n in range(config.layers):
-        cell = CELLS[config.cell](config.units)
+        cell = make_cell(config.cell, config.units)
         state_rate = config.recurrent_dropout
         input_rate = config.layer_dropout if n else config.input_dropout
         output_rate = config.output_dropout if n == config.layers - 1 else 0.0

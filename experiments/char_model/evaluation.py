@@ -31,7 +31,7 @@ class Score(NamedTuple):
 def _losses(
     model: Cell, params: Params, state: State, xs: Array, ys: Array, mask: Array
 ) -> tuple[State, Array]:
-    state, logits = unroll(model, params, xs, mask=mask, initial_state=state)
+    state, logits = unroll(model, params, xs, mask=mask, initial_state=state, deterministic=True)
     losses = sequence_loss(
         logits, ys, weights=mask.astype(logits.dtype),
         average_over_time=False, average_over_batch=False,

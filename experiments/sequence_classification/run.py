@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -11,9 +11,10 @@ import numpy as np
 import optax
 from jax.sharding import NamedSharding, PartitionSpec
 
+from experiments.cells import CellName, make_cell
 from experiments.command_line import check_learning_rate, check_seed, check_sizes
 from experiments.sequence_classification.data import Examples
-from seqjax import GRU, LSTM, BasicRNN, Cell, Dropout, OutputProjection, Stack, unroll
+from seqjax import Cell, Dropout, OutputProjection, Stack, unroll
 from seqjax.checks import check_rate
 from seqjax.devices import split_leading_axis
 from seqjax.pooling import attention_pool, last_valid, mean_valid
@@ -22,7 +23,6 @@ from seqjax.types import Array, Params
 
 Pooling = Literal["last", "mean", "attention"]
 
-CELLS: dict[str, Callable[[int], Cell]] = {"rnn": BasicRNN, "gru": GRU, "lstm": LSTM}
 WINDOW = 50  # training steps of one program
 TESTED_AT_ONCE = 1000  # examples
 MAX_NORM = 1.0  # gradients are scaled down to it
@@ -49,8 +49,8 @@ class Config:
     """All pixels of an image in one random order, the same for all images."""
     pooling: Pooling = "last"
     """What is classified: the last valid output, their mean, or a mean with learned weights."""
-    cell: Literal["rnn", "gru", "lstm"] = "gru"
-    """The recurrent cell."""
+    cell: CellName = "gru"
+    """The recurrent cell, by its name or imported."""
     layers: int = 3
     """Layers of it."""
     units: int = 200
@@ -74,6 +74,7 @@ class Config:
         sizes = ("layers", "units", "epochs", "batch_size", "seeds")
         check_sizes("sequence_classification", self, *sizes)
         check_rate("sequence_classification", "--dropout", self.dropout)
+        make_cell(self.cell, self.units)
         check_learning_rate(self.learning_rate)
         check_seed(self.seed)
         named = self.inputs is not None or self.label is not None
@@ -85,7 +86,7 @@ class Config:
 
 def build_model(config: Config, classes: int) -> Cell:
     """The article's network; for attention it has one more output, the score of a step."""
-    layer = Dropout(CELLS[config.cell](config.units), output_rate=config.dropout)
+    layer = Dropout(make_cell(config.cell, config.units), output_rate=config.dropout)
     scores = config.pooling == "attention"
     return OutputProjection(Stack([layer] * config.layers), classes + scores)
 
@@ -109,12 +110,12 @@ def classify(
       params: of the model.
       xs: ``[B, T, D]``.
       lengths: ``int[B]``, at least 1.
-      key: for dropout; none without.
+      key: for dropout; without one nothing is dropped.
 
     Returns:
       ``[B, V]``.
     """
-    _, ys = unroll(model, params, xs, lengths=lengths, key=key)
+    _, ys = unroll(model, params, xs, lengths=lengths, key=key, deterministic=key is None)
     if pooling == "last":
         return last_valid(ys, lengths=lengths)
     if pooling == "mean":

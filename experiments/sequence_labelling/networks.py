@@ -1,24 +1,11 @@
 """The two networks that are compared, as one kind of thing."""
 
 import dataclasses
-from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 
-from seqjax import GRU, Dropout, OutputProjection, bidirectional_unroll, unroll
-from seqjax.operations.affine import affine
-from seqjax.operations.initializers import glorot_uniform
+from seqjax import GRU, Bidirectional, Cell, Dropout, OutputProjection, unroll
 from seqjax.types import Array, Params
-from seqjax.wrappers import Directions
-
-
-class NetworkParams(NamedTuple):
-    """Parameters of a `Network`."""
-
-    cells: Params  # of the one cell, or `Directions` of both
-    kernel: Array  # [units, 2]
-    bias: Array  # [2]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,39 +34,33 @@ class Network:
         return "bidirectional" if self.bidirectional else "forward"
 
     @property
-    def _cell(self) -> OutputProjection:
-        return OutputProjection(Dropout(GRU(self.units), output_rate=self.dropout), self.units)
+    def cell(self) -> Cell:
+        """The whole network, from tokens to logits."""
+        gru = Dropout(GRU(self.units), output_rate=self.dropout)
+        reader = Bidirectional(gru, gru) if self.bidirectional else gru
+        between = OutputProjection(reader, self.units, activation=jnp.tanh)
+        return OutputProjection(between, 2)
 
-    def init(self, key: Array, input_size: int) -> NetworkParams:
+    def init(self, key: Array, input_size: int) -> Params:
         """Draw the parameters, float32, for tokens in ``[0, input_size)``."""
-        *keys, readout_key = jax.random.split(key, 3 if self.bidirectional else 2)
-        cells = [self._cell.init(k, input_size) for k in keys]
-        return NetworkParams(
-            Directions(*cells) if self.bidirectional else cells[0],
-            glorot_uniform(readout_key, (self.units, 2)),
-            jnp.zeros(2, jnp.float32),
-        )
+        return self.cell.init(key, input_size)
 
     def logits(
         self,
-        params: NetworkParams,
+        params: Params,
         tokens: Array,
         lengths: Array | None = None,
         key: Array | None = None,
     ) -> Array:
-        """Return logits ``[B, T, 2]`` of tokens ``int[B, T]``; those past ``lengths`` say nothing.
+        """Return logits ``[B, T, 2]`` of tokens ``int[B, T]``; those past ``lengths`` are 0.
 
+        >>> import jax
         >>> network = Network(units=4, bidirectional=True)
         >>> params = network.init(jax.random.key(0), input_size=3)
         >>> network.logits(params, jnp.array([[0, 2, 1]])).shape
         (1, 3, 2)
         """
-        cell = self._cell
-        if self.bidirectional:
-            _, (past, future) = bidirectional_unroll(
-                cell, cell, params.cells, tokens, lengths=lengths, key=key
-            )
-            between = past + future
-        else:
-            _, between = unroll(cell, params.cells, tokens, lengths=lengths, key=key)
-        return affine(jnp.tanh(between), params.kernel, params.bias)
+        _, logits = unroll(
+            self.cell, params, tokens, lengths=lengths, key=key, deterministic=key is None
+        )
+        return logits

@@ -8,7 +8,7 @@ lengths), and by ``scan``. Here the same model is built and trained by `seqjax.u
 - ``static``: a Python loop, so that the program holds every step;
 - ``dynamic``: a scan that is given the lengths of all rows, and does not know that all are full;
 - ``scan``: a scan;
-- ``auto``: what the library takes by itself, a scan with a backward pass of its own.
+- ``auto``: what the library takes by itself, a scan whose derivative the library derives.
 
 To build is to trace and to compile; TensorFlow built a graph and compiled nothing. The model trains
 on the whole text, as the article's did.

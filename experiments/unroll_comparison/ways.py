@@ -50,7 +50,7 @@ class Config:
     corpus: str = "tiny_shakespeare"
     """tiny_shakespeare, python_docs (built in), or the path of a UTF-8 file or folder of .txt."""
     cell: CellName = "lstm"
-    """The recurrent cell."""
+    """The recurrent cell, by its name or imported."""
     units: int = 100
     """Its width."""
     layers: int = 3

@@ -132,7 +132,7 @@ def test_seeds_do_not_depend_on_how_many_run_beside_them():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--cell", "transformer"], "invalid choice"),
+        (["--cell", "transformer"], "transformer is no cell; give one of rnn, gru, lstm, "),
         (["--num-steps", "0"], "--num-steps must be a whole number of at least 1, got 0"),
         (["--seeds", "-1"], "--seeds must be a whole number"),
         (["--num-steps", "5", "10", "--epochs", "1", "2", "3"], "has 2 values where another"),

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from experiments.cells import CELLS
+from experiments.cells import NAMES
 from experiments.char_model import __main__ as cli
 from experiments.char_model import evaluation
 from experiments.char_model import run as runs
@@ -250,7 +250,7 @@ def test_the_warm_up_by_the_clock_is_not_lost_to_compiling(corpus, tmp_path, mon
     np.testing.assert_allclose(blocks, [expected], rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", NAMES)
 def test_every_cell_of_the_list_makes_a_model(name):
     check_model(Config(cell=name, units=4, layers=2, embedding_size=3, residual=True))
 

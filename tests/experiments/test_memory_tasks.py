@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from experiments import memory_tasks as experiment
-from experiments.cells import CELLS
+from experiments.cells import NAMES
 from experiments.memory_tasks import PUBLISHED, Config, Trial, verdict
 
 KEY = jax.random.key(0)
@@ -71,7 +71,7 @@ def test_published_losses_that_are_at_chance_are_called_so():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--cells", "transformer"], "invalid choice"),
+        (["--cells", "transformer"], "transformer is no cell; give one of rnn, gru, lstm, "),
         (["--tasks", "sorting"], "invalid choice"),
         (["--tasks", "copy", "copy"], "--tasks must name at least one, each once"),
         (["--seeds", "0"], "--seeds must be a whole number of at least 1, got 0"),
@@ -92,11 +92,11 @@ def test_a_bad_option_ends_with_code_2_and_says_why(main, capsys, arguments, mes
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", NAMES)
 def test_every_cell_fits_every_task(cell):
     for task, _, _, _ in experiment.TASKS.values():
         model = experiment.build_model(Config(layers=2), cell, task)
-        loss = functools.partial(experiment.mean_loss, model, task, 5, 2)
+        loss = functools.partial(experiment.mean_loss, model, task, 5, 2, True)
         params = jax.eval_shape(lambda key: model.init(key, task.input_size), KEY)  # noqa: B023
         assert jax.eval_shape(loss, params, KEY).shape == ()
 

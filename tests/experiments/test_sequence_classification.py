@@ -179,7 +179,7 @@ def test_the_logits_are_a_layer_on_one_vector_for_the_sequence(pooling):
     params = model.init(jax.random.key(0), 2)
     params = params._replace(bias=jnp.arange(float(len(params.bias))))
     xs, lengths, _ = sequences(4)
-    _, hidden = unroll(model.cell, params.cell, xs, lengths=lengths)
+    _, hidden = unroll(model.cell, params.cell, xs, lengths=lengths, deterministic=True)
     kernel, bias = np.asarray(params.kernel), np.asarray(params.bias)
     expected = []
     for h, length in zip(np.asarray(hidden), lengths, strict=True):

@@ -156,11 +156,10 @@ def test_both_directions_meet_in_the_layer_between_and_padding_is_inert():
     tokens = jnp.array([[1, 4, 0, 2], [3, 3, 0, 0]])
     lengths = jnp.array([4, 2])
     logits = network.logits(params, tokens, lengths)
-    forward, backward = params.cells
-    _, past = unroll(GRU(3), forward.cell, tokens, lengths=lengths)
-    _, future = unroll(GRU(3), backward.cell, tokens, lengths=lengths, reverse=True)
-    kernel = np.concatenate([forward.kernel, backward.kernel])
-    between = np.concatenate([past, future], -1) @ kernel + np.asarray(forward.bias + backward.bias)
+    readers, kernel, bias = params.cell
+    _, past = unroll(GRU(3), readers.forward, tokens, lengths=lengths)
+    _, future = unroll(GRU(3), readers.backward, tokens, lengths=lengths, reverse=True)
+    between = np.concatenate([past, future], -1) @ np.asarray(kernel) + np.asarray(bias)
     expected = np.tanh(between) @ np.asarray(params.kernel) + np.asarray(params.bias)
     for row, length in enumerate(lengths):
         np.testing.assert_allclose(
