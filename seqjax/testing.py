@@ -193,14 +193,53 @@ def padding_is_inert(example: Example) -> None:
 
 
 def derivatives_agree(example: Example) -> None:
-    """Derivatives of every mode and of second order equal those of a plain scan."""
+    """Derivatives of both modes equal those of a plain scan."""
+
+    def derivatives(value: Value, floats: list[Array], d: list[Array]) -> dict[str, PyTree]:
+        _, linear = jax.linearize(value, floats)
+        several = jax.tree.map(lambda d: jnp.stack([d, -2 * d]), d)
+        return {
+            "reverse": jax.grad(value)(floats),
+            "forward": jax.jvp(value, (floats,), (d,))[1],
+            "linearize": linear(d),
+            "vmap of forward": jax.vmap(lambda d: jax.jvp(value, (floats,), (d,))[1])(several),
+            "checkpoint": jax.grad(jax.checkpoint(value))(floats),
+        }
+
+    auto, directions = _compare_with_scan(example, derivatives)
+    pairs = zip(auto["reverse"], directions, strict=True)
+    close(auto["forward"], sum((g * d).sum().real for g, d in pairs), 1e-10)
+
+
+def second_derivatives_agree(example: Example) -> None:
+    """Hessian-vector products, forward over reverse and the other way, equal those of a scan."""
+
+    def derivatives(value: Value, floats: list[Array], d: list[Array]) -> dict[str, PyTree]:
+        def forward(floats: list[Array]) -> Array:
+            return jax.jvp(value, (floats,), (d,))[1]
+
+        return {
+            "forward over reverse": jax.jvp(jax.grad(value), (floats,), (d,))[1],
+            "reverse over forward": jax.grad(forward)(floats),
+        }
+
+    _compare_with_scan(example, derivatives)
+
+
+Value = Callable[[list[Array]], Array]
+
+
+def _compare_with_scan(
+    example: Example, derivatives: Callable[..., dict[str, PyTree]]
+) -> tuple[dict[str, PyTree], list[Array]]:
+    """Derivatives by "auto", over holes and NaN in reverse, and the directions they are along."""
     cell, params, state, xs = example[:4]
     xs = _pad(xs, ~_HOLES, jnp.nan)
     floats, restore = _split_floats((params, state, xs))
     directions = randomise(jax.tree.map(jnp.zeros_like, floats), 5)
 
     @functools.partial(jax.jit, static_argnames="method")
-    def derivatives(floats: list[Array], directions: list[Array], method: Any) -> PyTree:
+    def by(floats: list[Array], directions: list[Array], method: Any) -> dict[str, PyTree]:
         def value(floats: list[Array]) -> Array:
             params, state, xs = restore(floats)
             out = unroll(
@@ -215,27 +254,12 @@ def derivatives_agree(example: Example) -> None:
             )
             return _energy(out)
 
-        def forward(floats: list[Array]) -> Array:
-            return jax.jvp(value, (floats,), (directions,))[1]
+        return derivatives(value, floats, directions)
 
-        by_forward, forward_over_reverse = jax.jvp(jax.grad(value), (floats,), (directions,))
-        _, linear = jax.linearize(value, floats)
-        several = jax.tree.map(lambda d: jnp.stack([d, -2 * d]), directions)
-        return {
-            "reverse": jax.grad(value)(floats),
-            "forward": forward(floats),
-            "forward over reverse": (by_forward, forward_over_reverse),
-            "reverse over forward": jax.grad(forward)(floats),
-            "linearize": linear(directions),
-            "vmap of forward": jax.vmap(lambda d: jax.jvp(value, (floats,), (d,))[1])(several),
-            "checkpoint": jax.grad(jax.checkpoint(value))(floats),
-        }
-
-    auto, scan = (derivatives(floats, directions, method=m) for m in ("auto", "scan"))
+    auto, scan = (by(floats, directions, method=method) for method in ("auto", "scan"))
     for name in scan:
         close(auto[name], scan[name], 1e-10)
-    along = sum((g * d).sum().real for g, d in zip(auto["reverse"], directions, strict=True))
-    close(auto["forward"], along, 1e-10)
+    return auto, directions
 
 
 def noise_follows_the_key(example: Example) -> None:
@@ -278,6 +302,7 @@ CHECKS = (
     splitting_changes_nothing,
     padding_is_inert,
     derivatives_agree,
+    second_derivatives_agree,
     noise_follows_the_key,
     low_precision_keeps_the_state,
 )

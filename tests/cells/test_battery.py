@@ -17,6 +17,10 @@ B, T = 3, 4
 QUICK = {"LSTM", "LRU", "Stack", "Dropout", "Reset", "Bidirectional"}
 NAMES = [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in EXAMPLES]
 
+# The derivative of a straight-through clip is not that of its values, so that it has no second one:
+# JAX's scan and a Python loop disagree too.
+WITHOUT_CURVATURE = {"LSTM straight_through"}
+
 
 def make(name):
     example = EXAMPLES[name]
@@ -26,6 +30,8 @@ def make(name):
 @pytest.mark.parametrize("check", testing.CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("name", NAMES)
 def test_every_cell_passes(name, check):
+    if name in WITHOUT_CURVATURE and check is testing.second_derivatives_agree:
+        return
     check(make(name))
 
 

@@ -45,7 +45,7 @@ def run(cell, input_size, xs):
         (lambda: Zoneout(MLSTM(8), 0.5), "can change alone, got rate=0.5; drop inputs or outputs"),
         (
             lambda: Dropout(SLSTM(4), state_rate=SLSTMState(0.0, 0.1, 0.0, 0.1)),
-            "of which none can change alone, .*; give 0 for c, n, m",
+            "give 0 for c, n, m",
         ),
         (lambda: PhasedLSTM(4, ratio_on=0.0), "with ratio_on=0 no unit ever opens"),
         (lambda: TimeFreqLSTM(GLSTM(4, groups=2), 8, 4, 2), "must be an LSTM with whole kernels"),
