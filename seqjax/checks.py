@@ -5,6 +5,8 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 
@@ -164,6 +166,52 @@ def check_input_size(owner: str, input_size: Any, size: int) -> None:
             f"{owner}: inputs must have units = {size} features, got {input_size!r}; "
             "put it into an InputProjection"
         )
+
+
+def check_key(key: Any) -> None:
+    """Raise ``ValueError`` unless ``key`` is one key of `jax.random`.
+
+    >>> check_key(0)
+    Traceback (most recent call last):
+    ...
+    ValueError: key must be one key, such as jax.random.key(0), got 0
+    """
+    is_key = isinstance(key, jax.Array) and (
+        (jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ())
+        or (key.dtype == np.uint32 and key.ndim == 1)
+    )
+    if not is_key:
+        given = f"{key.dtype}{list(key.shape)}" if isinstance(key, jax.Array) else repr(key)
+        raise ValueError(f"key must be one key, such as jax.random.key(0), got {given}")
+
+
+def check_dtype(dtype: Any) -> None:
+    """Raise ``ValueError`` unless ``dtype`` is a floating one.
+
+    >>> check_dtype(int)
+    Traceback (most recent call last):
+    ...
+    ValueError: dtype must be floating, such as jax.numpy.float32, got <class 'int'>
+    """
+    try:
+        floating = jnp.issubdtype(np.dtype(dtype), np.floating)
+    except TypeError:
+        floating = False
+    if not floating:
+        raise ValueError(f"dtype must be floating, such as jax.numpy.float32, got {dtype!r}")
+
+
+def check_batch_shape(shape: Any) -> None:
+    """Raise ``ValueError`` unless ``shape`` is a tuple of sizes.
+
+    >>> check_batch_shape(2)
+    Traceback (most recent call last):
+    ...
+    ValueError: batch_shape must be a tuple of sizes, such as (32,), got 2
+    """
+    sizes = isinstance(shape, Sequence) and not isinstance(shape, str)
+    if not sizes or any(isinstance(n, int) and n < 0 for n in shape):
+        raise ValueError(f"batch_shape must be a tuple of sizes, such as (32,), got {shape!r}")
 
 
 def _is_number(value: Any) -> bool:

@@ -18,6 +18,7 @@ unless ``time_major=True``; inside a layer time always comes first.
 import abc
 import dataclasses
 import enum
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -25,7 +26,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqjax.checks import check_activation, check_flag, check_number
+from seqjax.checks import (
+    check_activation,
+    check_batch_shape,
+    check_dtype,
+    check_flag,
+    check_key,
+    check_number,
+)
 from seqjax.values import PlainValue
 
 Array = jax.Array
@@ -101,6 +109,14 @@ class Cell(PlainValue, abc.ABC):
     cell has no backward pass of its own. Randomness is a quantity of its own, which `draw_noise`
     draws ahead for all steps and `project` takes in, so that `step` needs no key.
     """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Let every `init` and `initial_state` check its arguments before it uses them."""
+        super().__init_subclass__(**options)
+        if "init" in cls.__dict__:
+            cls.init = _checked_init(cls.init)  # type: ignore[method-assign]
+        if "initial_state" in cls.__dict__:
+            cls.initial_state = _checked_state(cls.initial_state)  # type: ignore[method-assign]
 
     def __post_init__(self) -> None:
         """Check the switches, numbers and activations among the fields, by their declared types."""
@@ -240,6 +256,26 @@ class Cell(PlainValue, abc.ABC):
         one that holds others then runs each of them with ``loop``, or with a loop made from it.
         """
         return loop.run(self, params, state, xs, noise)
+
+
+def _checked_init(init: Callable[..., Params]) -> Callable[..., Params]:
+    @functools.wraps(init)
+    def checked(self: Cell, key: Array, input_size: Size, dtype: Any = jnp.float32) -> Params:
+        check_key(key)
+        check_dtype(dtype)
+        return init(self, key, input_size, dtype)
+
+    return checked
+
+
+def _checked_state(initial_state: Callable[..., State]) -> Callable[..., State]:
+    @functools.wraps(initial_state)
+    def checked(self: Cell, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32) -> State:
+        check_batch_shape(batch_shape)
+        check_dtype(dtype)
+        return initial_state(self, batch_shape, dtype)
+
+    return checked
 
 
 class LinearCell(Cell):

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from seqjax.checks import check_key
 from seqjax.operations.affine import accumulation_dtype
 from seqjax.types import Array, Cell, Noise, Params, PyTree, State
 
@@ -141,16 +142,6 @@ def check_state(
                 f"{name}{jax.tree_util.keystr(path)} must be {want.dtype} of shape "
                 f"{want.shape} for this batch, got {have.dtype} of shape {have.shape}"
             )
-
-
-def check_key(key: Any) -> None:
-    """Raise ``ValueError`` unless ``key`` is one key of `jax.random`."""
-    if not isinstance(key, jax.Array) or not (
-        (jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ())
-        or (key.dtype == jnp.uint32 and key.ndim == 1)
-    ):
-        given = f"{key.dtype}{list(key.shape)}" if isinstance(key, jax.Array) else repr(key)
-        raise ValueError(f"key must be one key, such as jax.random.key(0), got {given}")
 
 
 def check_noise(cell: Cell, key: Array | None, deterministic: bool) -> None:
