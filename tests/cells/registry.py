@@ -54,6 +54,7 @@ from seqjax import (
     WithState,
     Zoneout,
 )
+from seqjax.catalogue import CATALOGUE
 from seqjax.cells import LSTMState
 
 
@@ -98,7 +99,16 @@ def first_plus_output(x, y):
     return x[..., :1] + y
 
 
-EXAMPLES = {
+UNITS, FEATURES = 4, 3
+
+
+def from_catalogue(entry):
+    """The cell of an entry, and inputs for it."""
+    return Example(entry.make(UNITS), entry.size(UNITS, FEATURES), entry.wrap)
+
+
+# every cell of the catalogue, then smaller ones of its classes and their options
+EXAMPLES = {entry.name: from_catalogue(entry) for entry in CATALOGUE if not entry.variant} | {
     "Bidirectional": Example(Bidirectional(LSTM(3), GRU(2))),
     "Bidirectional of a noisy stack": Example(
         Stack([Bidirectional(Dropout(LSTM(3), 0.2, 0.3, 0.4), Stack([GRU(2), GRU(2)])), LSTM(3)])
