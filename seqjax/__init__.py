@@ -121,6 +121,7 @@ __all__ = [
 
 # imported when they are first used, since some of them import what is heavy
 _SUBMODULES = (
+    "catalogue",
     "checkpoint",
     "data",
     "devices",
