@@ -390,7 +390,8 @@ def test_a_run_that_is_killed_again_and_again_ends_in_the_same_parameters(tmp_pa
     """SIGKILL at 20 random moments and SIGTERM at 5, in the middle of saving too."""
     path = tmp_path / "corpus.txt"
     path.write_text(TEXT * 40)
-    options = ("--corpus", path, "--units", 16, "--batch-size", 8, "--num-steps", 16, "--epochs", 12,
+    options = ("--corpus", path, "--units", 16, "--batch-size", 8, "--num-steps", 16,
+               "--epochs", 12,
                "--max-seconds", "None", "--evaluations", 60)  # fmt: skip
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     subprocess.run(shell("train", *options, "--out", whole), check=True, capture_output=True)
