@@ -11,7 +11,7 @@ from jax.extend.core import primitives
 
 from seqjax.engine.equations import evaluate, read, take_apart
 from seqjax.engine.layout import lay_out_like_next
-from seqjax.engine.linearise import find_products, is_inexact, linearise
+from seqjax.engine.linearise import find_kept, is_inexact, linearise
 from seqjax.engine.tangent import tangent_step
 from seqjax.operations.masking import select
 from seqjax.types import Array, Params, Projected, PyTree, State
@@ -29,8 +29,8 @@ def scan_with_derivative(
 ) -> tuple[State, PyTree]:
     """Run ``step`` over all steps, as `jax.lax.scan` does, with a derivative of its own.
 
-    The forward loop keeps the states and the products of each step. See `seqjax.engine.tangent` for
-    the derivative, which supports forward and reverse mode of any order.
+    The forward loop keeps the states and what becomes of the products of each step. See
+    `seqjax.engine.tangent` for the derivative, which supports both modes of any order.
 
     Args:
       step: ``(params, state, z) -> (state, y)``.
@@ -63,7 +63,7 @@ def scan_with_derivative(
     if any(e.primitive is primitives.custom_vjp_call_p for e in parts.equations):
         # such an equation has no tangent
         return jax.lax.scan(plain, state, (zs, mask), reverse=reverse)
-    products = find_products(parts)
+    to_keep = find_kept(parts)
     # an output that is also a part of the new state is stored once
     shared = {n: parts.after.index(y) for n, y in enumerate(parts.y) if y in parts.after}
 
@@ -85,7 +85,7 @@ def scan_with_derivative(
             ys = [read(found, v) for n, v in enumerate(parts.y) if n not in shared]
             kept = _Kept(
                 {n: after[n] for n in states},
-                {n: found[products[n].outvars[0]] for n in keep.products},
+                {n: found[to_keep[n]] for n in keep.values},
             )
             return after, (ys, kept)
 
@@ -105,7 +105,7 @@ def scan_with_derivative(
 
     def derivative(primals: Any, tangents: Any) -> Any:
         fixed, first, zs, mask = primals
-        form = linearise(parts, products, (fixed, first, [z[0] for z in zs]))
+        form = linearise(parts, to_keep, (fixed, first, [z[0] for z in zs]))
         used = _Kept(*(
             {n: v for n, v in enumerate(variables) if v in form.used}
             for variables in (form.inputs[1], form.inputs[3])
@@ -115,9 +115,9 @@ def scan_with_derivative(
             _shifted(first[n], kept.states[n], reverse) if n in used.states else None
             for n in range(len(first))
         ]
-        of_products = [kept.products.get(n) for n in range(len(products))]
+        values = [kept.values.get(n) for n in range(len(to_keep))]
         d_fixed, d_state, d_zs = map(_known_tangents, (fixed, first, zs), tangents[:3])
-        plan = tangent_step(form, fixed, before, zs, of_products, d_fixed, d_zs)
+        plan = tangent_step(form, fixed, before, zs, values, d_fixed, d_zs)
 
         def body(
             d: list[Array], values: tuple[list[Array], Array | None]
@@ -148,10 +148,10 @@ def scan_with_derivative(
 
 
 class _Kept(NamedTuple):
-    """Arrays of the state and products, by their number."""
+    """Arrays of the state and other values of a step, by their number."""
 
     states: dict[int, Any]
-    products: dict[int, Any]
+    values: dict[int, Any]
 
 
 def _known_tangents(values: list[Array], tangents: list[Any]) -> list[Array | None]:

@@ -1,6 +1,6 @@
 """The equations of a step's tangent, which are linear in the tangents of what the step is given."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -26,7 +26,7 @@ class Linearised(NamedTuple):
 
     equations: tuple[core.JaxprEqn, ...]  # of values alone
     linear: tuple[core.JaxprEqn, ...]  # of tangents, each linear in them
-    inputs: tuple[tuple[core.Var, ...], ...]  # of fixed, state, z and products
+    inputs: tuple[tuple[core.Var, ...], ...]  # of fixed, state, z and kept
     tangents: tuple[tuple[core.Var, ...], ...]  # of fixed, state and z, the inexact ones
     after: tuple[Atom, ...]  # tangents of the next state
     y: tuple[Atom, ...]  # tangents of the output
@@ -38,52 +38,75 @@ def is_inexact(x: Array) -> bool:
     return jnp.issubdtype(x.dtype, jnp.inexact)
 
 
-def find_products(step: Step) -> list[core.JaxprEqn]:
-    """The products that wait for the state: too expensive to compute again for the derivative."""
+# What these compute of a product is kept in place of it: it has as many values or fewer.
+_PASSED_ON = frozenset({"add", "sub", "split", "reshape", "squeeze", "transpose"})
+
+
+def find_kept(step: Step) -> list[core.Var]:
+    """The values of a step that are kept for the derivative, since they wait for a product.
+
+    A product is too expensive to compute again. Where something is added to it, the sum is kept, so
+    that what is added need not be.
+    """
     waiting = depends_on(step.state, step.equations)
-    return [e for e in step.equations if e.outvars[0] in waiting and is_product(e)]
+    kept = []
+    for equation in step.equations:
+        if equation.outvars[0] in waiting and is_product(equation):
+            kept += _last_before_use(step, equation.outvars[0])
+    return list(dict.fromkeys(kept))
 
 
-def linearise(
-    step: Step, products: Sequence[core.JaxprEqn], arguments: Sequence[list[Array]]
-) -> Linearised:
-    """Differentiate the equations of a step, given the values of its products.
+def _last_before_use(step: Step, v: core.Var) -> list[core.Var]:
+    """What ``v`` becomes before an equation other than those of `_PASSED_ON` uses it."""
+    uses = [e for e in step.equations if any(u is v for u in e.invars)]
+    is_result = any(u is v for u in (*step.after, *step.y))
+    if len(uses) != 1 or is_result or uses[0].primitive.name not in _PASSED_ON:
+        return [v]
+    return [kept for out in uses[0].outvars for kept in _last_before_use(step, out)]
+
+
+def linearise(step: Step, kept: Sequence[core.Var], arguments: Sequence[list[Array]]) -> Linearised:
+    """Differentiate the equations of a step, given some of their values.
 
     Args:
       step: the equations.
-      products: those of them whose values are kept.
+      kept: the variables whose values are given, see `find_kept`.
       arguments: the values of fixed, state and z at one step, of which the types matter.
     """
-    positions = {id(equation): n for n, equation in enumerate(products)}
 
-    def with_products(*groups: list[Array]) -> list[list[Array]]:
+    def with_kept(*groups: list[Array]) -> list[list[Array]]:
         inputs = (*step.fixed, *step.state, *step.z)
         values = [value for group in groups for value in group]
         found = evaluate(step.equations, dict(zip(inputs, values, strict=True)))
-        return [*groups, [found[e.outvars[0]] for e in products]]
+        return [*groups, [found[v] for v in kept]]
 
-    values = jax.eval_shape(with_products, *arguments)
+    values = jax.eval_shape(with_kept, *arguments)
 
-    def outputs(groups: list[list[Array]], kept: list[Array]) -> list[list[Array]]:
+    def outputs(groups: list[list[Array]], values: list[Array]) -> list[list[Array]]:
+        given = dict(zip(kept, values, strict=True))
+
         def rule(equation: core.JaxprEqn, operands: list[Array]) -> list[Array] | None:
-            if id(equation) not in positions:
+            if not any(v in given for v in equation.outvars):
                 return None
-            return [_product_of(equation)(kept[positions[id(equation)]], *operands)]
+            pairs = zip(equation.outvars, bind(equation, operands), strict=True)
+            return [_with_value(given[v], x) if v in given else x for v, x in pairs]
 
         inputs = (*step.fixed, *step.state, *step.z)
-        given = [value for group in groups for value in group]
-        found = evaluate(step.equations, dict(zip(inputs, given, strict=True)), rule)
+        arrays = [array for group in groups for array in group]
+        found = evaluate(step.equations, dict(zip(inputs, arrays, strict=True)), rule)
         return [[read(found, v) for v in group] for group in (step.after, step.y)]
 
     def tangents(values: list[list[Array]], d_values: list[list[Array]]) -> list[list[Array]]:
-        *groups, kept = values
+        *groups, given = values
 
         def of_inexact(inexact: list[list[Array]]) -> list[list[Array]]:
             whole = []
             for group, some in zip(groups, inexact, strict=True):
-                given = iter(some)
-                whole.append([next(given) if is_inexact(x) else x for x in group])
-            return [[x for x in map(jnp.asarray, g) if is_inexact(x)] for g in outputs(whole, kept)]
+                own = iter(some)
+                whole.append([next(own) if is_inexact(x) else x for x in group])
+            return [
+                [x for x in map(jnp.asarray, g) if is_inexact(x)] for g in outputs(whole, given)
+            ]
 
         inexact = [[x for x in group if is_inexact(x)] for group in groups]
         d: list[list[Array]] = jax.jvp(of_inexact, (inexact,), (d_values,))[1]
@@ -108,17 +131,14 @@ def linearise(
     )  # fmt: skip
 
 
-def _product_of(equation: core.JaxprEqn) -> Callable[..., Array]:
-    """A product that takes its value as given and has the derivative of its operands."""
+@jax.custom_jvp
+def _with_value(value: Array, computed: Array) -> Array:
+    """``value``, with the derivative of ``computed``, which is then not computed."""
+    return value
 
-    @jax.custom_jvp
-    def product(kept: Array, *operands: Array) -> Array:
-        return kept
 
-    @product.defjvp
-    def tangent(primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> tuple[Array, Array]:
-        kept, *operands = primals
-        _, d = jax.jvp(lambda *operands: bind(equation, operands)[0], operands, [*tangents[1:]])
-        return kept, d
-
-    return product
+@_with_value.defjvp
+def _with_value_tangent(
+    primals: tuple[Array, Array], tangents: tuple[Array, Array]
+) -> tuple[Array, Array]:
+    return primals[0], tangents[1]

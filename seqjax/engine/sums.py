@@ -60,17 +60,18 @@ def where(condition: Timed, total: Sum, dtype: jnp.dtype) -> Sum:
 
 def add(first: Sum, second: Sum) -> Sum:
     """``first + second``; coefficients of the same part are added up."""
-
-    def plus(a: Timed | None, b: Timed | None) -> Timed:
-        one = Timed(1, False)
-        return _apply(lambda x, y: x + y, one if a is None else a, one if b is None else b)
-
+    one = Timed(1, False)
     terms = dict(first.terms)
     for n, c in second.terms.items():
-        terms[n] = plus(terms[n], c) if n in terms else c
-    if first.added is None or second.added is None:
-        return Sum(terms, first.added if second.added is None else second.added)
-    return Sum(terms, plus(first.added, second.added))
+        terms[n] = add_timed(terms[n] or one, c or one) if n in terms else c
+    return Sum(terms, add_timed(first.added, second.added))
+
+
+def add_timed(first: Timed | None, second: Timed | None) -> Timed | None:
+    """``first + second``, where None is 0."""
+    if first is None or second is None:
+        return first if second is None else second
+    return _apply(lambda x, y: x + y, first, second)
 
 
 def at_all_steps(equation: core.JaxprEqn, operands: Sequence[Timed]) -> list[Timed]:

@@ -21,7 +21,7 @@ from jax.extend.core import primitives
 
 from seqjax.engine.equations import Atom, aval_of, bind, depends_on, evaluate, is_product
 from seqjax.engine.linearise import Linearised
-from seqjax.engine.sums import Sum, Timed, add, at_all_steps, scale, where
+from seqjax.engine.sums import Sum, Timed, add, add_timed, at_all_steps, scale, where
 from seqjax.operations.affine import vary
 from seqjax.types import Array
 
@@ -43,7 +43,7 @@ def tangent_step(
     fixed: Sequence[Array],
     states: Sequence[Array | None],
     zs: Sequence[Array],
-    products: Sequence[Array | None],
+    kept: Sequence[Array | None],
     d_fixed: Sequence[Array | None],
     d_zs: Sequence[Array | None],
 ) -> TangentStep:
@@ -54,21 +54,22 @@ def tangent_step(
       fixed: what does not change from step to step.
       states: before each step, ``[T, B, ...]``; None for those not in ``form.used``.
       zs: what each step needs of its input, ``[T, B, ...]``.
-      products: of each step, ``[T, B, ...]``; None for those not in ``form.used``.
+      kept: other values of each step, ``[T, B, ...]``; None for those not in ``form.used``.
       d_fixed: the tangents of the inexact ones of ``fixed``; None is 0.
       d_zs: those of ``zs``.
     """
-    known = _values(form, fixed, states, zs, products)
+    known = _values(form, fixed, states, zs, kept)
     of_fixed, of_state, of_z = form.tangents
     sums = {v: Sum({n: None}) for n, v in enumerate(of_state)}
     for variables, tangents, varies in ((of_fixed, d_fixed, False), (of_z, d_zs, True)):
         for v, d in zip(variables, tangents, strict=True):
             sums[v] = Sum({}, None if d is None else Timed(d, varies))
-    builder = _Builder(len(of_state), known, sums)
     uses = Counter(v for e in form.linear for v in e.invars if isinstance(v, core.Var))
     uses.update(v for v in (*form.after, *form.y) if isinstance(v, core.Var))
+    builder = _Builder(len(of_state), known, sums, uses)
     for equation in form.linear:
-        builder.add(equation, uses)
+        builder.add(equation)
+    builder.close_products()
     after = [builder.total(builder.sum_of(v), aval_of(v)) for v in form.after]
     y = [builder.total(builder.sum_of(v), aval_of(v)) for v in form.y]
     return TangentStep(builder.instructions, after, y, builder.values)
@@ -79,11 +80,11 @@ def _values(
     fixed: Sequence[Array],
     states: Sequence[Array | None],
     zs: Sequence[Array],
-    products: Sequence[Array | None],
+    kept: Sequence[Array | None],
 ) -> dict[core.Var, Timed]:
     """All values that tangents are multiplied with."""
     known = {v: Timed(x, False) for v, x in zip(form.inputs[0], fixed, strict=True)}
-    for variables, arrays in zip(form.inputs[1:], (states, zs, products), strict=True):
+    for variables, arrays in zip(form.inputs[1:], (states, zs, kept), strict=True):
         known |= {
             v: Timed(x, True) for v, x in zip(variables, arrays, strict=True) if v in form.used
         }
@@ -112,15 +113,39 @@ def _values(
     return known | {v: Timed(x, True) for v, x in zip(outputs, all_steps, strict=True)}
 
 
+class _Product:
+    """A product in the loop, and what is added to it at each step.
+
+    It is added within the loop, in one array: the gradients of the product and of what is added to
+    it are then one array too, which the transposed loop makes anyway for its own product.
+    """
+
+    def __init__(self) -> None:
+        self.added: Timed | None = None  # to the product
+        self.added_to: dict[int, Timed | None] = {}  # to the pieces that it is split into
+        self.split: core.JaxprEqn | None = None
+        self.of_step: Callable[[list[Array]], Array] | None = None
+
+
 class _Builder:
     """Turns the linear equations into the instructions of a loop."""
 
-    def __init__(self, inputs: int, known: dict[core.Var, Timed], sums: dict[core.Var, Sum]):
+    def __init__(
+        self,
+        inputs: int,
+        known: dict[core.Var, Timed],
+        sums: dict[core.Var, Sum],
+        uses: Counter[core.Var],
+    ):
         self.inputs = inputs  # parts that are there before the first instruction
         self.known = known
         self.sums = sums
+        self.uses = uses
         self.instructions: list[Instruction] = []
         self.values: list[Array] = []
+        self.products: list[_Product] = []
+        # the parts that are a product, or (with its number) a piece of one
+        self.open: dict[int, tuple[_Product, int | None]] = {}
 
     def sum_of(self, atom: Atom) -> Sum:
         """The tangent of a variable; a literal or a value among tangents is a zero."""
@@ -130,7 +155,7 @@ class _Builder:
         """What a tangent is multiplied with."""
         return Timed(atom.val, False) if isinstance(atom, core.Literal) else self.known[atom]
 
-    def add(self, equation: core.JaxprEqn, uses: Counter[core.Var]) -> None:
+    def add(self, equation: core.JaxprEqn) -> None:
         """Find the tangents that an equation computes."""
         name = equation.primitive.name
         combine = _COMBINED.get(name)
@@ -138,8 +163,42 @@ class _Builder:
             self._apply_in_the_loop(equation)
         for v in equation.outvars:
             # what several others need is added up once
-            if uses[v] > 1 and len(self.sums[v].terms) > 1:
+            if self.uses[v] > 1 and len(self.sums[v].terms) > 1:
                 self.sums[v] = Sum({self._part(self.total(self.sums[v], aval_of(v))): None})
+
+    def added_to_product(self, operand: Atom, other: Sum) -> Sum | None:
+        """Add ``other`` to a product or to a piece of one in the loop, if ``operand`` is that."""
+        total = self.sum_of(operand)
+        if other.terms or other.added is None or [*total.terms.values()] != [None] or total.added:
+            return None
+        (part,) = total.terms
+        if part not in self.open or self.uses[operand] != 1:  # type: ignore[index]
+            return None
+        product, piece = self.open[part]
+        if piece is None:
+            product.added = add_timed(product.added, other.added)
+        else:
+            product.added_to[piece] = add_timed(product.added_to.get(piece), other.added)
+        return total
+
+    def close_products(self) -> None:
+        """Join what is added to each product into one array of all steps."""
+        for product in self.products:
+            added = product.added
+            if product.split is not None and product.added_to:
+                pieces = [
+                    product.added_to.get(n) or Timed(_zeros(aval_of(v)), False)
+                    for n, v in enumerate(product.split.outvars)
+                ]
+                axis = product.split.params["axis"] + 1
+                steps = next(p.value.shape[0] for p in pieces if p.varies)
+                arrays = [
+                    p.value if p.varies else jnp.broadcast_to(p.value, (steps, *p.value.shape))
+                    for p in pieces
+                ]
+                added = add_timed(added, Timed(jnp.concatenate(arrays, axis), True))
+            if added is not None:
+                product.of_step = self._own(added)
 
     def total(self, total: Sum, aval: jax.core.ShapedArray) -> Instruction:
         """The instruction that adds up a sum."""
@@ -207,11 +266,29 @@ class _Builder:
             return bind(equation, [given[n] for n in range(len(given))])
 
         whole = self._part(apply)
+        operand = next(iter(linear.values()))
+        if is_product(equation):
+            product = _Product()
+            self.products.append(product)
+            one = self._part(lambda parts, step: _plus(parts[whole][0], product, step))
+            self.open[one] = product, None
+            return [one]
 
         def pick(n: int) -> Instruction:
             return lambda parts, step: parts[whole][n]
 
-        return [self._part(pick(n)) for n in range(len(equation.outvars))]
+        results = [self._part(pick(n)) for n in range(len(equation.outvars))]
+        if equation.primitive.name == "split" and [*operand.terms.values()] == [None]:
+            (part,) = operand.terms
+            product, piece = self.open.get(part, (_Product(), 0))
+            if piece is None and product.split is None:
+                product.split = equation
+                self.open |= {result: (product, n) for n, result in enumerate(results)}
+        return results
+
+
+def _plus(result: Array, product: _Product, step: list[Array]) -> Array:
+    return result if product.of_step is None else result + product.of_step(step)
 
 
 def _zeros(aval: jax.core.ShapedArray) -> Array:
@@ -266,8 +343,9 @@ def _negated(builder: _Builder, equation: core.JaxprEqn) -> bool:
 
 
 def _added(builder: _Builder, equation: core.JaxprEqn) -> bool:
-    first, second = map(builder.sum_of, equation.invars)
-    builder.sums[equation.outvars[0]] = add(first, second)
+    (left, right), (first, second) = equation.invars, map(builder.sum_of, equation.invars)
+    within = builder.added_to_product(left, second) or builder.added_to_product(right, first)
+    builder.sums[equation.outvars[0]] = within or add(first, second)
     return True
 
 
