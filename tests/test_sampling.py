@@ -5,19 +5,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqjax import GRU, LSTM, Dropout, LanguageModel, Stack, unroll
-from seqjax.sampling import Sampling, draw, generate, prime
+from seqjax import GRU, LSTM, Bidirectional, Dropout, LanguageModel, Stack, WithState, unroll
+from seqjax.sampling import Generation, Sampling, _generate, draw, generate, prime
 
 V = 5
 MODEL = LanguageModel(Stack([LSTM(4), Dropout(GRU(3), 0.5)]), V, embedding_size=2)
 PARAMS = MODEL.init(jax.random.key(0), V)
 TOKENS = jnp.array([[0, 1, 2], [4, 3, 3]], jnp.int32)
+KEY = jax.random.key(1)
 
 
 def test_a_token_depends_on_all_before_it_as_in_one_unroll():
     _, tokens = generate(MODEL, PARAMS, prime(MODEL, PARAMS, TOKENS), jax.random.key(1), 8)
     whole = jnp.concatenate([TOKENS, tokens], 1)
-    _, logits = unroll(MODEL, PARAMS, whole)
+    _, logits = unroll(MODEL, PARAMS, whole, deterministic=True)
     for n in range(8):
         key = jax.random.fold_in(jax.random.key(1), n)
         expected = jax.random.categorical(key, logits[:, TOKENS.shape[1] + n - 1])
@@ -27,13 +28,13 @@ def test_a_token_depends_on_all_before_it_as_in_one_unroll():
 def test_drawing_in_parts_gives_the_same_and_compiles_once_a_length():
     key, start = jax.random.key(1), prime(MODEL, PARAMS, TOKENS)
     _, whole = generate(MODEL, PARAMS, start, key, 9)
-    before = generate._cache_size()
+    before = _generate._cache_size()
     parts, generation = [], start
     for length in (4, 4, 1):
         generation, part = generate(MODEL, PARAMS, generation, key, length)
         parts.append(part)
     np.testing.assert_array_equal(jnp.concatenate(parts, 1), whole)
-    assert generate._cache_size() == before + 2
+    assert _generate._cache_size() == before + 2
     assert int(generation.position) == 9
 
 
@@ -93,6 +94,107 @@ def test_bad_options_are_value_errors(options, message):
         Sampling(**options)
 
 
-def test_a_prime_without_tokens_is_a_value_error():
-    with pytest.raises(ValueError, match="at least one token to start from"):
-        prime(MODEL, PARAMS, jnp.zeros((2, 0), jnp.int32))
+def test_one_row_without_a_batch_and_no_tokens_at_all():
+    start = prime(MODEL, PARAMS, TOKENS[0])
+    generation, none = generate(MODEL, PARAMS, start, KEY, 0)
+    assert none.shape == (0,)
+    assert int(generation.position) == 0
+    _, tokens = generate(MODEL, PARAMS, generation, KEY, np.int64(3))
+    assert tokens.shape == (3,)
+
+
+def test_it_runs_inside_of_jit():
+    def run(tokens):
+        return generate(MODEL, PARAMS, prime(MODEL, PARAMS, tokens), KEY, 5)[1]
+
+    np.testing.assert_array_equal(jax.jit(run)(TOKENS), run(TOKENS))
+
+
+BOTH = Bidirectional(GRU(2), GRU(2))
+OTHER = LanguageModel(GRU(3), V + 1)
+WITH_STATE = WithState(LanguageModel(GRU(3), V))
+
+
+def params_of(model, size=V):
+    return model.init(jax.random.key(0), size)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("LSTM", PARAMS, TOKENS), "cell must be a seqjax cell"),
+        ((MODEL, PARAMS.cell, TOKENS), "params must be what"),
+        ((BOTH, params_of(BOTH), TOKENS), "reads a sequence from both ends"),
+        ((LSTM(V + 1), params_of(LSTM(V + 1)), TOKENS), "puts out 6 features and reads 5 kinds"),
+        ((WITH_STATE, params_of(WITH_STATE), TOKENS), "must be one array of logits"),
+        ((MODEL, PARAMS, jnp.zeros((2, 0), jnp.int32)), "at least one token to start from"),
+        ((MODEL, PARAMS, 3), "at least one token to start from"),
+        ((MODEL, PARAMS, jnp.zeros((2, 3, V), jnp.float32)), r"integers \[B, P\], got float32"),
+        ((MODEL, PARAMS, TOKENS + 1), r"xs must lie in \[0, 4\], the vocabulary, got 5"),
+    ],
+)
+def test_a_prime_that_cannot_be_is_a_value_error(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        prime(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"length": True}, "length must be a whole number of at least 0, got True"),
+        ({"length": -1}, "length must be a whole number of at least 0, got -1"),
+        ({"length": 2.5}, "length must be a whole number of at least 0, got 2.5"),
+        ({"length": "3"}, "length must be a whole number of at least 0, got '3'"),
+        ({"sampling": 0.8}, "sampling must be a Sampling, such as .* got 0.8"),
+        ({"sampling": None}, "sampling must be a Sampling"),
+        ({"key": 0}, "key must be one key"),
+        ({"key": jax.random.split(KEY)}, "key must be one key"),
+        ({"model": BOTH, "params": params_of(BOTH)}, "reads a sequence from both ends"),
+        ({"params": PARAMS.cell}, "params must be what"),
+        ({"model": OTHER, "params": params_of(OTHER, V + 1)}, r"must be \[B, 6\] .* call prime"),
+        ({"state": None}, "the state of generation must have the structure"),
+        ({"state": MODEL.initial_state((1,))}, r"the state of gen.* of shape \(2, 4\) .*, got"),
+        ({"logits": jnp.zeros((), jnp.float32)}, r"logits must be floating \[B, V\], got float32"),
+        ({"logits": jnp.full((2, V), jnp.nan, jnp.float32)}, "logits of row 0 is nan"),
+        ({"position": 3.0}, r"position of generation must be int32\[\], got"),
+        ({"generation": (None, None, 0)}, "what seqjax.sampling.prime returns, got a tuple"),
+    ],
+)
+def test_a_generation_that_cannot_be_is_a_value_error(changes, message):
+    start = prime(MODEL, PARAMS, TOKENS)
+    of_start = {name: changes[name] for name in changes if name in Generation._fields}
+    arguments = {"model": MODEL, "params": PARAMS, "key": KEY, "length": 2} | {
+        name: changes[name] for name in changes if name not in Generation._fields
+    }
+    arguments.setdefault("generation", start._replace(**of_start))
+    with pytest.raises(ValueError, match=message):
+        generate(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("logits", "message"),
+    [
+        (1.0, r"logits must be floating \[B, V\], got"),
+        (np.zeros((2, 3), np.int32), r"logits must be floating \[B, V\], got int32"),
+        (np.zeros((2, 0), np.float32), "logits must be of at least one token"),
+        (np.array([[0, 1], [0, np.nan]], np.float32), "logits of row 1 is nan, so that no token"),
+        (np.array([0, np.inf], np.float32), "largest of the logits is inf"),
+        (np.full((2, 2, 3), -np.inf, np.float32), r"logits of row \(0, 0\) is -inf"),
+    ],
+)
+@pytest.mark.parametrize("temperature", [0, 1])
+def test_logits_that_allow_no_draw_are_a_value_error(logits, message, temperature):
+    with pytest.raises(ValueError, match=message):
+        draw(KEY, logits, Sampling(temperature))
+
+
+def test_a_token_whose_logit_is_minus_infinity_is_never_drawn():
+    logits = jnp.tile(jnp.array([0, -jnp.inf, 0], jnp.float32), (1000, 1))
+    assert {*draw(KEY, logits, Sampling()).tolist()} == {0, 2}
+
+
+def test_a_draw_without_a_key_or_a_sampling_is_a_value_error():
+    with pytest.raises(ValueError, match="key must be one key"):
+        draw(None, jnp.zeros(3, jnp.float32), Sampling())
+    with pytest.raises(ValueError, match="sampling must be a Sampling"):
+        draw(KEY, jnp.zeros(3, jnp.float32), 0.5)

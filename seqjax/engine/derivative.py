@@ -137,8 +137,9 @@ def scan_with_derivative(
         ]
         steps = plan.values, mask
         d_first = lay_out_like_next(body, d_first, steps)
-        num_steps = jax.tree.leaves(zs)[0].shape[0]
-        d_final, d_ys = jax.lax.scan(body, d_first, steps, num_steps, reverse=reverse)
+        # jax.lax.scan finds a symbolic number of steps in its inputs alone
+        length = None if jax.tree.leaves(steps) else jax.tree.leaves(zs)[0].shape[0]
+        d_final, d_ys = jax.lax.scan(body, d_first, steps, length, reverse=reverse)
         return (final, ys), (_with_gaps(final, d_final), _with_gaps(ys, d_ys))
 
     loop.defjvp(derivative, symbolic_zeros=True)

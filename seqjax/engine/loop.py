@@ -94,7 +94,9 @@ class SequenceLoop(Loop):
         mask: Array | None,
     ) -> tuple[State, PyTree]:
         if isinstance(cell, LinearCell):
-            if self.method == "auto" and jax.default_backend() != "cpu":
+            # an associative scan is unrolled into log T levels, for which T has to be a number
+            is_fixed = isinstance(jax.tree.leaves(xs)[0].shape[0], int)
+            if self.method == "auto" and is_fixed and jax.default_backend() != "cpu":
                 return self._run_associative(cell, params, state, xs, noise, mask)
             zs = cell.project(params, xs, noise)
 

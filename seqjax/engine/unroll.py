@@ -13,6 +13,7 @@ from seqjax.engine.loop import Method, SequenceLoop
 from seqjax.engine.validation import (
     check_batch,
     check_cell,
+    check_fixed_time,
     check_noise,
     check_params,
     check_state,
@@ -73,6 +74,9 @@ def unroll(
       remat: checkpoint the state every ``remat`` steps and recompute the rest in the backward
         pass. ``math.isqrt(T)`` minimises memory (Chen, Xu, Zhang and Guestrin, "Training deep nets
         with sublinear memory cost", 2016). Defaults to no checkpoints.
+
+    Under `jax.export`, B and T may be symbolic. ``remat`` and every method but ``"auto"`` and
+    ``"scan"`` need a fixed T, since their programs depend on it.
 
     Returns:
       ``(final_state, outputs)``: the state after each row's last step, arrays ``[B, ...]``, and the
@@ -145,6 +149,7 @@ def run_checked(
     xs = jax.tree.map(jnp.asarray, xs)
     time_axis = 0 if time_major else len(leading_shape) - 1
     batch_shape = check_batch(leading_shape, time_axis)
+    check_fixed_time(leading_shape[time_axis], method, remat)
     mask = resolve_mask(lengths, mask, leading_shape, time_axis)
     for x in jax.tree.leaves(xs):
         if jnp.issubdtype(x.dtype, jnp.integer):

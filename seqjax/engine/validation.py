@@ -180,3 +180,19 @@ def check_batch(leading_shape: tuple[int, ...], time_axis: int) -> tuple[int, ..
     if math.prod(batch_shape) == 0:
         raise ValueError(f"the batch is empty: xs has batch and time axes {leading_shape}")
     return batch_shape
+
+
+def check_fixed_time(num_steps: Any, method: str, remat: int | None) -> None:
+    """Raise ``ValueError`` if a symbolic time, as in `jax.export`, meets what needs a number."""
+    if isinstance(num_steps, int):
+        return
+    if remat is not None:
+        given, instead = f"remat={remat}", "leave remat out"
+    elif method in ("static", "associative", "cudnn"):
+        given, instead = f"method={method!r}", "use method='scan'"
+    else:
+        return
+    raise ValueError(
+        f"{given} needs a fixed number of time steps, and xs has {num_steps} of them; {instead}, "
+        "or give the time axis of xs a number, which leaves the batch free"
+    )

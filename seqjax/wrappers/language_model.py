@@ -144,7 +144,10 @@ class LanguageModel(Wrapper):
     ) -> tuple[State, Array]:
         """Embed all steps, run the cell inside, and read all outputs out at once."""
         merged = None
-        if params.embedding_kernel is not None and xs.size > self.vocabulary_size:
+        # a symbolic size, as in jax.export, may stand for few tokens, for which a product of the
+        # whole table costs far more; many cost little more without it, since all of them step
+        is_many = isinstance(xs.size, int) and xs.size > self.vocabulary_size
+        if params.embedding_kernel is not None and is_many:
             merged = self.cell.merge_embedding(params.cell, params.embedding_kernel)
         if merged is None:
             merged, xs = params.cell, self._embed(params, xs)

@@ -1,0 +1,449 @@
+"""Export: trained functions in one file, which loads with JAX alone.
+
+`write` puts a step function, an unroll and a generator into a zip file: each as `jax.export`
+serialises it, next to the parameters and an index that says what they take and return. Whoever
+loads it needs neither seqjax nor the code of the model, but JAX, and flatbuffers, which JAX reads
+and writes such functions with (``pip install flatbuffers``)::
+
+    import json, zipfile
+    import jax, jax.export, numpy as np
+
+    with zipfile.ZipFile("model.zip") as file:
+        index = json.loads(file.read("index.json"))
+        unroll = jax.jit(jax.export.deserialize(file.read("functions/unroll")).call)
+        params = {
+            name: np.frombuffer(file.read(f"params/{name}"), about["dtype"]).reshape(about["shape"])
+            for name, about in index["params"].items()
+        }
+    state, ys = unroll(params, xs)  # for any batch and any time
+
+Arguments and results are arrays or flat dicts of arrays, whose keys are the paths of the trees in
+seqjax: the state of ``Stack([LSTM(4), GRU(4)])`` is ``{"0.c": ..., "0.h": ..., "1.h": ...}``.
+Parameters are an argument of every function rather than constants in each. So the file holds them
+once, however many functions share them, and other parameters of the same shapes can replace them.
+
+Noisy layers, such as `Dropout`, run in evaluation mode. No derivatives are exported.
+
+Importing this module also registers every public parameter and state type with
+`jax.export.register_namedtuple_serialization`, as ``seqjax.<name>``, so that your own calls of
+`jax.export` may take and return them.
+"""
+
+import abc
+import dataclasses
+import json
+import os
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import export as jax_export
+
+from seqjax import cells, sampling, types, wrappers
+from seqjax.checks import check_choice, check_flag, check_size
+from seqjax.engine.step import step
+from seqjax.engine.unroll import unroll
+from seqjax.engine.validation import check_can_step, check_cell, check_params, state_dtype
+from seqjax.sampling import Generation, Sampling, generate, prime
+from seqjax.types import Array, Cell, Params, PyTree, State
+
+Method = Literal["auto", "scan", "static", "associative"]
+Platform = Literal["cpu", "cuda", "rocm", "tpu"]
+
+
+class Entry(NamedTuple):
+    """A function of the file, before it is exported."""
+
+    call: Callable[..., Any]  # (params, *arguments) -> result, or a tuple of results
+    arguments: dict[str, PyTree]  # of jax.ShapeDtypeStruct, by name
+    results: tuple[str, ...]  # names
+
+
+class Function(abc.ABC):
+    """What `write` exports: `Step`, `Unroll` or `Generate`; hashable."""
+
+    @abc.abstractmethod
+    def entries(self, cell: Cell, params: Params, xs: PyTree) -> dict[str, Entry]:
+        """The functions of the file by name, for inputs of the kind of ``xs [B, T, ...]``."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Step(Function):
+    """One time step, for any batch, as `seqjax.step` takes it.
+
+    =============================== ============================================================
+    ``first_state(params, x)``      the state before the first step of a batch like x
+    ``step(params, state, x)``      ``(state, y)``, of an input ``x [b, D]`` or tokens ``x [b]``
+    =============================== ============================================================
+
+    >>> Step()
+    Step()
+    """
+
+    def entries(self, cell: Cell, params: Params, xs: PyTree) -> dict[str, Entry]:
+        """``first_state`` and ``step``."""
+        check_can_step(cell)
+        x = _one_step(_any_size(xs))
+
+        def take(params: Params, state: State, x: PyTree) -> tuple[State, PyTree]:
+            return step(cell, params, state, x, deterministic=True)
+
+        first = _first_state(cell, x)
+        state = jax.eval_shape(first.call, params, x)
+        return {
+            "first_state": first,
+            "step": Entry(take, {"state": state, "x": x}, ("state", "y")),
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Unroll(Function):
+    """A whole sequence, for any batch and time, as `seqjax.unroll` runs it.
+
+    ===================================== ======================================================
+    ``unroll(params, xs)``                ``(state, ys)``, of ``xs [b, t, D]`` or tokens ``[b, t]``
+    ``unroll(params, state, xs)``         with ``initial_state``
+    ``unroll(params, xs, lengths)``       with ``lengths int32[b]``
+    ``first_state(params, x)``            with ``initial_state``, as for `Step`
+    ===================================== ======================================================
+
+    Args:
+      lengths: whether it takes ``lengths``, the number of steps of each row.
+      initial_state: whether it takes the state to start from, to go on where a call before ended.
+      method: how to loop, see `seqjax.unroll`. ``"static"`` and ``"associative"`` need
+        ``num_steps``.
+      num_steps: T, where it is fixed; None for any.
+
+    Raises:
+      ValueError: an argument is none of these.
+
+    >>> Unroll(lengths=True).method
+    'auto'
+    """
+
+    lengths: bool = False
+    initial_state: bool = False
+    method: Method = "auto"
+    num_steps: int | None = None
+
+    def __post_init__(self) -> None:
+        check_flag("Unroll", "lengths", self.lengths)
+        check_flag("Unroll", "initial_state", self.initial_state)
+        check_choice("method", self.method, get_args(Method))
+        if self.num_steps is not None:
+            check_size("Unroll", "num_steps", self.num_steps)
+        elif self.method in ("static", "associative"):
+            raise ValueError(
+                f"Unroll: method={self.method!r} needs a fixed number of time steps; give "
+                "num_steps, or use method='scan', which takes any"
+            )
+
+    def entries(self, cell: Cell, params: Params, xs: PyTree) -> dict[str, Entry]:
+        """``unroll``, and with ``initial_state`` also ``first_state``."""
+        xs = _any_size(xs, self.num_steps)
+        entries, arguments = {}, {"xs": xs}
+        if self.initial_state:
+            x = _one_step(xs)
+            entries["first_state"] = _first_state(cell, x)
+            state = jax.eval_shape(entries["first_state"].call, params, x)
+            arguments = {"state": state, "xs": xs}
+        if self.lengths:
+            batch = jax.tree.leaves(xs)[0].shape[:1]
+            arguments["lengths"] = jax.ShapeDtypeStruct(batch, jnp.int32)
+
+        def run(params: Params, *values: PyTree) -> tuple[State, PyTree]:
+            given = dict(zip(arguments, values, strict=True))
+            return unroll(
+                cell, params, given["xs"], lengths=given.get("lengths"),
+                initial_state=given.get("state"), deterministic=True, method=self.method,
+            )  # fmt: skip
+
+        return {**entries, "unroll": Entry(run, arguments, ("state", "ys"))}
+
+
+@dataclasses.dataclass(frozen=True)
+class Generate(Function):
+    """Generation from a model of the next token, for any batch and prompt, as `seqjax.sampling`.
+
+    ======================================= ====================================================
+    ``prime(params, tokens)``               ``generation``, after a prompt ``tokens [b, t]``
+    ``generate(params, generation, key)``   ``(generation, tokens int32[b, length])``
+    ======================================= ====================================================
+
+    Calls with the generation of the call before and the same key go on, as if all tokens had been
+    drawn in one call. The key is ``uint32[2]``, such as ``jax.random.key_data(jax.random.key(0))``.
+
+    Args:
+      length: how many tokens a call draws.
+      sampling: how to draw them.
+
+    Raises:
+      ValueError: ``length`` is not a whole number of at least 1, or ``sampling`` no `Sampling`.
+
+    >>> Generate(length=100, sampling=Sampling(temperature=0.8)).length
+    100
+    """
+
+    length: int
+    sampling: Sampling = dataclasses.field(default_factory=Sampling)
+
+    def __post_init__(self) -> None:
+        check_size("Generate", "length", self.length)
+        if not isinstance(self.sampling, Sampling):
+            raise ValueError(
+                "Generate: sampling must be a seqjax.sampling.Sampling, such as "
+                f"Sampling(temperature=0.8), got {self.sampling!r}"
+            )
+
+    def entries(self, cell: Cell, params: Params, xs: PyTree) -> dict[str, Entry]:
+        """``prime`` and ``generate``."""
+
+        def read(params: Params, tokens: Array) -> Generation:
+            return prime(cell, params, tokens)
+
+        def draw(params: Params, generation: Generation, key: Array) -> tuple[Generation, Array]:
+            # the default of jax.random, whatever it is where this runs
+            key = jax.random.wrap_key_data(key, impl="threefry2x32")
+            return generate(cell, params, generation, key, self.length, self.sampling)
+
+        tokens = _any_size(xs)
+        generation = jax.eval_shape(read, params, tokens)
+        key = jax.ShapeDtypeStruct((2,), jnp.uint32)
+        return {
+            "prime": Entry(read, {"tokens": tokens}, ("generation",)),
+            "generate": Entry(
+                draw, {"generation": generation, "key": key}, ("generation", "tokens")
+            ),
+        }
+
+
+def write(
+    path: str | os.PathLike[str],
+    cell: Cell,
+    params: Params,
+    xs: PyTree,
+    functions: Sequence[Function] = (Step(), Unroll()),
+    *,
+    platforms: Sequence[Platform] = ("cpu", "cuda", "tpu"),
+) -> None:
+    """Write functions of ``cell`` and its parameters to one file.
+
+    The file is a zip file of
+
+    - ``functions/<name>`` for each function, to be read by `jax.export.deserialize`;
+    - ``params/<name>`` for each parameter, its bytes in row-major order;
+    - ``index.json``: names, shapes and dtypes of the parameters, and of the arguments and results
+      of each function, with the symbolic sizes ``b`` (batch) and ``t`` (time), 1 or more.
+
+    See `seqjax.export` for how to load it. Each version of JAX reads what was exported in the 6
+    months before it. The file appears under its name when it is whole.
+
+    Args:
+      path: where to, in a folder that exists; what is there is replaced.
+      cell: a cell or another layer.
+      params: its parameters, as `Cell.init` makes them.
+      xs: an example of the inputs ``[B, T, ...]``, arrays or `jax.ShapeDtypeStruct`. It says
+        whether they are features or tokens, and in which dtype. Values, B and T do not matter.
+      functions: what to export, each kind once. ``first_state`` is the same function for all.
+      platforms: where the functions can run: ``"cpu"``, ``"cuda"``, ``"rocm"`` and ``"tpu"``.
+
+    Raises:
+      ValueError: an argument does not fit the others, or ``cell`` cannot do what is asked for.
+      OSError: the file cannot be written, as when the folder does not exist.
+
+    >>> import seqjax, tempfile
+    >>> cell = seqjax.LSTM(4)
+    >>> params = cell.init(jax.random.key(0), input_size=3)
+    >>> xs = jnp.ones((2, 5, 3), jnp.float32)
+    >>> path = Path(tempfile.mkdtemp(), "model.zip")
+    >>> write(path, cell, params, xs, [Unroll(lengths=True)], platforms=["cpu"])
+    >>> with zipfile.ZipFile(path) as file:
+    ...     about = json.loads(file.read("index.json"))["functions"]["unroll"]
+    >>> print(about["arguments"]["xs"])
+    {'shape': ['b', 't', 3], 'dtype': 'float32'}
+    >>> print(*about["arguments"], "->", *about["results"])
+    params xs lengths -> state ys
+    """
+    path = Path(path)
+    _check_path(path)
+    functions = _check_functions(functions)
+    platforms = _check_platforms(platforms)
+    check_cell(cell)
+    params = jax.tree.map(jnp.asarray, params)
+    check_params(cell, params)
+    xs = _check_inputs(cell, params, xs)
+    entries: dict[str, Entry] = {}
+    for function in functions:
+        entries |= function.entries(cell, params, xs)
+    held = {name: np.asarray(value) for name, value in _named(params).items()}
+    exported = {name: _export(name, entry, params, platforms) for name, entry in entries.items()}
+    index = {
+        "cell": repr(cell),
+        "jax": jax.__version__,
+        "platforms": platforms,
+        "params": {name: _describe(value) for name, value in held.items()},
+        "functions": {name: _signature(entries[name], exported[name]) for name in entries},
+    }
+    _write_whole(
+        path,
+        {
+            "index.json": json.dumps(index, indent=2).encode(),
+            **{f"functions/{name}": bytes(one.serialize()) for name, one in exported.items()},
+            **{f"params/{name}": value.tobytes() for name, value in held.items()},
+        },
+    )
+
+
+def _check_path(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"cannot write {path}: there is no folder {path.parent}; make it")
+    if path.is_dir():
+        raise IsADirectoryError(f"cannot write {path}: it is a folder; name a file in it")
+
+
+def _check_functions(functions: Any) -> list[Function]:
+    functions = list(functions) if isinstance(functions, Sequence) else [functions]
+    for function in functions:
+        if not isinstance(function, Function):
+            raise ValueError(
+                "functions must be a list of seqjax.export.Step(), Unroll(...) or Generate(...), "
+                f"got {function!r}"
+            )
+    kinds = [type(function).__name__ for function in functions]
+    if not kinds or len({*kinds}) < len(kinds):
+        raise ValueError(
+            f"functions must hold each kind once, since they are named after it, got {functions}; "
+            "write the others to another file"
+        )
+    return functions
+
+
+def _check_platforms(platforms: Any) -> list[Platform]:
+    if isinstance(platforms, str) or not platforms:
+        raise ValueError(f"platforms must be a list such as ['cpu', 'cuda'], got {platforms!r}")
+    for platform in platforms:
+        check_choice("a platform", platform, get_args(Platform))
+    return list(platforms)
+
+
+def _check_inputs(cell: Cell, params: Params, xs: PyTree) -> PyTree:
+    """Return shapes and dtypes of an example ``[B, T, ...]`` after a check that it fits."""
+    leading: list[tuple[int, ...]] = []
+
+    def look(xs: PyTree) -> PyTree:
+        leading.append(cell.leading_shape(params, xs))
+        return xs
+
+    xs = jax.eval_shape(look, xs)
+    if len(leading[0]) != 2:
+        raise ValueError(
+            "xs must have one batch and one time axis, [B, T, ...], got batch and time axes "
+            f"{leading[0]}"
+        )
+    return xs
+
+
+def _any_size(xs: PyTree, num_steps: int | None = None) -> PyTree:
+    """Inputs like ``xs [B, T, ...]`` of a symbolic batch, and of a symbolic time unless given."""
+    b, t = jax_export.symbolic_shape("b, t")
+    t = t if num_steps is None else num_steps
+    return jax.tree.map(lambda a: jax.ShapeDtypeStruct((b, t, *a.shape[2:]), a.dtype), xs)
+
+
+def _one_step(xs: PyTree) -> PyTree:
+    """Inputs of one time step of ``xs``."""
+    return jax.tree.map(lambda a: jax.ShapeDtypeStruct((a.shape[0], *a.shape[2:]), a.dtype), xs)
+
+
+def _first_state(cell: Cell, x: PyTree) -> Entry:
+    def first_state(params: Params, x: PyTree) -> State:
+        with_time = jax.tree.map(lambda a: a[None], x)
+        batch_shape = cell.leading_shape(params, with_time)[1:]
+        return cell.first_state(params, batch_shape, state_dtype(cell, params, with_time))
+
+    return Entry(first_state, {"x": x}, ("state",))
+
+
+def _named(tree: PyTree) -> dict[str, Any]:
+    """The leaves of a tree by their paths."""
+    leaves = jax.tree.leaves_with_path(tree)
+    named = {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
+    if len(named) < len(leaves):
+        raise ValueError(f"two arrays have the same path in {jax.tree.structure(tree)}; rename one")
+    return named
+
+
+def _is_leaf(tree: PyTree) -> bool:
+    return jax.tree_util.treedef_is_leaf(jax.tree.structure(tree))
+
+
+def _plain(tree: PyTree) -> PyTree:
+    """A tree as it is at the boundary: an array, or a flat dict of them."""
+    return tree if _is_leaf(tree) else _named(tree)
+
+
+def _like(tree: PyTree, plain: PyTree) -> PyTree:
+    """The arrays of ``plain`` in the structure of ``tree``."""
+    leaves = [plain] if _is_leaf(tree) else [plain[name] for name in _named(tree)]
+    return jax.tree.unflatten(jax.tree.structure(tree), leaves)
+
+
+def _export(
+    name: str, entry: Entry, params: Params, platforms: Sequence[Platform]
+) -> jax_export.Exported:
+    trees = jax.eval_shape(lambda *trees: trees, params, *entry.arguments.values())
+
+    def call(*arguments: PyTree) -> PyTree:
+        result = entry.call(*map(_like, trees, arguments))
+        return tuple(map(_plain, result)) if len(entry.results) > 1 else _plain(result)
+
+    call.__name__ = name
+    return jax_export.export(jax.jit(call), platforms=platforms)(*map(_plain, trees))
+
+
+def _describe(array: Any) -> dict[str, Any]:
+    sizes = [size if isinstance(size, int) else str(size) for size in array.shape]
+    return {"shape": sizes, "dtype": array.dtype.name}
+
+
+def _signature(entry: Entry, exported: jax_export.Exported) -> dict[str, Any]:
+    """What a function takes and returns, in the order of its arguments."""
+    given, _ = jax.tree.unflatten(exported.in_tree, map(_describe, exported.in_avals))
+    result = jax.tree.unflatten(exported.out_tree, map(_describe, exported.out_avals))
+    results = result if len(entry.results) > 1 else (result,)
+    return {
+        "arguments": dict(zip(("params", *entry.arguments), given, strict=True)),
+        "results": dict(zip(entry.results, results, strict=True)),
+    }
+
+
+def _write_whole(path: Path, members: dict[str, bytes]) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with zipfile.ZipFile(temporary, "w") as file:
+            for name, data in members.items():
+                file.writestr(name, data)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _register() -> None:
+    """Let `jax.export` serialise functions that take or return the types of the library."""
+    kinds = {
+        kind
+        for module in (types, cells, wrappers)
+        for kind in vars(module).values()
+        if isinstance(kind, type) and issubclass(kind, tuple) and hasattr(kind, "_fields")
+    }
+    for kind in {*kinds, sampling.Generation}:
+        jax_export.register_namedtuple_serialization(
+            kind, serialized_name=f"seqjax.{kind.__name__}"
+        )
+
+
+_register()
