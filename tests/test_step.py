@@ -71,6 +71,7 @@ def test_equal_cells_compile_once():
         ({"cell": LSTM}, "cell must be a seqjax cell"),
         ({"x": XS[0, :, :1]}, "these parameters are for 2 input features"),
         ({"x": jnp.array([0, 1, 2])}, r"x must lie in \[0, 1\], the vocabulary, got 2 at index 2"),
+        ({"x": jnp.array(7)}, r"x must lie in \[0, 1\], the vocabulary, got 7"),
         ({"x": XS[0] > 0}, "xs must hold floats or integer tokens"),
         ({"state": CELL.initial_state((2,), jnp.float64)}, "must be float64 of shape"),
         ({"state": CELL.initial_state((B,), jnp.float32)}, "must be float64 of shape"),

@@ -129,7 +129,7 @@ def _check_range(name: str, values: Array, low: int, high: int, what: str) -> No
         return
     host = np.asarray(values)
     outside = np.argwhere((host < low) | (host > high))
-    if outside.size:
+    if len(outside):  # of a single value the indices have no size
         where = tuple(int(i) for i in outside[0])
         at = f" at index {where[0] if len(where) == 1 else where}" if where else ""
         raise ValueError(f"{name} must lie in [{low}, {high}]{what}, got {host[where]}{at}")
