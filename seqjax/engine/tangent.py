@@ -267,7 +267,7 @@ class _Builder:
 
         whole = self._part(apply)
         operand = next(iter(linear.values()))
-        if is_product(equation):
+        if is_product(equation) or self._is_product_in_another_dtype(equation, operand):
             product = _Product()
             self.products.append(product)
             one = self._part(lambda parts, step: _plus(parts[whole][0], product, step))
@@ -285,6 +285,13 @@ class _Builder:
                 product.split = equation
                 self.open |= {result: (product, n) for n, result in enumerate(results)}
         return results
+
+    def _is_product_in_another_dtype(self, equation: core.JaxprEqn, operand: Sum) -> bool:
+        """Whether an equation casts a product, as one of 16 bits is to the dtype of the state."""
+        if equation.primitive.name != "convert_element_type" or [*operand.terms.values()] != [None]:
+            return False
+        (part,) = operand.terms
+        return part in self.open and self.open[part][1] is None
 
 
 def _plus(result: Array, product: _Product, step: list[Array]) -> Array:

@@ -154,8 +154,9 @@ def _low_product_tangent(
     primals: tuple[Array, Array], tangents: tuple[Array, Array]
 ) -> tuple[Array, Array]:
     (rows, kernel), (d_rows, d_kernel) = primals, tangents
-    d = _product(d_rows, kernel, kernel.dtype) + _product(rows, d_kernel, kernel.dtype)
-    return _low_product(rows, kernel), d.astype(jnp.float32)
+    pairs = (d_rows, kernel), (rows, d_kernel)
+    first, second = (_product(*pair, kernel.dtype).astype(jnp.float32) for pair in pairs)
+    return _low_product(rows, kernel), first + second
 
 
 def _product(rows: Array, kernel: Array, dtype: Any) -> Array:
