@@ -179,8 +179,12 @@ def test_many_sets_of_parameters_at_once():
     close(jax.vmap(run)(together, lengths), jax.tree.map(lambda *a: jnp.stack(a), *alone))
 
 
+# the user's cell multiplies without `affine`, which casts its inputs to the kernel's dtype
+LOW = [name for name in COVERED if name != "a user's"]
+
+
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n != "gru")) for n in COVERED]
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n != "gru")) for n in LOW]
 )
 def test_bfloat16_kernels_give_gradients_in_their_own_dtype(name):
     cell = COVERED[name]
