@@ -19,6 +19,14 @@ from seqjax.types import Array, Params, Projected, PyTree, State
 Step = Callable[[Params, State, Projected], tuple[State, PyTree]]
 
 
+def masked_step(
+    step: Step, params: Params, state: State, z: Projected, mask: Array | None
+) -> tuple[State, PyTree]:
+    """One step, which leaves the state as it is where ``mask`` does not hold."""
+    after, y = step(params, state, z)
+    return (after if mask is None else select(mask, after, state)), y
+
+
 def scan_with_derivative(
     step: Step,
     params: Params,
@@ -53,9 +61,7 @@ def scan_with_derivative(
     """
 
     def plain(state: State, values: tuple[Projected, Array | None]) -> tuple[State, PyTree]:
-        z, m = values
-        after, y = step(params, state, z)
-        return (after if m is None else select(m, after, state)), y
+        return masked_step(step, params, state, *values)
 
     state = lay_out_like_next(plain, state, (zs, mask))
     first_z = jax.tree.map(lambda a: a[0], zs)

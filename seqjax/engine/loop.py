@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.engine.cudnn import run_cudnn
-from seqjax.engine.derivative import Step, scan_with_derivative
+from seqjax.engine.derivative import Step, masked_step, scan_with_derivative
 from seqjax.engine.layout import lay_out_like_next
 from seqjax.operations.masking import select, zero_outside
 from seqjax.types import (
@@ -155,14 +155,6 @@ class SequenceLoop(Loop):
         states = jax.tree.map(lambda a, s, b: a * s[None] + b, a, state, b)
         last = 0 if self.reverse else -1
         return jax.tree.map(lambda s: s[last], states), cell.readout(params, states, zs)
-
-
-def masked_step(
-    step: Step, params: Params, state: State, z: Projected, mask: Array | None
-) -> tuple[State, PyTree]:
-    """One step, which leaves the state as it is where ``mask`` does not hold."""
-    after, y = step(params, state, z)
-    return (after if mask is None else select(mask, after, state)), y
 
 
 def scan(
