@@ -86,8 +86,8 @@ class Loop(abc.ABC):
         """Whether cells start over before some of the steps."""
 
     @abc.abstractmethod
-    def reversed(self) -> "Loop":
-        """The same loop in the other direction."""
+    def reversed(self, xs: PyTree) -> tuple["Loop", PyTree]:
+        """The loop in the other direction, and ``xs`` with its resets at the other ends."""
 
     @abc.abstractmethod
     def resetting(self, starts: Array) -> "Loop":

@@ -52,9 +52,27 @@ class SequenceLoop(Loop):
         """Whether there are ``starts``."""
         return self.starts is not None
 
-    def reversed(self) -> "SequenceLoop":
-        """The loop in the other direction: padding freezes the state, so it needs no gather."""
-        return dataclasses.replace(self, reverse=not self.reverse)
+    def reversed(self, xs: PyTree) -> tuple["SequenceLoop", PyTree]:
+        """The loop in the other direction: padding freezes the state, so it needs no gather.
+
+        Where a sequence starts in one direction, the one beside it starts in the other.
+        """
+
+        def beside(starts: Array) -> Array:
+            edge = jnp.zeros_like(starts[:1])
+            parts = [edge, starts[:-1]] if self.reverse else [starts[1:], edge]
+            return jnp.concatenate(parts)
+
+        def visit(node: PyTree) -> PyTree:
+            if isinstance(node, ResetInputs):
+                return ResetInputs(beside(node.starts), turn(node.inputs))
+            return node
+
+        def turn(xs: PyTree) -> PyTree:
+            return jax.tree.map(visit, xs, is_leaf=lambda node: isinstance(node, ResetInputs))
+
+        starts = None if self.starts is None else beside(self.starts)
+        return dataclasses.replace(self, reverse=not self.reverse, starts=starts), turn(xs)
 
     def resetting(self, starts: Array) -> "SequenceLoop":
         """The loop that also resets the state before the steps in ``starts``."""

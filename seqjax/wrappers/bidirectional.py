@@ -26,9 +26,10 @@ class Bidirectional(Cell):
         y_t       = concat(f_t, b_t)
 
     TensorFlow's ``bidirectional_dynamic_rnn`` with its outputs joined. The backward cell starts at
-    each row's own last step. Parameters and states are `Directions`; the final backward state is
-    the one after step 0. It runs by `seqjax.unroll` and stacks with cells, but has no `step`:
-    a single step has no future. A `Stack` of such layers is TensorFlow's
+    each row's own last step. Inside a `Reset` it also starts over at the last step of each sequence
+    of the row. Parameters and states are `Directions`; the final backward state is the one after
+    step 0. The layer runs by `seqjax.unroll` and stacks with cells, but has no `step`: a single
+    step has no future. A `Stack` of such layers is TensorFlow's
     ``stack_bidirectional_dynamic_rnn`` and PyTorch's ``bidirectional=True``.
 
     Args:
@@ -154,8 +155,9 @@ class Bidirectional(Cell):
         forward_state, forward_ys = self.forward.sequence(
             loop, params.forward, state.forward, xs, noise.forward
         )
+        loop, xs = loop.reversed(xs)
         backward_state, backward_ys = self.backward.sequence(
-            loop.reversed(), params.backward, state.backward, xs, noise.backward
+            loop, params.backward, state.backward, xs, noise.backward
         )
         ys = jax.tree.map(lambda *y: jnp.concatenate(y, axis=-1), forward_ys, backward_ys)
         return Directions(forward_state, backward_state), ys

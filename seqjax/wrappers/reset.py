@@ -28,8 +28,8 @@ class Reset(Wrapper):
     The first state is zero, or the learned one of a `LearnedState`. Inputs are `ResetInputs`. Each
     sequence of a packed row gets the outputs that it would get in a row of its own, and no gradient
     flows from one to another. With ``reverse=True`` the last step of each sequence is where it
-    starts. Parameters and state are those of the cell inside; a stack inside runs layer by layer,
-    and a linear cell at once.
+    starts; a `Bidirectional` inside finds the last steps from the first steps. Parameters and state
+    are those of the cell inside; a stack inside runs layer by layer, and a linear cell at once.
 
     Args:
       cell: the cell inside.

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqjax import GRU, LSTM, Reset, ResetInputs, Stack, unroll
+from seqjax import GRU, LSTM, Bidirectional, Reset, ResetInputs, Stack, unroll
 from seqjax.types import LinearCell
 from tests.cells.registry import EXAMPLES
 
@@ -35,7 +35,9 @@ def test_each_sequence_of_a_packed_row_runs_as_if_alone(name, reverse):
     params = cell.init(jax.random.key(0), input_size, jnp.float64)
     xs = EXAMPLES[name].draw_inputs(jax.random.key(1), (1, T))
     packed = ResetInputs(ENDS if reverse else STARTS, xs)
-    stale = jax.tree.map(lambda s: s + 1, cell.initial_state((1,), jnp.float64))
+    stale = None
+    if cell.can_step:  # the backward cell of both directions has no reset at its first step
+        stale = jax.tree.map(lambda s: s + 1, cell.initial_state((1,), jnp.float64))
     methods = ("scan", "associative") if isinstance(cell, LinearCell) else ("scan",)
     for method in methods:
         final, ys = unroll(
@@ -46,15 +48,17 @@ def test_each_sequence_of_a_packed_row_runs_as_if_alone(name, reverse):
             initial_state=stale,
             method=method,
             reverse=reverse,
+            deterministic=True,
         )
         begin, states = 0, []
         for length in LENGTHS:
             steps = np.s_[:, begin : begin + length]
-            state, alone = unroll(cell, params, at(xs, steps), reverse=reverse)
+            state, alone = unroll(cell, params, at(xs, steps), reverse=reverse, deterministic=True)
             close(at(ys, steps), alone)
             states.append(state)
             begin += length
-        close(final, states[0] if reverse else states[-1])
+        if cell.can_step:
+            close(final, states[0] if reverse else states[-1])
 
 
 def test_no_gradient_flows_from_one_sequence_to_another():
@@ -95,3 +99,29 @@ def test_bad_starts_are_clear_errors(xs, message):
     cell = Reset(GRU(3))
     with pytest.raises(ValueError, match=message):
         unroll(cell, cell.init(jax.random.key(0), 2), xs)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_the_backward_cell_starts_over_at_the_ends(reverse):
+    inside, outside = (
+        Bidirectional(Reset(GRU(3)), Reset(LSTM(2))),
+        Reset(Bidirectional(GRU(3), LSTM(2))),
+    )
+    params = outside.init(jax.random.key(0), 2, jnp.float64)
+    xs = jax.random.normal(jax.random.key(1), (1, T, 2), jnp.float64)
+    starts, ends = ResetInputs(STARTS, xs), ResetInputs(ENDS, xs)
+    expected = [
+        unroll(Reset(GRU(3)), params.forward, starts, lengths=FILLED),
+        unroll(Reset(LSTM(2)), params.backward, ends, lengths=FILLED, reverse=True),
+    ]
+    if reverse:  # the forward cell reads backward, from where the backward cell ends
+        expected = [
+            unroll(Reset(GRU(3)), params.forward, ends, lengths=FILLED, reverse=True),
+            unroll(Reset(LSTM(2)), params.backward, starts, lengths=FILLED),
+        ]
+    for layer in (inside, outside):
+        states, ys = unroll(
+            layer, params, ends if reverse else starts, lengths=FILLED, reverse=reverse
+        )
+        close(tuple(states), tuple(state for state, _ in expected))
+        close(ys, jnp.concatenate([ys for _, ys in expected], -1))
