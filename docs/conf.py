@@ -1,0 +1,115 @@
+"""The documentation site: ``python -m sphinx -W -n docs build``."""
+
+import functools
+import importlib
+import shutil
+import sys
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx.addnodes import pending_xref
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.util.nodes import make_refnode
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+
+# Sphinx reads what lies in this folder. Notebooks are also for people without the site.
+NOTEBOOKS = Path(__file__).parent / "notebooks"
+NOTEBOOKS.mkdir(exist_ok=True)
+for notebook in (ROOT / "notebooks").glob("*.ipynb"):
+    shutil.copy(notebook, NOTEBOOKS)
+
+project = "seqjax"
+author = "The seqjax authors"
+copyright = "The seqjax authors. Apache-2.0"
+version = release = installed_version("seqjax")
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+    "sphinx_design",
+]
+exclude_patterns = []
+suppress_warnings = ["misc.highlighting_failure"]
+
+# MyST. Pages whose code blocks are code cells are run, and show what they print; notebooks are
+# shown with the outputs that they hold.
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 3
+nb_execution_mode = "force"
+nb_execution_excludepatterns = ["notebooks/*"]
+nb_execution_raise_on_error = True
+nb_execution_timeout = 300
+nb_merge_streams = True
+
+# Reference.
+default_role = "py:obj"
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"
+autodoc_preserve_defaults = True
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+napoleon_use_rtype = False
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+# Other projects' objects: their sites cannot be asked, since the build needs no network.
+EXTERNAL = {"abc", "flax", "glob", "jax", "jnp", "nnx", "np", "numpy", "optax", "tf", "zlib"}
+
+html_theme = "sphinx_book_theme"
+html_title = "seqjax"
+html_theme_options = {
+    "show_navbar_depth": 1,
+    "show_toc_level": 2,
+    "use_download_button": False,
+    "use_fullscreen_button": False,
+    "home_page_in_toc": True,
+}
+html_static_path = ["_static"]
+html_css_files = ["seqjax.css"]
+
+
+def canonical_name(name: str) -> str | None:
+    """Where an object is defined that ``name`` leads to, such as ``seqjax.LSTM``."""
+    module, *attributes = name.split(".")
+    try:
+        value = functools.reduce(getattr, attributes, importlib.import_module(module))
+        return f"{value.__module__}.{value.__qualname__}"
+    except (AttributeError, ImportError):
+        return None
+
+
+def find_object(
+    app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.Element
+) -> nodes.Element | None:
+    """Resolve `LSTM`, `unroll` or `Cell.step` in a docstring, wherever it is documented."""
+    if node["refdomain"] != "py":
+        return None
+    target = node["reftarget"]
+    if target.split(".")[0] in EXTERNAL:
+        return content
+    objects = env.domains.python_domain.objects
+    for prefix in ("", f"{node.get('py:module')}.", "seqjax."):
+        entry = objects.get(canonical_name(prefix + target))
+        if entry is not None:
+            return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, content)
+    return None
+
+
+def skip_fields(app: Sphinx, what: str, name: str, value: Any, skip: bool, options: Any) -> Any:
+    """Leave out the fields of named tuples, which the class's docstring describes."""
+    if type(value).__name__ == "_tuplegetter":
+        return True
+    return None
+
+
+def setup(app: Sphinx) -> None:
+    """Register the handlers."""
+    app.connect("missing-reference", find_object)
+    app.connect("autodoc-skip-member", skip_fields)

@@ -1,0 +1,130 @@
+"""The pages: their code runs, they name everything public, and show what was measured last."""
+
+import contextlib
+import pathlib
+import pkgutil
+import re
+import subprocess
+import sys
+import types
+
+import jax
+import pytest
+
+import seqjax
+
+ROOT = pathlib.Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+README_BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+CELL = re.compile(r"^```\{code-cell\}\n(.*?)^```", re.DOTALL | re.MULTILINE)
+LINK = re.compile(r"\]\(([^)#: ]+)(?:#[^)]*)?\)")
+SLOW = {"your_own_sequences"}  # starts TensorFlow
+
+
+def code_of(page):
+    """The code of a page; lines that start with a colon are options of the cell."""
+    found = (README_BLOCK if page.name == "README.md" else CELL).findall(page.read_text())
+    return ["\n".join(line for line in code.split("\n") if line[:1] != ":") for code in found]
+
+
+WITH_CODE = [
+    pytest.param(page, id=page.stem, marks=[pytest.mark.slow] * (page.stem in SLOW))
+    for page in PAGES
+    if code_of(page)
+]
+
+
+@pytest.mark.parametrize("page", WITH_CODE)
+def test_the_code_of_a_page_runs(page, monkeypatch):
+    monkeypatch.chdir(page.parent)
+    # a module of its own, so that its classes can be pickled
+    module = types.ModuleType(f"page_{page.stem}")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    as_users_do = (
+        jax.enable_x64(False),
+        jax.numpy_dtype_promotion("standard"),
+        jax.numpy_rank_promotion("allow"),
+    )
+    with contextlib.ExitStack() as stack:
+        for setting in as_users_do:
+            stack.enter_context(setting)
+        for number, code in enumerate(code_of(page)):
+            exec(compile(code, f"{page}, block {number}", "exec"), module.__dict__)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_links_of_a_page_lead_to_files(page):
+    for link in LINK.findall(page.read_text()):
+        assert (page.parent / link).exists(), link
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 120
+    example = code_of(ROOT / "README.md")[0]
+    assert len([line for line in example.splitlines() if line.strip()]) <= 32
+
+
+# Modules that only other modules of the library use
+INTERNAL = {"checks", "values", "engine", "interop.layout", "data.shards"}
+# Packages whose names the reference lists one by one
+BY_NAME = {"": seqjax, "cells": seqjax.cells, "wrappers": seqjax.wrappers}
+
+
+def reference():
+    return "\n".join(page.read_text() for page in (ROOT / "docs" / "reference").glob("*.md"))
+
+
+@pytest.mark.parametrize("package", BY_NAME)
+def test_every_public_name_has_a_reference_entry(package):
+    entries = set(re.findall(r"auto(?:class|function):: (\S+)", reference()))
+    documented = {entry.split(".")[-1] for entry in entries}
+    modules = re.findall(r"automodule:: (\S+)\n   :members:", reference())
+    for module in modules:
+        documented |= {*dir(sys.modules.get(module) or __import__(module, fromlist=["_"]))}
+    assert {*BY_NAME[package].__all__} <= documented
+
+
+def test_every_public_module_has_a_reference_entry():
+    listed = set(re.findall(r"automodule:: seqjax\.(\S+)", reference()))
+    packages = {"cells", "wrappers", "tasks", "operations", "data"}
+    names = {
+        module.name.removeprefix("seqjax.")
+        for module in pkgutil.walk_packages(seqjax.__path__, "seqjax.")
+    }
+    public = {
+        name
+        for name in names
+        if not any(name == one or name.startswith(f"{one}.") for one in INTERNAL)
+        and name.split(".")[0] not in packages
+        and not name.startswith("interop.tensorflow.")
+    }
+    assert public <= listed
+
+
+SHOWN = {  # a figure and the measurement that it shows
+    "docs/images/scaling.png": "benchmarks/results/scaling.txt",
+    "docs/images/precision.png": "benchmarks/results/precision.txt",
+}
+
+
+def last_change(path):
+    command = ["git", "log", "-1", "--format=%ct", "--", path]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return int(done.stdout or 0)
+
+
+@pytest.mark.parametrize("figure", SHOWN)
+def test_a_figure_is_not_older_than_its_result(figure):
+    assert last_change(figure) >= last_change(SHOWN[figure])
+
+
+def test_the_table_of_training_steps_is_that_of_the_result_file():
+    page = (ROOT / "docs" / "performance.md").read_text()
+    results = (ROOT / "benchmarks" / "results" / "training_step.txt").read_text()
+    measured = [float(number) for number in re.findall(r"\d+\.\d+", results)]
+    rows = re.findall(r"^\| \d+ x \d+, \d+, \d+ \|.*$", page, re.MULTILINE)
+    assert len(rows) == 5
+    for row in rows:
+        for number in re.findall(r"\d+\.\d+", row):
+            rounding = 0.501 * 10 ** -len(number.split(".")[1])
+            assert any(abs(value - float(number)) <= rounding for value in measured), row
