@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+import re
 import shutil
 import sys
 from importlib.metadata import version as installed_version
@@ -70,6 +71,7 @@ html_theme_options = {
     "use_download_button": False,
     "use_fullscreen_button": False,
     "home_page_in_toc": True,
+    "navbar_persistent": [],  # the search field is in the sidebar
 }
 html_static_path = ["_static"]
 html_css_files = ["seqjax.css"]
@@ -109,7 +111,15 @@ def skip_fields(app: Sphinx, what: str, name: str, value: Any, skip: bool, optio
     return None
 
 
+def name_functions(
+    app: Sphinx, what: str, name: str, value: Any, options: Any, signature: str, returns: str
+) -> tuple[str, str]:
+    """Show a default that is a function by its name."""
+    return re.sub(r"<(?:PjitFunction of <)?function (\w+)[^>]*>+", r"\1", signature or ""), returns
+
+
 def setup(app: Sphinx) -> None:
     """Register the handlers."""
+    app.connect("autodoc-process-signature", name_functions)
     app.connect("missing-reference", find_object)
     app.connect("autodoc-skip-member", skip_fields)
