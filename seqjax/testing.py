@@ -161,7 +161,7 @@ def stepping_agrees(example: Example) -> None:
 
 
 def splitting_changes_nothing(example: Example) -> None:
-    """Splits with a carried state and ``remat`` change nothing; ``reverse`` equals flipped inputs."""
+    """Splitting a sequence or ``remat`` changes nothing; ``reverse`` equals flipping the inputs."""
     cell, params, state, xs = example[:4]
     run = functools.partial(unroll, cell, params, deterministic=True)
     final, ys = run(xs, initial_state=state)

@@ -86,9 +86,8 @@ def truncated_unroll(
     which is a constant. So the error of each step flows back over exactly ``num_steps`` steps, or
     to the first step of ``xs``. The final state has no gradient.
 
-    After a loop over T, a second loop over ``num_steps`` computes all outputs in parallel, each from
-    its own constant state. The work and memory are about ``num_steps`` times those of
-    `seqjax.unroll`.
+    After a loop over T, a loop over ``num_steps`` computes all outputs in parallel, each from its
+    own constant state. Work and memory are about ``num_steps`` times those of `seqjax.unroll`.
 
     Args:
       cell: a cell that can run step by step; bidirectional layers cannot.
