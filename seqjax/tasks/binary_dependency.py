@@ -62,9 +62,9 @@ class BinaryDependency:
             xs = {lag: int(extreme(change, 0) != 0) for lag, change in self.dependencies}
             p = self._probability(xs)
             if not -_ROUNDING <= p <= 1 + _ROUNDING:
-                where = " and ".join(f"X[{_at(lag)}] = {x}" for lag, x in xs.items()) or "always"
+                where = " and ".join(f"X[{_at(lag)}] = {x}" for lag, x in xs.items())
                 raise ValueError(
-                    f"P(Y = 1) must lie in [0, 1], got {p:g} for {where} (base_rate "
+                    f"P(Y = 1) must lie in [0, 1], got {p:g} {where and f'for {where} '}(base_rate "
                     f"{self.base_rate:g}, dependencies {list(self.dependencies)}); "
                     "change the base rate or the dependencies"
                 )
