@@ -376,7 +376,11 @@ BOTH = Bidirectional(LSTM(2), LSTM(2))
         ((CELL, PARAMS, XS[..., :2]), {}, "parameters are for 3 input features"),
         ((CELL, PARAMS, XS[0]), {}, r"one batch and one time axis, \[B, T, ...\], got .* \(5,\)"),
         ((CELL, PARAMS, XS), {"functions": []}, "each kind at most once"),
-        ((CELL, PARAMS, XS), {"functions": [Unroll(), Unroll(lengths=True)]}, "each kind once"),
+        (
+            (CELL, PARAMS, XS),
+            {"functions": [Unroll(), Unroll(lengths=True)]},
+            "each kind at most once",
+        ),
         ((CELL, PARAMS, XS), {"functions": ["unroll"]}, "functions must be a list of"),
         (
             (CELL, PARAMS, XS),

@@ -349,7 +349,7 @@ def zeros(*shapes):
         ),
         (
             lambda: tensorflow.from_basic_rnn({"kernel": jnp.zeros((2, 2)), "bias": jnp.zeros(2)}),
-            r"a kernel for 2 units must have more than 2 rows, .* got \(2, 2\)",
+            r"a kernel for 2 units must have more than 2 rows .* got \(2, 2\)",
         ),
         (
             lambda: tensorflow.from_gru(
@@ -436,7 +436,10 @@ def zeros(*shapes):
             lambda: keras.from_gru(*zeros((3, 6), (2, 6), (2, 6)), reset_after=False),
             r"GRU with reset_after=False: bias must have shape \(6,\)",
         ),
-        (lambda: pytorch.from_lstm({}), r"nn.LSTM: expected the names weight_ih_l0, .*got nothing"),
+        (
+            lambda: pytorch.from_lstm({}),
+            r"nn.LSTM: expected a state_dict with the names weight_ih_l0, .*got nothing",
+        ),
         (
             lambda: pytorch.from_lstm({"rnn.weight_ih_l0": jnp.zeros((8, 3))}),
             "got rnn.weight_ih_l0",
