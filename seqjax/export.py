@@ -386,7 +386,7 @@ def _named(tree: PyTree) -> dict[str, Any]:
     named = {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
     if len(named) < len(leaves):
         raise ValueError(
-            f"each array needs a path of its own, got {jax.tree.structure(tree)}; rename one"
+            f"arrays must have different paths, got {jax.tree.structure(tree)}; rename one"
         )
     return named
 

@@ -278,7 +278,7 @@ def noise_follows_the_key(example: Example) -> None:
     noise = cell.draw_noise(jax.random.key(5), (_T, _B), input_size)
     for leaf in jax.tree.leaves(noise):
         assert leaf.shape[:2] == (_T, _B)
-    assert cell.is_noisy == bool(jax.tree.leaves(noise)), "is_noisy does not say what is drawn"
+    assert cell.is_noisy == bool(jax.tree.leaves(noise)), "is_noisy must tell if noise is drawn"
     if not cell.is_noisy:
         return
     run = functools.partial(unroll, cell, params, xs, initial_state=state)
@@ -296,7 +296,7 @@ def low_precision_keeps_the_state(example: Example) -> None:
     cell, input_size, draw = example.cell, example.input_size, example.draw_inputs
     params = cell.init(jax.random.key(0), input_size, jnp.float32)
     floating = {a.dtype for a in jax.tree.leaves(params) if jnp.issubdtype(a.dtype, jnp.floating)}
-    assert floating <= {jnp.dtype("float32")}, "init does not follow its dtype"
+    assert floating <= {jnp.dtype("float32")}, "init must return params of its dtype"
     xs = _cast(draw(jax.random.key(3), (_B, _T)), jnp.float32)
     exact = unroll(cell, params, xs, deterministic=True)
     low = unroll(cell, _cast(params, jnp.bfloat16), xs, deterministic=True)

@@ -162,7 +162,7 @@ def from_bidirectional_grid_lstm(
     """
     forward, rest = split_scope(variables, "fwd")
     backward, rest = split_scope(rest, "bwd")
-    take_variables("BidirectionalGridLSTMCell beside fwd and bwd", rest, {})
+    take_variables("BidirectionalGridLSTMCell outside of fwd and bwd", rest, {})
     ways = (forward, backward)
     return BidirectionalGridLSTMParams(
         *(from_grid_lstm(way, coupled=coupled, forget_bias=forget_bias) for way in ways)
