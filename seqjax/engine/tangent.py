@@ -176,7 +176,7 @@ class _Builder:
                 self.sums[v] = Sum({self._part(self.total(self.sums[v], aval_of(v))): None})
 
     def added_to_product(self, operand: Atom, other: Sum) -> Sum | None:
-        """Add ``other`` in the loop if ``operand`` is a product or a piece of one, else None."""
+        """Add ``other`` in the loop if ``operand`` is (a piece of) a product; else return None."""
         total = self.sum_of(operand)
         if other.terms or other.added is None or [*total.terms.values()] != [None] or total.added:
             return None

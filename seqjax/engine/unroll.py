@@ -41,16 +41,17 @@ def unroll(
 ) -> tuple[State, PyTree]:
     """Run a cell over a sequence.
 
-    At each valid step, ``state, y = step(state, x)``. At every other step (past the length of its
-    row, or where the mask is False) the state does not change and the output is exactly 0. The
-    values of ``xs`` at these steps, even NaN, affect neither outputs nor gradients.
+    At each valid step, the cell computes ``state, y = step(state, x)``. At every other step (past
+    the length of its row, or where the mask is False), the state does not change and the output is
+    exactly 0. The values of ``xs`` at these steps, even NaN, affect neither outputs nor gradients.
 
     Args:
       cell: a cell, or a layer around other cells, such as a `Stack` or `Bidirectional`. Equal cells
         share compiled programs.
       params: the parameters of the cell, as `Cell.init` returns them.
       xs: floating ``[B, T, D]`` or integer tokens ``[B, T]``, with any number of batch axes.
-        Integers are always tokens: cast a one-hot array to a floating dtype.
+        Integers are always tokens: cast a one-hot array to a floating dtype. Some cells take a
+        pytree, such as `TimedInputs` or `ResetInputs`.
       lengths: ``int[B]`` in ``[0, T]``, the number of valid steps of each row; defaults to T.
       mask: ``bool[B, T]``, True at valid steps, in any pattern. Give ``lengths`` or ``mask``, not
         both.
@@ -63,8 +64,8 @@ def unroll(
         inputs, and the final state is the state after step 0.
       time_major: ``xs``, ``mask`` and the outputs have the axes ``[T, B, ...]``.
       method: how to run the steps. All methods give the same values up to rounding. All but
-        ``"cudnn"`` support forward and reverse mode in any order and combination; ``"cudnn"``
-        supports a single reverse pass.
+        ``"cudnn"`` support derivatives of any order, in forward mode, reverse mode and combinations
+        of them. ``"cudnn"`` supports first derivatives in reverse mode.
 
         - ``"auto"``: a scan with a derivative of its own, usually faster. Only what depends on the
           derivative of the state runs in the loop; the rest is computed for all steps at once.
@@ -84,8 +85,8 @@ def unroll(
 
     Returns:
       ``(final_state, outputs)``: the state after the last step of each row, arrays ``[B, ...]``,
-      and the outputs ``[B, T, H]``. Their dtype is the one that parameters and features promote to,
-      or float32 for 16-bit dtypes.
+      and the outputs ``[B, T, H]``. Floating arrays have the dtype that parameters and features
+      promote to, or float32 for 16-bit dtypes.
 
     Raises:
       ValueError: the arguments do not fit together. The values of lengths and tokens are checked
