@@ -1,1 +1,1 @@
-"""What is claimed about speed, measured: ``python -m benchmarks.NAME``."""
+"""Measurements behind claims about speed: ``python -m benchmarks.NAME``."""

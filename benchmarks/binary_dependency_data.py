@@ -1,6 +1,6 @@
-"""Time to draw one million steps of the binary-dependency task, beside NumPy and a Python loop.
+"""Time to draw one million steps of the binary-dependency task, compared with NumPy and a loop.
 
-The loop is how the article draws its data: one step at a time. All three draw the same task in the
+The Python loop draws one step at a time, as the article does. All three draw the same task in the
 same process, in turns.
 """
 
@@ -18,7 +18,7 @@ TASK = BinaryDependency()
 
 
 def with_numpy(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Whole arrays at a time."""
+    """Draw with NumPy arrays."""
     xs = rng.integers(0, 2, STEPS)
     ps = np.full(STEPS, TASK.base_rate)
     for lag, change in TASK.dependencies:
@@ -27,7 +27,7 @@ def with_numpy(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 
 
 def with_a_loop(rng: np.random.Generator) -> tuple[np.ndarray, list[int]]:
-    """One step at a time."""
+    """Draw one step at a time."""
     xs = rng.integers(0, 2, STEPS)
     ys = []
     for t in range(STEPS):
@@ -40,7 +40,7 @@ def with_a_loop(rng: np.random.Generator) -> tuple[np.ndarray, list[int]]:
 
 
 def main() -> None:
-    """Print a median for each, and its ratio to ours."""
+    """Print the median time of each, and its ratio to seqjax."""
     rng = np.random.default_rng(0)
     draw = jax.jit(TASK.sample, static_argnames="num_steps")
     ways: dict[str, Callable[[], object]] = {

@@ -1,15 +1,18 @@
-"""Parameters, time and memory of a training step of every cell, beside the LSTM's.
+"""Parameters, time and memory of a training step of every cell, relative to the LSTM.
+
+::
 
     python -m benchmarks.cells            measure, some minutes on 2 cores
     python -m benchmarks.cells --table    print docs/cells.md
 
-A step is the forward and backward pass over `STEPS` steps of a batch of `BATCH`, with `FEATURES`
-inputs and `UNITS` units, as one jitted program. It is measured by the methods ``auto`` and ``scan``
-of `seqjax.unroll`. All programs are compiled first and then run in turns, both of a cell one right
-after the other; the median of the repetitions counts. ``auto/scan`` is the median of the ratios
-within a repetition: below 1, the derivative of the library is faster than JAX's own of a scan. A
-cell that prefers the scan has about 1, as its two programs are the same. Milliseconds and memory
-are those of ``auto``; memory is what XLA allots for the intermediates.
+A training step is the forward and backward pass over ``STEPS`` steps of a batch of ``BATCH``, with
+``FEATURES`` inputs and ``UNITS`` units, as one compiled program. It is measured with the methods
+``auto`` and ``scan`` of `seqjax.unroll`. All programs are compiled first and then run in turns,
+with the two programs of a cell next to each other. Times are medians over repetitions.
+``auto/scan`` is the median of the ratios within a repetition: below 1, the derivative of the
+library is faster than that of `jax.lax.scan`. For a cell that prefers the scan the ratio is about
+1, since both programs are the same. Milliseconds and memory are those of ``auto``; memory is what
+XLA allocates for intermediates.
 """
 
 import dataclasses
@@ -33,14 +36,14 @@ ENTRIES = tuple(entry for entry in CATALOGUE if not entry.variant)  # one of eac
 
 
 def parameter_count(entry: Entry) -> int:
-    """How many numbers a cell learns."""
+    """The number of parameters of a cell."""
     cell, size = entry.make(UNITS), entry.size(UNITS, FEATURES)
     params = jax.eval_shape(lambda: cell.init(jax.random.key(0), size))
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
 def options(cell: Cell) -> str:
-    """The names of a cell's options, its sizes and inner cells left out."""
+    """The names of the options of a cell, except its sizes and inner cells."""
     sizes = {"units", "size", "cell", "layers", "forward", "backward"}
     fields = dataclasses.fields(cell)  # type: ignore[arg-type] # every concrete cell is one
     names = [field.name for field in fields if field.name not in sizes]
@@ -48,27 +51,28 @@ def options(cell: Cell) -> str:
 
 
 def listed(names: list[str]) -> str:
-    """Names in a row of the table."""
+    """Names for a row of the table."""
     return ", ".join(f"`{name}`" for name in names) or "-"
 
 
 def table() -> str:
-    """The catalogue as Markdown."""
+    """The catalogue as a Markdown page."""
     lines = [
         "# The cells",
         "",
-        f"Parameters are those of {UNITS} units on {FEATURES} input features, or on {UNITS} where a cell",
-        "needs as many features as units; of `ConvLSTM` those of 8 filters on 8 x 8 places. Cells around",
-        "a cell are counted around an LSTM. *`--cell`* is the name in the experiments. *Held to* names",
-        "the vectors of the originals in `tests/golden/`, or the plain NumPy loop in `tests/cells/`,",
-        "that values and gradients are tested against. The options of `LSTM` make it TensorFlow's",
-        "`BasicLSTMCell`, `LSTMCell`, `LayerNormLSTMCell`, `LayerNormBasicLSTMCell` and",
-        "`LSTMBlockCell`. What each option does stands in the docstring.",
+        f"The number of parameters is for {UNITS} units and {FEATURES} input features, or {UNITS} features",
+        "if a cell needs as many features as units. `ConvLSTM` has 8 filters on 8 x 8 positions, and",
+        "wrappers contain an LSTM. *`--cell`* is the name in the experiments. *Tested against* names",
+        "values of the original implementation in `tests/golden/`, or a plain NumPy loop in",
+        "`tests/cells/`; the tests compare values and gradients. With its options, `LSTM` equals",
+        "TensorFlow's `BasicLSTMCell`, `LSTMCell`, `LayerNormLSTMCell`, `LayerNormBasicLSTMCell` and",
+        "`LSTMBlockCell`. The docstrings explain the options.",
         "",
-        "Printed by `python -m benchmarks.cells --table` from `seqjax.catalogue`; without `--table` it",
-        "measures, as in [cells.txt](../benchmarks/results/cells.txt).",
+        "`python -m benchmarks.cells --table` prints this page from `seqjax.catalogue`.",
+        "`python -m benchmarks.cells` measures time and memory, with the results in",
+        "[cells.txt](../benchmarks/results/cells.txt).",
         "",
-        "| cell | `--cell` | source | options | held to | parameters |",
+        "| cell | `--cell` | source | options | tested against | parameters |",
         "|---|---|---|---|---|---:|",
     ]
     for entry in ENTRIES:
@@ -81,7 +85,7 @@ def table() -> str:
 
 
 def compiled_step(entry: Entry, method: Method) -> tuple[Callable[[], Any], int]:
-    """A training step ready to run, and the bytes of its intermediates."""
+    """A compiled training step, and the bytes of its intermediates."""
     cell, size = entry.make(UNITS), entry.size(UNITS, FEATURES)
     params = cell.init(jax.random.key(0), size)
     xs = entry.draw_inputs(jax.random.key(1), (BATCH, STEPS), size)
@@ -118,7 +122,7 @@ def main() -> None:
     print(
         f"batch {BATCH}, {STEPS} steps, {FEATURES} features, {UNITS} units; jax {jax.__version__}"
     )
-    print(f"on {device}, median of {REPETITIONS}; x: beside the LSTM\n")
+    print(f"on {device}, median of {REPETITIONS}; x: relative to the LSTM\n")
     print(f"{'cell':28}{'parameters':>12}{'ms':>9}{'x':>7}{'MiB':>9}{'x':>7}{'auto/scan':>11}")
     lstm = "LSTM", METHODS[0]
     for entry in ENTRIES:

@@ -4,8 +4,8 @@
 
     python -m benchmarks.generation              prints medians of 5 interleaved repetitions
 
-The model is an LSTM over 65 characters with random weights; speed does not depend on them. Every
-way draws from the same distribution, at temperature 1. PyTorch is measured where it is installed.
+The model is an LSTM over 65 characters with random weights, since speed does not depend on them.
+All methods sample at temperature 1. PyTorch is measured if it is installed.
 """
 
 import dataclasses
@@ -32,19 +32,19 @@ class Config:
     """Measure generation."""
 
     units: int = 320
-    """Of each layer."""
+    """The number of units of each layer."""
     layers: int = 1
-    """How many."""
+    """The number of layers."""
     length: int = 500
-    """Characters a stream."""
+    """The number of characters per stream."""
     streams: tuple[int, ...] = (1, 64)
-    """How many texts at once."""
+    """The number of streams at once."""
     repetitions: int = 5
-    """Of which the median is printed."""
+    """The number of repetitions, whose median is printed."""
 
 
 def in_one_program(model: Cell, params: Params) -> Way:
-    """`seqjax.sampling.generate`."""
+    """Generate with `seqjax.sampling.generate`."""
 
     def way(streams: int, length: int) -> None:
         start = prime(model, params, jnp.zeros((streams, 1), jnp.int32))
@@ -55,7 +55,7 @@ def in_one_program(model: Cell, params: Params) -> Way:
 
 
 def python_loop(model: Cell, params: Params) -> Way:
-    """A loop in Python over one jitted step."""
+    """Generate with a Python loop over one compiled step."""
 
     @jax.jit
     def step(state: State, token: Array, key: Array) -> tuple[State, Array]:
@@ -72,7 +72,7 @@ def python_loop(model: Cell, params: Params) -> Way:
 
 
 def pytorch(config: Config) -> Way | None:
-    """A loop over ``nn.LSTM``, as PyTorch's users write it."""
+    """Generate with a Python loop over PyTorch's ``nn.LSTM``; None if it is not installed."""
     try:
         import torch
     except ImportError:
@@ -92,7 +92,7 @@ def pytorch(config: Config) -> Way | None:
 
 
 def main() -> None:
-    """Print a table."""
+    """Measure all methods and print a table."""
     config = tyro.cli(Config)
     model = LanguageModel(Stack([LSTM(config.units) for _ in range(config.layers)]), V)
     params = model.init(jax.random.key(0), V)
@@ -104,7 +104,7 @@ def main() -> None:
     table = Table(
         title=f"{config.layers} x {config.units} units, {config.length} characters a stream"
     )
-    for column in ("streams", "", "chars/s", "of the first"):
+    for column in ("streams", "", "chars/s", "relative speed"):
         table.add_column(column, justify="left" if not column else "right")
     for streams in config.streams:
         seconds: dict[str, list[float]] = {name: [] for name, way in ways.items() if way}

@@ -1,13 +1,13 @@
-"""Does the character model learn as well with bfloat16 products as with float32 ones?
+"""Training of the character model with bfloat16 products, compared with float32 products.
 
 ::
 
     python -m benchmarks.precision    3 minutes on 2 cores; writes docs/images/precision.png
 
-Trains one layer of 320 units as the preset ``small`` does, with either precision from the same
-seeds, on the same chunks: the parameters, the state, sums and the optimizer are float32 in both.
-What differs between two seeds is shown beside what differs between the precisions. The validation
-loss is that of the averaged parameters, streaming, in float32.
+Both precisions train one layer of 320 units with the options of the preset ``small``, from the same
+seeds and on the same chunks. Parameters, state, sums and the optimizer are float32 in both. The
+figure shows the difference between the precisions and, for comparison, between two seeds. The
+validation loss is the streaming loss of the averaged parameters in float32.
 """
 
 import dataclasses
@@ -46,29 +46,37 @@ class Config:
     """Train with both precisions."""
 
     corpus: str = "tiny_shakespeare"
-    """As in the character model."""
+    """The corpus, as in the character model."""
     epochs: float = 1.0
-    """Passes over the training text."""
+    """The number of passes over the training text."""
     seeds: int = 5
-    """How many runs with each precision."""
+    """The number of runs with each precision."""
     figure: Path = Path("docs/images/precision.png")
-    """A file for the learning curves."""
+    """The file for the learning curves."""
     json: Path | None = None
-    """A file for the results."""
+    """The file for the results."""
 
 
 class Run(NamedTuple):
-    """One training run."""
+    """The result of one training run.
+
+    Attributes:
+      precision: the precision of products.
+      seed: the seed of the run.
+      losses: the training loss of each step.
+      validation_nats: the validation loss.
+      seconds: the time of training, except for the first block, which compiles.
+    """
 
     precision: Precision
     seed: int
-    losses: list[float]  # of each step
+    losses: list[float]
     validation_nats: float
-    seconds: float  # of training, without the first block, which compiles
+    seconds: float
 
 
 def train(config: ModelConfig, text: Text) -> Run:
-    """Train for all epochs, in blocks of steps."""
+    """Train for all epochs in blocks of steps, and evaluate."""
     model = build_model(config, text.vocabulary.size)
     mesh = data_mesh(config.batch_size)
     data = Data(*map(jnp.asarray, streams(text.train, config.batch_size)))
@@ -92,7 +100,7 @@ def train(config: ModelConfig, text: Text) -> Run:
 
 
 def draw(runs: list[Run]) -> matplotlib.figure.Figure:
-    """The curves of both precisions, and how far apart they and two seeds are."""
+    """Plot the curves of both precisions, and the differences between precisions and seeds."""
     figure = matplotlib.figure.Figure(figsize=(9, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2)
 
@@ -117,7 +125,7 @@ def draw(runs: list[Run]) -> matplotlib.figure.Figure:
 
 
 def main() -> None:
-    """Print validation losses and draw learning curves."""
+    """Print validation losses and plot learning curves."""
     config = tyro.cli(Config, description=__doc__)
     one_cpu_device_per_core()
     base = dataclasses.replace(

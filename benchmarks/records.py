@@ -1,14 +1,16 @@
-"""Time to read, parse, bucket and batch records, beside tf.data and Grain; who waits for whom.
+"""Time to read, parse, bucket and batch records, compared with tf.data and Grain.
+
+::
 
     python -m benchmarks.records    about 5 minutes on 2 cores
 
-100,000 sequences of 1 to 200 steps, 40 in the mean, in 8 plain shards: a label, and a token and 4
-floats a step. All contenders shuffle (tf.data and Grain within 10,000 records, seqjax the whole)
-and give NumPy batches of 64. They run in turns, and the fastest of their runs counts, as other
-processes may be running.
+The data are 100,000 sequences of 1 to 200 steps (mean 40) in 8 uncompressed shards. A sequence has
+a label, and a token and 4 floats per step. All pipelines shuffle (tf.data and Grain within 10,000
+records, seqjax all records) and return NumPy batches of 64. They run in turns, and the fastest run
+counts, since other processes may be running.
 
-tf.data parses either whole batches at a time, which `padded_batch` and buckets cannot follow, or
-one example at a time.
+tf.data parses either whole batches, which cannot be combined with ``padded_batch`` or buckets, or
+one example at a time. At the end, a GRU is trained to measure how long its steps wait for data.
 """
 
 import functools
@@ -60,7 +62,7 @@ def examples() -> Iterator[dict[str, Any]]:
 
 
 def ours_read(files: list[str]) -> Batches:
-    """Check the checksums and hand out the payloads."""
+    """Read records and verify their checksums."""
     for name in files:
         with open(name, "rb") as file:
             for _ in walk(file, os.path.getsize(name)):
@@ -68,21 +70,21 @@ def ours_read(files: list[str]) -> Batches:
 
 
 def ours_parse(source: RecordSource) -> Batches:
-    """Read and parse at random, without batching."""
+    """Read and parse examples in random order, with no padding."""
     order = np.random.default_rng(0).permutation(EXAMPLES)
     for start in range(0, EXAMPLES, BATCH):
         yield len(source.read(order[start : start + BATCH])), 0
 
 
 def ours(source: RecordSource, policy: Policy) -> Batches:
-    """Everything."""
+    """Read, parse and batch with a policy."""
     with Loader(source, policy, seed=0, epochs=1) as loader:
         for batch in loader:
             yield batch.features["tokens"].shape
 
 
 def tf_records(files: list[str]) -> Any:
-    """The records, shuffled."""
+    """A tf.data pipeline of shuffled records."""
     return tf.data.TFRecordDataset(files, num_parallel_reads=2).shuffle(10_000, seed=0)
 
 
@@ -93,7 +95,7 @@ def tf_read(files: list[str]) -> Batches:
 
 
 def tf_parse_batch(files: list[str]) -> Batches:
-    """Parse whole batches, which pads them to their longest."""
+    """Parse whole batches, which pads them to their longest example."""
     dataset = (
         tf_records(files)
         .batch(BATCH)
@@ -108,7 +110,7 @@ def tf_parse_batch(files: list[str]) -> Batches:
 
 
 def tf_parsed(files: list[str]) -> Any:
-    """Parse one example at a time."""
+    """A tf.data pipeline that parses one example at a time."""
     return tf_records(files).map(
         lambda record: tf.io.parse_single_sequence_example(record, CONTEXT, SEQUENCE),
         num_parallel_calls=tf.data.AUTOTUNE,
@@ -116,14 +118,14 @@ def tf_parsed(files: list[str]) -> Any:
 
 
 def tf_padded_batch(files: list[str]) -> Batches:
-    """As the guide has it."""
+    """Parse one example at a time and pad with ``padded_batch``, as in TensorFlow's guide."""
     dataset = tf_parsed(files).padded_batch(BATCH).prefetch(tf.data.AUTOTUNE)
     for _, sequence in dataset.as_numpy_iterator():
         yield sequence["tokens"].shape
 
 
 def tf_buckets(files: list[str]) -> Batches:
-    """With buckets, padded to the longest of each batch."""
+    """Parse one example at a time and pad in buckets, to the longest example of each batch."""
     dataset = (
         tf_parsed(files)
         .bucket_by_sequence_length(
@@ -138,7 +140,7 @@ def tf_buckets(files: list[str]) -> Batches:
 
 
 def grain_batches(files: list[str]) -> Batches:
-    """Grain's TFRecord source; the protobuf classes parse, as Grain has no parser of its own."""
+    """Batch with Grain; the protobuf classes parse, since Grain has no parser for records."""
     import grain
 
     def parse(record: bytes) -> dict[str, Any]:
@@ -175,15 +177,15 @@ def grain_batches(files: list[str]) -> Batches:
 
 
 class Result:
-    """What the runs of one contender came to."""
+    """The results of one pipeline."""
 
     def __init__(self) -> None:
-        """Start with no run."""
+        """Start with no runs."""
         self.seconds: list[float] = []
         self.examples = self.steps = 0
 
     def run(self, batches: Callable[[], Batches]) -> None:
-        """Time one."""
+        """Time one run."""
         start = time.perf_counter()
         shapes = list(batches())
         self.seconds.append(time.perf_counter() - start)
@@ -192,7 +194,7 @@ class Result:
 
 
 class GRUModel:
-    """Next-token prediction by a GRU with 128 units, and how long its steps wait for data."""
+    """Next-token prediction with a GRU of 128 units."""
 
     def __init__(self) -> None:
         """Draw the parameters."""
@@ -206,20 +208,20 @@ class GRUModel:
         self.state = self.optimizer.init(self.params)
 
     def loss(self, params: Any, tokens: jax.Array, lengths: jax.Array) -> jax.Array:
-        """Cross-entropy of each next token."""
+        """The cross-entropy of the next tokens."""
         ahead = jax.numpy.maximum(lengths - 1, 0)
         _, hidden = seqjax.unroll(self.cell, params["cell"], tokens[:, :-1], lengths=ahead)
         return seqjax.sequence_loss(hidden @ params["readout"], tokens[:, 1:], lengths=ahead)
 
     @functools.partial(jax.jit, static_argnums=0)
     def step(self, params: Any, state: Any, tokens: jax.Array, lengths: jax.Array) -> Any:
-        """Take one step."""
+        """Take one training step."""
         grads = jax.grad(self.loss)(params, tokens, lengths)
         updates, state = self.optimizer.update(grads, state)
         return optax.apply_updates(params, updates), state
 
     def train(self, source: RecordSource, policy: Policy, steps: int) -> tuple[float, float]:
-        """Return the milliseconds of the median step, and the share of all spent waiting."""
+        """Return the median time of a step in milliseconds, and the share of waiting for data."""
         waiting, times = 0.0, []
         with Loader(source, policy, seed=1) as loader:
             for _ in range(steps):
@@ -234,7 +236,7 @@ class GRUModel:
 
 
 def main() -> None:
-    """Write the records, and print the table."""
+    """Write the records, run all pipelines and print a table."""
     with tempfile.TemporaryDirectory() as directory:
         start = time.perf_counter()
         write(directory, SCHEMA, examples(), shards=SHARDS)

@@ -1,13 +1,13 @@
-"""How the cost of a training step grows with steps, batch and units; and how long it compiles.
+"""The cost of a training step as a function of steps, batch and units, and its compile time.
 
 ::
 
     python -m benchmarks.scaling         about 2 minutes on 2 cores; writes docs/images/scaling.png
 
-One layer of LSTM, as in `benchmarks.training_step`, over a grid along each axis from `BASE`. All
-points of an axis are timed in turns, and the fastest of all repetitions counts: what else the
-machine does can only make a step slower. The exponents are those of straight lines through the
-points of the larger half, where what a step costs in any case matters least.
+The model is that of `benchmarks.training_step` with one LSTM layer. One of steps, batch and units
+varies at a time, from ``BASE``. All points of an axis are timed in turns. The fastest repetition
+counts, since other processes can only make a step slower. The exponents are those of power laws
+through the larger half of the points, where constant costs matter least.
 """
 
 import dataclasses
@@ -32,32 +32,39 @@ GRID = {
     "batch": (4, 8, 16, 32, 64, 128, 256),
     "units": (32, 64, 128, 256, 512, 1024),
 }
-AT_MOST = {"steps": 1, "batch": 1, "units": 2}  # the exponents of the arithmetic
+AT_MOST = {"steps": 1, "batch": 1, "units": 2}  # the exponents of the number of operations
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Measure how cost grows."""
+    """Measure how the cost of a training step grows."""
 
     repetitions: int = 7
-    """How often each point is timed."""
+    """The number of repetitions of each point."""
     figure: Path = Path("docs/images/scaling.png")
-    """A file for the plot."""
+    """The file for the plot."""
     json: Path | None = None
-    """A file for the points."""
+    """The file for the points."""
 
 
 class Axis(NamedTuple):
-    """The points along one axis."""
+    """The points along one axis.
+
+    Attributes:
+      name: the size that varies.
+      values: its values.
+      seconds: the time of a training step at each value.
+      compile_seconds: the compile time at each value.
+    """
 
     name: str
     values: tuple[int, ...]
-    seconds: list[float]  # of a step
+    seconds: list[float]
     compile_seconds: list[float]
 
     @property
     def exponent(self) -> float:
-        """Of the power law through the larger half of the points."""
+        """The exponent of the power law through the larger half of the points."""
         half = len(self.values) // 2
         slope, _ = np.polyfit(np.log(self.values[half:]), np.log(self.seconds[half:]), 1)
         return float(slope)
@@ -83,7 +90,7 @@ def measure(name: str, repetitions: int) -> Axis:
 
 
 def draw(axes: list[Axis]) -> matplotlib.figure.Figure:
-    """Points on double logarithmic axes, beside a line of the arithmetic's exponent."""
+    """Plot the points on logarithmic axes, with a line for the number of operations."""
     figure = matplotlib.figure.Figure(figsize=(10, 3.4), layout="constrained")
     for panel, axis in zip(figure.subplots(1, len(axes), sharey=True), axes, strict=True):
         milliseconds = 1000 * np.array(axis.seconds)
@@ -104,7 +111,7 @@ def draw(axes: list[Axis]) -> matplotlib.figure.Figure:
 
 
 def main() -> None:
-    """Print the points and draw them."""
+    """Print the points and plot them."""
     config = tyro.cli(Config, description=__doc__)
     print(f"jax {jax.__version__}, {jax.devices()[0].device_kind}; LSTM, {BASE}")
     axes = [measure(name, config.repetitions) for name in GRID]

@@ -1,18 +1,20 @@
-"""One training step of one model, ours by every method beside PyTorch's, Flax's and Keras's.
+"""Time of a training step with every method, compared with PyTorch, Flax and Keras.
+
+::
 
     python -m benchmarks.training_step --help
     python -m benchmarks.training_step --allocator tuned             about 6 minutes on 2 cores
 
-The model is an embedding of tokens, recurrent layers, a readout and the mean
-cross-entropy; a step is its forward and backward pass and Adam. Ours multiplies the embedding and
-the lowest kernel before tokens pick rows of their product (`seqjax.LanguageModel`); what is called
-"apart" embeds and then multiplies, as the others do.
+The model is an embedding of tokens, recurrent layers, a readout and the mean cross-entropy. A step
+is its forward and backward pass and Adam. seqjax multiplies the embedding by the lowest kernel
+before tokens select rows of the product (`seqjax.LanguageModel`). The rows called "apart" embed and
+then multiply, as the other libraries do.
 
-All that is timed runs in one process on the same cores with the same allocator, every way once per
-repetition, so that what else the machine does meets all of them alike, and in an order drawn anew
-for each: threads of the way before may still be waiting for work. Medians are of all
-repetitions; the ratios are medians of the ratios within a repetition. Memory is what XLA allots for
-intermediates; PyTorch does not say.
+All measurements run in one process on the same cores with the same allocator. Each method runs once
+per repetition, so that other load affects all methods alike, and in random order, since threads of
+the previous method may still be waiting for work. Times are medians over repetitions, and ratios
+are medians of the ratios within a repetition. Memory is what XLA allocates for intermediates;
+PyTorch does not report it.
 """
 
 import dataclasses
@@ -43,15 +45,22 @@ from seqjax.launch import SETTINGS, launch
 from seqjax.operations.affine import affine
 from seqjax.training import data_parallel_steps, init_train_state, train_step, train_steps
 
-PRODUCT = 2048  # units on each side of what counts as a large product
-LONGEST_STATIC = 8  # steps; the static program grows with them
+PRODUCT = 2048  # rows and columns of the matrices of a large product
+LONGEST_STATIC = 8  # steps up to which the static program is measured, since it grows with T
 MANY = 100  # training steps in one program
-HINT = "pip install '.[benchmarks]' to see it beside"
-LONG = 1000  # steps; from here on also with chunks that are computed again
+HINT = "run pip install '.[benchmarks]' to measure it"
+LONG = 1000  # steps from which remat is measured too
 
 
 class Size(NamedTuple):
-    """What a step is measured at."""
+    """The size of a training step.
+
+    Attributes:
+      layers: the number of recurrent layers.
+      units: the number of units of each layer.
+      batch: B, the number of rows.
+      steps: T, the number of time steps.
+    """
 
     layers: int
     units: int
@@ -71,30 +80,37 @@ SIZES = (
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """What to measure."""
+    """Measure the time of a training step."""
 
     sizes: tuple[tuple[int, int, int, int], ...] = SIZES
-    """Layers, units, batch and steps, any number of times."""
+    """Layers, units, batch and steps of each size."""
     vocabulary: int = 65
-    """Kinds of token; 65 are the characters of Shakespeare, 2 the coins of the articles' task."""
+    """Size of the vocabulary: 65 for the characters of Shakespeare, 2 for the binary task."""
     cell: Literal["lstm", "gru"] = "lstm"
-    """The GRU has its reset after the product, as PyTorch's has."""
+    """The recurrent cell. The GRU resets after the product, as in PyTorch."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Of the products; bfloat16 is PyTorch's autocast."""
+    """The precision of products. bfloat16 uses autocast in PyTorch."""
     repetitions: int = 7
-    """How often each way is timed."""
+    """The number of repetitions of each method."""
     threads: int = 2
-    """Cores that all ways have to share."""
+    """The number of cores."""
     allocator: Literal["default", "tuned"] = "default"
-    """Of all ways; tuned starts anew with the settings of `seqjax.launch`."""
+    """The allocator. tuned restarts the process with the settings of `seqjax.launch`."""
     json: Path | None = None
-    """A file for the results."""
+    """The file for the results."""
 
 
 class Way(NamedTuple):
-    """A way to take a training step, ready to run."""
+    """A method to take training steps, ready to run.
 
-    run: Callable[[], float]  # takes its steps, waits for them and returns the loss
+    Attributes:
+      run: takes the steps, waits for them and returns the loss.
+      compile_seconds: the compile time.
+      temporary_bytes: the memory of intermediates.
+      steps: the number of training steps of a call of ``run``.
+    """
+
+    run: Callable[[], float]
     compile_seconds: float | None = None
     temporary_bytes: int | None = None
     steps: int = 1
@@ -110,7 +126,7 @@ def of_jax(
     devices: int = 1,
     steps: int = 1,
 ) -> Way:
-    """Steps on a loss in JAX, in one program, their batch split over ``devices``."""
+    """Training steps on a loss in JAX, in one program, with the batch split over ``devices``."""
     optimizer = optax.adam(1e-3)
     state = jax.jit(lambda params: init_train_state(params, optimizer, carry=None))(params)
 
@@ -132,7 +148,7 @@ def of_jax(
     placed = jax.device_put(batch, batch_sharding)
 
     def run() -> float:
-        # several devices have to be waited for: queued steps may wait for each other for ever
+        # block on several devices, since queued steps can deadlock
         holder[0], value = jax.block_until_ready(compiled(holder[0], placed))
         return float(value.mean())
 
@@ -141,12 +157,12 @@ def of_jax(
 
 
 def on_gpu() -> bool:
-    """Whether JAX runs on a GPU, and so has all else to."""
+    """Whether JAX, and so every other library, runs on a GPU."""
     return jax.default_backend() == "gpu"
 
 
 def cross_entropy(logits: jax.Array, targets: jax.Array) -> jax.Array:
-    """The mean over batch and time."""
+    """The mean cross-entropy over batch and time."""
     logits = logits.astype(jnp.float32)
     return optax.softmax_cross_entropy_with_integer_labels(logits, targets).mean()
 
@@ -154,7 +170,7 @@ def cross_entropy(logits: jax.Array, targets: jax.Array) -> jax.Array:
 def ours(
     size: Size, config: Config, method: Method, remat: int | None = None, merged: bool = True
 ) -> tuple[Loss, Any]:
-    """Our model as a loss and its parameters; not merged, each token's features meet the kernel."""
+    """The model in seqjax as a loss and its parameters; ``merged`` as in the module docstring."""
     one = {"lstm": seqjax.LSTM(size.units), "gru": seqjax.GRU(size.units, reset_after=True)}
     cell = seqjax.Stack([one[config.cell]] * size.layers)
     model = seqjax.LanguageModel(cell, config.vocabulary, embedding_size=size.units)
@@ -173,7 +189,7 @@ def ours(
 
 
 def of_flax(size: Size, config: Config) -> tuple[Loss, Any]:
-    """Flax's model as a loss and its parameters."""
+    """The model in Flax as a loss and its parameters."""
     dtype = jnp.dtype(config.precision)
     cell = {"lstm": linen.OptimizedLSTMCell, "gru": linen.GRUCell}[config.cell]
     layers = [linen.RNN(cell(size.units, dtype=dtype)) for _ in range(size.layers)]
@@ -189,7 +205,7 @@ def of_flax(size: Size, config: Config) -> tuple[Loss, Any]:
 
 
 def of_keras(keras: Any, size: Size, config: Config) -> tuple[Loss, Any]:
-    """Keras's model, on JAX, as a loss and its parameters."""
+    """The model in Keras on JAX as a loss and its parameters."""
     policy = {"float32": "float32", "bfloat16": "mixed_bfloat16"}[config.precision]
     layer = {"lstm": keras.layers.LSTM, "gru": keras.layers.GRU}[config.cell]
     layers = [
@@ -209,7 +225,7 @@ def of_keras(keras: Any, size: Size, config: Config) -> tuple[Loss, Any]:
 
 
 def of_torch(torch: Any, size: Size, config: Config, batch: tuple[np.ndarray, np.ndarray]) -> Way:
-    """PyTorch's model, time-major as its kernels are, on the default device."""
+    """The model in PyTorch on its default device, time-major like PyTorch's kernels."""
     device = torch.get_default_device()
     tokens, targets = (torch.from_numpy(a.T.astype(np.int64).copy()).to(device) for a in batch)
     embedding = torch.nn.Embedding(config.vocabulary, size.units)
@@ -235,7 +251,7 @@ def of_torch(torch: Any, size: Size, config: Config, batch: tuple[np.ndarray, np
 
 
 def large_products(torch: Any, config: Config) -> dict[str, Callable[[], object]]:
-    """A product large enough to show what the cores can do, in JAX and in PyTorch."""
+    """A large matrix product in JAX and in PyTorch, to measure the peak speed."""
     square = jnp.ones((PRODUCT, PRODUCT), config.precision)
     product = jax.jit(jnp.matmul)
     ways: dict[str, Callable[[], object]] = {
@@ -248,14 +264,17 @@ def large_products(torch: Any, config: Config) -> dict[str, Callable[[], object]
 
 
 def flops(size: Size, config: Config) -> float:
-    """Of the products of a step with the embedding apart: forward, and two as large backward."""
+    """The floating-point operations of the products of a step, in forward and backward pass.
+
+    The embedding is not merged. The backward pass has twice the operations of the forward pass.
+    """
     layers, units, batch, steps = size
     gates = {"lstm": 4, "gru": 3}[config.cell]
     return 3 * 2 * batch * steps * units * (layers * 2 * gates * units + config.vocabulary)
 
 
 def measure(torch: Any, keras: Any, size: Size, config: Config) -> list[dict[str, Any]]:
-    """Time all ways at one size, in turns of any order."""
+    """Time all methods at one size, in random order within each repetition."""
     order = random.Random(0)
     tokens = np.random.default_rng(0).integers(
         0, config.vocabulary, (2, size.batch, size.steps), dtype=np.int32
@@ -319,7 +338,7 @@ def measure(torch: Any, keras: Any, size: Size, config: Config) -> list[dict[str
 
 
 def show(rows: list[dict[str, Any]]) -> None:
-    """Print one size."""
+    """Print the results of one size."""
     first = rows[0]
     print(
         f"\n{first['layers']} x {first['units']} units, batch {first['batch']}, "

@@ -119,7 +119,7 @@ __all__ = [
     "unroll",
 ]
 
-# imported when they are first used, since some of them import what is heavy
+# imported on first use, since some of them import large packages
 _SUBMODULES = (
     "catalogue",
     "checkpoint",

@@ -1,4 +1,4 @@
-"""Many devices for work that splits along an axis: seeds, or examples."""
+"""Meshes and shardings that split an axis (seeds or examples) over devices."""
 
 import math
 import os
@@ -10,22 +10,25 @@ from seqjax.types import PyTree
 
 
 def one_cpu_device_per_core() -> None:
-    """Let JAX see each core of this machine as a device of its own.
+    """Make each CPU core a JAX device.
 
-    XLA runs a program of many small operations on one core; with a device a core, work that
-    `split_leading_axis` or `seqjax.training.data_parallel_steps` splits runs on all of them. In a
-    program where each device waits for the others (`jax.lax.psum`), wait for a call before the
-    next: queued ones may wait for each other for ever. Takes effect only before JAX starts, that is
-    before the first array is made, and only on CPU.
+    XLA runs a program of many small operations on one core. With one device per core, work that
+    `split_leading_axis` or `seqjax.training.data_parallel_steps` splits runs on all cores. Call
+    this function before JAX creates its first array. It affects CPUs only.
+
+    Block on each call of a program with collectives, such as `jax.lax.psum`, before the next call:
+    queued programs can deadlock.
 
     Raises:
-      RuntimeError: JAX has started.
+      RuntimeError: JAX has already started.
     """
     jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
 
 
 def data_mesh(rows: int) -> Mesh:
-    """As many devices as divide ``rows``, along the one axis ``"data"``: 16 rows take 4 of 6.
+    """A mesh with one axis, ``"data"``, over as many devices as divide ``rows``.
+
+    With 6 devices, 16 rows are split over 4.
 
     >>> data_mesh(1).size
     1
@@ -36,7 +39,10 @@ def data_mesh(rows: int) -> Mesh:
 
 
 def split_leading_axis(tree: PyTree) -> PyTree:
-    """Split the leading axis of every array evenly over the devices, and what is computed of it.
+    """Split the leading axis of every array evenly over the devices.
+
+    The number of devices is the largest that divides every leading axis. Compiled programs then
+    split the computation in the same way.
 
     >>> split_leading_axis(jax.numpy.arange(4.0)).shape
     (4,)

@@ -1,9 +1,9 @@
-"""Export: trained functions in one file, which loads with JAX alone.
+"""Export of a trained cell to one file that needs only JAX to load.
 
-`write` puts a step function, an unroll and a generator into a zip file: each as `jax.export`
-serialises it, next to the parameters and an index that says what they take and return. Whoever
-loads it needs neither seqjax nor the code of the model, but JAX, and flatbuffers, which JAX reads
-and writes such functions with (``pip install flatbuffers``)::
+`write` saves functions (one step, an unroll, a generator) to a zip file, serialised by
+`jax.export`, with the parameters and an index of arguments and results. Loading the file needs
+neither seqjax nor the code of the model, only JAX and flatbuffers, which `jax.export` uses (``pip
+install flatbuffers``)::
 
     import json, zipfile
     import jax, jax.export, numpy as np
@@ -15,18 +15,18 @@ and writes such functions with (``pip install flatbuffers``)::
             name: np.frombuffer(file.read(f"params/{name}"), about["dtype"]).reshape(about["shape"])
             for name, about in index["params"].items()
         }
-    state, ys = unroll(params, xs)  # for any batch and any time
+    state, ys = unroll(params, xs)  # for any B and T
 
-Arguments and results are arrays or flat dicts of arrays, whose keys are the paths of the trees in
-seqjax: the state of ``Stack([LSTM(4), GRU(4)])`` is ``{"0.c": ..., "0.h": ..., "1.h": ...}``.
-Parameters are an argument of every function rather than constants in each. So the file holds them
-once, however many functions share them, and other parameters of the same shapes can replace them.
+Arguments and results are arrays or flat dicts of arrays, whose keys are paths in the pytrees of
+seqjax. The state of ``Stack([LSTM(4), GRU(4)])`` is ``{"0.c": ..., "0.h": ..., "1.h": ...}``.
+Parameters are an argument of every function, not constants in it. So the file stores them once, and
+other parameters of the same shapes can replace them.
 
-Noisy layers, such as `Dropout`, run in evaluation mode. No derivatives are exported.
+Noisy layers, such as `Dropout`, run in evaluation mode. Derivatives are not exported.
 
 Importing this module also registers every public parameter and state type with
-`jax.export.register_namedtuple_serialization`, as ``seqjax.<name>``, so that your own calls of
-`jax.export` may take and return them.
+`jax.export.register_namedtuple_serialization`, as ``seqjax.<name>``, so that your own functions for
+`jax.export` can take and return them.
 """
 
 import abc
@@ -56,28 +56,34 @@ Platform = Literal["cpu", "cuda", "rocm", "tpu"]
 
 
 class Entry(NamedTuple):
-    """A function of the file, before it is exported."""
+    """A function to export.
 
-    call: Callable[..., Any]  # (params, *arguments) -> result, or a tuple of results
-    arguments: dict[str, PyTree]  # of jax.ShapeDtypeStruct, by name
-    results: tuple[str, ...]  # names
+    Attributes:
+      call: ``(params, *arguments) -> result``, or a tuple of results.
+      arguments: pytrees of `jax.ShapeDtypeStruct`, by name.
+      results: the names of the results.
+    """
+
+    call: Callable[..., Any]
+    arguments: dict[str, PyTree]
+    results: tuple[str, ...]
 
 
 class Function(abc.ABC):
-    """What `write` exports: `Step`, `Unroll` or `Generate`; hashable."""
+    """Base class of what `write` exports: `Step`, `Unroll` and `Generate`."""
 
     @abc.abstractmethod
     def entries(self, cell: Cell, params: Params, xs: PyTree) -> dict[str, Entry]:
-        """The functions of the file by name, for inputs of the kind of ``xs [B, T, ...]``."""
+        """The functions to export, by name, for inputs of the dtypes and features of ``xs``."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Step(Function):
-    """One time step, for any batch, as `seqjax.step` takes it.
+    """Export of one time step, as `seqjax.step` runs it, for any batch size.
 
     =============================== ============================================================
-    ``first_state(params, x)``      the state before the first step of a batch like x
-    ``step(params, state, x)``      ``(state, y)``, of an input ``x [b, D]`` or tokens ``x [b]``
+    ``first_state(params, x)``      the state before the first step, for the batch size of ``x``
+    ``step(params, state, x)``      ``(state, y)``, for an input ``x [b, D]`` or tokens ``x [b]``
     =============================== ============================================================
 
     >>> Step()
@@ -85,7 +91,7 @@ class Step(Function):
     """
 
     def entries(self, cell: Cell, params: Params, xs: PyTree) -> dict[str, Entry]:
-        """``first_state`` and ``step``."""
+        """The functions ``first_state`` and ``step``."""
         check_can_step(cell)
         x = _one_step(_any_size(xs))
 
@@ -102,24 +108,25 @@ class Step(Function):
 
 @dataclasses.dataclass(frozen=True)
 class Unroll(Function):
-    """A whole sequence, for any batch and time, as `seqjax.unroll` runs it.
+    """Export of a whole sequence, as `seqjax.unroll` runs it, for any batch size and length.
 
-    ===================================== ======================================================
-    ``unroll(params, xs)``                ``(state, ys)``, of ``xs [b, t, D]`` or tokens ``[b, t]``
-    ``unroll(params, state, xs)``         with ``initial_state``
-    ``unroll(params, xs, lengths)``       with ``lengths int32[b]``
-    ``first_state(params, x)``            with ``initial_state``, as for `Step`
-    ===================================== ======================================================
+    ===================================== =======================================================
+    ``unroll(params, xs)``                ``(state, ys)``, for ``xs [b, t, D]`` or tokens ``[b, t]``
+    ``unroll(params, state, xs)``         with ``initial_state=True``
+    ``unroll(params, xs, lengths)``       with ``lengths=True``; ``lengths int32[b]``
+    ``first_state(params, x)``            with ``initial_state=True``; as in `Step`
+    ===================================== =======================================================
 
     Args:
-      lengths: whether it takes ``lengths``, the number of steps of each row.
-      initial_state: whether it takes the state to start from, to go on where a call before ended.
-      method: how to loop, see `seqjax.unroll`. ``"static"`` and ``"associative"`` need
+      lengths: whether ``unroll`` takes ``lengths``, the number of valid steps of each row.
+      initial_state: whether ``unroll`` takes the state before the first step, to continue a
+        sequence.
+      method: how to run the steps, see `seqjax.unroll`. ``"static"`` and ``"associative"`` need
         ``num_steps``.
-      num_steps: T, where it is fixed; None for any.
+      num_steps: T if it is fixed; defaults to any T.
 
     Raises:
-      ValueError: an argument is none of these.
+      ValueError: an argument has the wrong type or value, or ``method`` needs ``num_steps``.
 
     >>> Unroll(lengths=True).method
     'auto'
@@ -139,11 +146,11 @@ class Unroll(Function):
         elif self.method in ("static", "associative"):
             raise ValueError(
                 f"Unroll: method={self.method!r} needs a fixed number of time steps; give "
-                "num_steps, or use method='scan', which takes any"
+                "num_steps, or use method='scan'"
             )
 
     def entries(self, cell: Cell, params: Params, xs: PyTree) -> dict[str, Entry]:
-        """``unroll``, and with ``initial_state`` also ``first_state``."""
+        """The function ``unroll``, and ``first_state`` if ``initial_state`` is True."""
         xs = _any_size(xs, self.num_steps)
         entries, arguments = {}, {"xs": xs}
         if self.initial_state:
@@ -167,22 +174,24 @@ class Unroll(Function):
 
 @dataclasses.dataclass(frozen=True)
 class Generate(Function):
-    """Generation from a model of the next token, for any batch and prompt, as `seqjax.sampling`.
+    """Export of generation, as in `seqjax.sampling`, for any batch size and prompt length.
 
     ======================================= ====================================================
-    ``prime(params, tokens)``               ``generation``, after a prompt ``tokens [b, t]``
+    ``prime(params, tokens)``               ``generation`` after a prompt ``tokens [b, t]``
     ``generate(params, generation, key)``   ``(generation, tokens int32[b, length])``
     ======================================= ====================================================
 
-    Calls with the generation of the call before and the same key go on, as if all tokens had been
-    drawn in one call. The key is ``uint32[2]``, such as ``jax.random.key_data(jax.random.key(0))``.
+    A call with the generation of the previous call and the same key continues it, as if all tokens
+    were drawn in one call. The key is ``uint32[2]``, such as
+    ``jax.random.key_data(jax.random.key(0))``.
 
     Args:
-      length: how many tokens a call draws.
-      sampling: how to draw them.
+      length: the number of tokens that a call draws.
+      sampling: how to draw each token.
 
     Raises:
-      ValueError: ``length`` is not a whole number of at least 1, or ``sampling`` no `Sampling`.
+      ValueError: ``length`` is not a whole number of at least 1, or ``sampling`` is not a
+        `Sampling`.
 
     >>> Generate(length=100, sampling=Sampling(temperature=0.8)).length
     100
@@ -200,13 +209,13 @@ class Generate(Function):
             )
 
     def entries(self, cell: Cell, params: Params, xs: PyTree) -> dict[str, Entry]:
-        """``prime`` and ``generate``."""
+        """The functions ``prime`` and ``generate``."""
 
         def read(params: Params, tokens: Array) -> Generation:
             return prime(cell, params, tokens)
 
         def draw(params: Params, generation: Generation, key: Array) -> tuple[Generation, Array]:
-            # the default of jax.random, whatever it is where this runs
+            # the default implementation of jax.random, fixed at export
             key = jax.random.wrap_key_data(key, impl="threefry2x32")
             return generate(cell, params, generation, key, self.length, self.sampling)
 
@@ -230,30 +239,31 @@ def write(
     *,
     platforms: Sequence[Platform] = ("cpu", "cuda", "tpu"),
 ) -> None:
-    """Write functions of ``cell`` and its parameters to one file.
+    """Write functions of a cell and its parameters to one file.
 
-    The file is a zip file of
+    The file is a zip file with these members:
 
-    - ``functions/<name>`` for each function, to be read by `jax.export.deserialize`;
+    - ``functions/<name>`` for each function, for `jax.export.deserialize`;
     - ``params/<name>`` for each parameter, its bytes in row-major order;
-    - ``index.json``: names, shapes and dtypes of the parameters, and of the arguments and results
-      of each function, with the symbolic sizes ``b`` (batch) and ``t`` (time), 1 or more.
+    - ``index.json``: the names, shapes and dtypes of the parameters, and of the arguments and
+      results of each function. The symbolic sizes are ``b`` (batch) and ``t`` (time), both at
+      least 1.
 
-    See `seqjax.export` for how to load it. Each version of JAX reads what was exported in the 6
-    months before it. The file appears under its name when it is whole.
+    See `seqjax.export` for how to load it. A version of JAX reads files exported up to 6 months
+    before it. The file is written under a temporary name and renamed when it is complete.
 
     Args:
-      path: where to, in a folder that exists; what is there is replaced.
-      cell: a cell or another layer.
-      params: its parameters, as `Cell.init` makes them.
-      xs: an example of the inputs ``[B, T, ...]``, arrays or `jax.ShapeDtypeStruct`. It says
-        whether they are features or tokens, and in which dtype. Values, B and T do not matter.
-      functions: what to export, each kind once. ``first_state`` is the same function for all.
-      platforms: where the functions can run: ``"cpu"``, ``"cuda"``, ``"rocm"`` and ``"tpu"``.
+      path: the file to write, in an existing folder. An existing file is replaced.
+      cell: a cell, or a layer around other cells.
+      params: the parameters of the cell, as `Cell.init` returns them.
+      xs: an example input ``[B, T, ...]`` of arrays or `jax.ShapeDtypeStruct`, which sets the
+        dtypes and the features. Values, B and T do not matter.
+      functions: the functions to export, each kind at most once.
+      platforms: the platforms that the functions can run on.
 
     Raises:
-      ValueError: an argument does not fit the others, or ``cell`` cannot do what is asked for.
-      OSError: the file cannot be written, as when the folder does not exist.
+      ValueError: the arguments do not fit together, or ``cell`` does not support a function.
+      OSError: the file cannot be written, for example because the folder does not exist.
 
     >>> import seqjax, tempfile
     >>> cell = seqjax.LSTM(4)
@@ -300,9 +310,11 @@ def write(
 
 def _check_path(path: Path) -> None:
     if not path.parent.is_dir():
-        raise FileNotFoundError(f"cannot write {path}: there is no folder {path.parent}; make it")
+        raise FileNotFoundError(
+            f"cannot write {path}: the folder {path.parent} does not exist; create it"
+        )
     if path.is_dir():
-        raise IsADirectoryError(f"cannot write {path}: it is a folder; name a file in it")
+        raise IsADirectoryError(f"cannot write {path}: it is a folder; give a file name")
 
 
 def _check_functions(functions: Any) -> list[Function]:
@@ -316,8 +328,8 @@ def _check_functions(functions: Any) -> list[Function]:
     kinds = [type(function).__name__ for function in functions]
     if not kinds or len({*kinds}) < len(kinds):
         raise ValueError(
-            f"functions must hold each kind once, since they are named after it, got {functions}; "
-            "write the others to another file"
+            f"functions must hold one or more functions, each kind at most once, got {functions}; "
+            "write two of one kind to two files"
         )
     return functions
 
@@ -331,7 +343,7 @@ def _check_platforms(platforms: Any) -> list[Platform]:
 
 
 def _check_inputs(cell: Cell, params: Params, xs: PyTree) -> PyTree:
-    """Return shapes and dtypes of an example ``[B, T, ...]`` after a check that it fits."""
+    """Check an example input ``[B, T, ...]``, and return its shapes and dtypes."""
     leading: list[tuple[int, ...]] = []
 
     def look(xs: PyTree) -> PyTree:
@@ -348,14 +360,14 @@ def _check_inputs(cell: Cell, params: Params, xs: PyTree) -> PyTree:
 
 
 def _any_size(xs: PyTree, num_steps: int | None = None) -> PyTree:
-    """Inputs like ``xs [B, T, ...]`` of a symbolic batch, and of a symbolic time unless given."""
+    """The types of ``xs [B, T, ...]`` with a symbolic B, and a symbolic T unless it is given."""
     b, t = jax_export.symbolic_shape("b, t")
     t = t if num_steps is None else num_steps
     return jax.tree.map(lambda a: jax.ShapeDtypeStruct((b, t, *a.shape[2:]), a.dtype), xs)
 
 
 def _one_step(xs: PyTree) -> PyTree:
-    """Inputs of one time step of ``xs``."""
+    """The types of one time step of ``xs``."""
     return jax.tree.map(lambda a: jax.ShapeDtypeStruct((a.shape[0], *a.shape[2:]), a.dtype), xs)
 
 
@@ -369,11 +381,13 @@ def _first_state(cell: Cell, x: PyTree) -> Entry:
 
 
 def _named(tree: PyTree) -> dict[str, Any]:
-    """The leaves of a tree by their paths."""
+    """The leaves of a tree, by path."""
     leaves = jax.tree.leaves_with_path(tree)
     named = {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
     if len(named) < len(leaves):
-        raise ValueError(f"two arrays have the same path in {jax.tree.structure(tree)}; rename one")
+        raise ValueError(
+            f"arrays must have different paths, got {jax.tree.structure(tree)}; rename one"
+        )
     return named
 
 
@@ -382,7 +396,7 @@ def _is_leaf(tree: PyTree) -> bool:
 
 
 def _plain(tree: PyTree) -> PyTree:
-    """A tree as it is at the boundary: an array, or a flat dict of them."""
+    """A tree as an exported function takes it: an array, or a flat dict of arrays."""
     return tree if _is_leaf(tree) else _named(tree)
 
 
@@ -411,7 +425,7 @@ def _describe(array: Any) -> dict[str, Any]:
 
 
 def _signature(entry: Entry, exported: jax_export.Exported) -> dict[str, Any]:
-    """What a function takes and returns, in the order of its arguments."""
+    """The shapes and dtypes of the arguments and results of a function, in order."""
     given, _ = jax.tree.unflatten(exported.in_tree, map(_describe, exported.in_avals))
     result = jax.tree.unflatten(exported.out_tree, map(_describe, exported.out_avals))
     results = result if len(entry.results) > 1 else (result,)
@@ -433,7 +447,7 @@ def _write_whole(path: Path, members: dict[str, bytes]) -> None:
 
 
 def _register() -> None:
-    """Let `jax.export` serialise functions that take or return the types of the library."""
+    """Register the parameter and state types of the library with `jax.export`."""
     kinds = {
         kind
         for module in (types, cells, wrappers)

@@ -1,17 +1,17 @@
-"""Run a Python program with an allocator that keeps its memory: ``python -m seqjax.launch``.
+"""Run a Python program with allocator settings that keep freed memory: ``python -m seqjax.launch``.
 
 ::
 
     python -m seqjax.launch train.py --epochs 3
     python -m seqjax.launch -m package.module --help
 
-On Linux glibc returns large arrays that are freed to the system, and gets new ones from it page by
-page, at every call of a compiled program anew. A program that calls one training step after another
-may spend a third of its time on that; one that takes many steps in a call (as
-`seqjax.training.train_steps`) does not, and needs no launcher. docs/performance.md has the figures.
+On Linux, glibc returns large freed arrays to the system, and requests them again, page by page, at
+each call of a compiled program. A program that calls a training step in a loop can spend up to 40%
+of its time on this. A program that takes many steps per call, with `seqjax.training.train_steps`,
+does not need the launcher. docs/performance.md has measurements.
 
-The price is memory: what was needed once is kept until the program ends. Importing seqjax changes
-none of this, and a variable that is set already stays as it is.
+The process then keeps its peak memory until it ends. Importing seqjax does not change these
+settings, and environment variables that are already set keep their values.
 """
 
 import os
@@ -20,15 +20,15 @@ from collections.abc import Mapping
 
 SETTINGS: Mapping[str, str] = {
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",  # large pages, where the system grants them
-    "MALLOC_MMAP_MAX_": "0",  # no array gets a mapping of its own, which its end would unmap
+    "MALLOC_MMAP_MAX_": "0",  # no separate mappings, which are unmapped when they are freed
     "MALLOC_TOP_PAD_": str(2**28),  # the heap grows by 256 MiB at once
     "MALLOC_TRIM_THRESHOLD_": str(2**40),  # and never shrinks
 }
-"""The environment variables, read by glibc when a process starts; others ignore them."""
+"""Environment variables that glibc reads when a process starts; other C libraries ignore them."""
 
 
 def launch(arguments: list[str]) -> None:
-    """Replace this process by ``python ARGUMENTS`` with `SETTINGS`."""
+    """Replace this process with ``python ARGUMENTS``, with `SETTINGS` in the environment."""
     os.execve(sys.executable, [sys.executable, *arguments], {**SETTINGS, **os.environ})
 
 

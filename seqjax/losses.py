@@ -1,4 +1,4 @@
-"""Losses of sequences of logits, masked by lengths or weights."""
+"""Losses for sequences of logits, masked by lengths or weights."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -19,10 +19,10 @@ def sequence_loss(
     average_over_batch: bool = True,
     time_major: bool = False,
 ) -> Array:
-    """Cross-entropy of integer targets, in nats, over the steps that count.
+    """Cross-entropy of integer targets over the valid steps, in nats.
 
-    With ``w`` the weights (1 within the lengths and 0 past them) and ``ce`` the cross-entropy of
-    one step, the result is
+    The weight ``w`` of a step is 1 within the length of its row and 0 past it, unless ``weights``
+    are given. With ``ce``, the cross-entropy of one step, the result is
 
     ====  =====  ==================================================  =========
     time  batch  value                                               shape
@@ -33,30 +33,30 @@ def sequence_loss(
     no    no     ``w * ce``                                          ``[B, T]``
     ====  =====  ==================================================  =========
 
-    It always divides by the sum of the weights that it sums over, never by B or T, and 0 / 0 is 0:
-    a row of length 0 has no loss. Class 0 is a class like any other, and -1 is none. Where the
-    weight is 0, NaN in the logits and targets outside the classes change neither the loss nor its
-    gradient.
+    A mean always divides by the sum of its weights, never by B or T. If that sum is 0 (an empty
+    row), the mean is 0. Class 0 is a regular class, and -1 is not a class. Where the weight is 0,
+    neither NaN in the logits nor a target outside of the classes affects the loss or its gradient.
 
     This is TensorFlow's ``seq2seq.sequence_loss`` with ``average_across_timesteps`` and
     ``average_across_batch``.
 
     Args:
-      logits: ``[B, T, V]``, with any number of batch axes.
+      logits: floating ``[B, T, V]``, with any number of batch axes.
       targets: integers ``[B, T]`` in ``[0, V)``.
-      lengths: ``int[B]`` in ``[0, T]``.
-      weights: floating ``[B, T]``, in place of lengths.
-      average_over_time: see the table.
-      average_over_batch: see the table.
-      time_major: the arrays are ``[T, B, ...]``, and so is the result.
+      lengths: ``int[B]`` in ``[0, T]``, the number of valid steps of each row; defaults to T.
+      weights: floating ``[B, T]``, the weight of each step. Give ``lengths`` or ``weights``, not
+        both.
+      average_over_time: whether to average over time, see the table.
+      average_over_batch: whether to average over the batch, see the table.
+      time_major: the arrays and the result have the axes ``[T, B, ...]``.
 
     Returns:
-      As in the table, in the dtype of the logits, or in float32 where that has 16 bits.
+      The loss, of the shape in the table, in the dtype of the logits, or float32 for 16-bit dtypes.
 
     Raises:
-      ValueError: shapes or dtypes do not fit, both lengths and weights are given, or a target that
-        counts is outside ``[0, V)``. Inside of `jax.jit` such a target cannot be seen, and makes
-        the loss NaN.
+      ValueError: the shapes or dtypes do not fit together, both ``lengths`` and ``weights`` are
+        given, or a target with a weight is outside of ``[0, V)``. Targets are checked outside of
+        `jax.jit` only; inside, such a target makes the loss NaN.
 
     >>> logits = jnp.zeros((2, 3, 4), jnp.float32)
     >>> targets = jnp.array([[0, 1, 2], [0, -1, -1]])
@@ -90,11 +90,11 @@ def sequence_loss(
         )
     counts = weights != 0
     check_tokens("targets", targets, classes, counts)
-    # where the weight is 0, what has no cross-entropy must not turn 0 * NaN into NaN
+    # where the weight is 0, an undefined cross-entropy must not make the loss 0 * NaN
     in_range = (targets >= 0) & (targets < classes)
     bounded = (jnp.abs(logits) < float(np.finfo(logits.dtype).max) / 4).all(-1)
     usable = counts | (in_range & bounded)
-    targets = jnp.where(targets < 0, classes, targets)  # -1 is no class, and not the last one
+    targets = jnp.where(targets < 0, classes, targets)  # -1 is not the last class
     losses = weights * optax.softmax_cross_entropy_with_integer_labels(
         zero_outside(usable, logits), zero_outside(usable, targets)
     )

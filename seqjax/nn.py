@@ -1,4 +1,4 @@
-"""Layers for `flax.nnx`: a cell together with its parameters."""
+"""Recurrent layers for `flax.nnx`, which hold a cell and its parameters."""
 
 from typing import Any
 
@@ -12,22 +12,22 @@ from seqjax.types import Array, Cell, Params, PyTree, State
 
 
 class Recurrent(nnx.Module):
-    """A cell that runs over sequences, as `seqjax.unroll` does; its options are options here.
+    """A layer that runs a cell over sequences, with `seqjax.unroll`.
 
-    ``layer.params`` has the structure of `Cell.init`, with an `nnx.Param` for each array. A noisy
-    cell (dropout) draws its keys from a stream of its own, and draws nothing while
-    ``layer.deterministic`` is true: `nnx.Module.eval` sets it, `nnx.Module.train` clears it, as for
-    flax's own `nnx.Dropout`.
+    ``layer.params`` has the structure of `Cell.init`, with a `flax.nnx.Param` for each array. Noisy
+    layers such as `Dropout` draw keys from a random stream of this layer, and draw no noise while
+    ``layer.deterministic`` is True. `flax.nnx.Module.eval` sets it and `flax.nnx.Module.train`
+    clears it, as for `flax.nnx.Dropout`.
 
     Args:
       cell: any cell.
-      in_features: features of the inputs, or kinds of token.
+      in_features: D, the number of input features, or V for tokens.
       deterministic: whether to start in evaluation mode.
-      param_dtype: of the parameters.
-      rngs: whose ``params`` stream draws them, and whose ``dropout`` stream the noise.
+      param_dtype: the dtype of the parameters.
+      rngs: random streams: ``params`` for the parameters, ``dropout`` for the noise.
 
     Raises:
-      ValueError: ``rngs`` is not an `nnx.Rngs`.
+      ValueError: ``rngs`` is not a `flax.nnx.Rngs`.
 
     >>> import seqjax
     >>> layer = Recurrent(seqjax.LSTM(4), 3, rngs=nnx.Rngs(0))
@@ -60,13 +60,16 @@ class Recurrent(nnx.Module):
         deterministic: bool | None = None,
         **options: Any,
     ) -> tuple[State, PyTree]:
-        """Return ``(final_state, outputs)``.
+        """Run the cell over a sequence.
 
         Args:
-          xs: as in `seqjax.unroll`.
-          key: for the noise, in place of one from the layer's own stream.
-          deterministic: whether to draw no noise; defaults to ``self.deterministic``.
-          options: the others of `seqjax.unroll`.
+          xs: floating ``[B, T, D]`` or integer tokens ``[B, T]``, as in `seqjax.unroll`.
+          key: a PRNG key for the noise; defaults to one from the random stream of the layer.
+          deterministic: whether to draw no noise; defaults to ``layer.deterministic``.
+          options: other keyword arguments of `seqjax.unroll`, such as ``lengths``.
+
+        Returns:
+          ``(final_state, outputs)``, as in `seqjax.unroll`.
         """
         deterministic = self.deterministic if deterministic is None else deterministic
         if key is None and self.rngs is not None and not deterministic:
@@ -82,15 +85,15 @@ class Recurrent(nnx.Module):
 
 
 class Bidirectional(Recurrent):
-    """A cell for each direction, a `seqjax.Bidirectional` as a layer.
+    """A bidirectional layer: `Recurrent` over a `seqjax.Bidirectional`.
 
     Args:
-      forward: the cell that sees the past.
-      backward: the cell that sees the future.
-      in_features: features of the inputs, or kinds of token.
+      forward: the cell that reads each row from its first step to the last.
+      backward: the cell that reads each row from its last step to the first.
+      in_features: D, the number of input features, or V for tokens.
       deterministic: whether to start in evaluation mode.
-      param_dtype: of the parameters.
-      rngs: whose ``params`` stream draws them, and whose ``dropout`` stream the noise.
+      param_dtype: the dtype of the parameters.
+      rngs: random streams: ``params`` for the parameters, ``dropout`` for the noise.
 
     >>> import seqjax
     >>> layer = Bidirectional(seqjax.LSTM(4), seqjax.LSTM(4), 3, rngs=nnx.Rngs(0))
@@ -119,18 +122,18 @@ class Bidirectional(Recurrent):
 
 
 class SequenceModel(Recurrent):
-    """From tokens to logits: an embedding, a cell, a linear readout.
+    """A model from tokens to logits: an embedding, a cell and a linear readout.
 
-    Past a row's length logits are 0, whatever the tokens there.
+    Past the length of a row, the logits are 0 for any tokens.
 
     Args:
       cell: any cell, such as a `seqjax.Stack`.
-      vocabulary_size: V, kinds of token.
-      embedding_size: features of the embedding.
-      num_classes: features of the logits.
+      vocabulary_size: V, the number of tokens in the vocabulary.
+      embedding_size: the number of features of an embedded token.
+      num_classes: the number of logits of each step.
       deterministic: whether to start in evaluation mode.
-      param_dtype: of the parameters.
-      rngs: whose ``params`` stream draws them, and whose ``dropout`` stream the noise.
+      param_dtype: the dtype of the parameters.
+      rngs: random streams: ``params`` for the parameters, ``dropout`` for the noise.
 
     >>> import seqjax
     >>> model = SequenceModel(
@@ -152,7 +155,7 @@ class SequenceModel(Recurrent):
         param_dtype: Any = jnp.float32,
         rngs: nnx.Rngs,
     ):
-        # inside of the cell, so that lengths hold for the embedding and for the readout too
+        # inside of the cell, so that lengths apply to the embedding and the readout too
         cell = wrappers.OutputProjection(
             wrappers.InputProjection(cell, embedding_size), num_classes
         )
@@ -166,7 +169,7 @@ class SequenceModel(Recurrent):
 
 
 def _to_variables(params: Params) -> Params:
-    """Make each array a variable, which optimizers and checkpoints see by its name."""
+    """Wrap each array in a `flax.nnx.Param`, for optimizers and checkpoints."""
     return nnx.data(jax.tree.map(nnx.Param, params))
 
 

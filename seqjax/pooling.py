@@ -1,4 +1,4 @@
-"""One vector for a whole sequence of outputs: the last step, the mean, or a weighted mean."""
+"""Pooling of a sequence into one vector: the last step, the mean, or attention."""
 
 import jax
 import jax.numpy as jnp
@@ -16,23 +16,25 @@ def last_valid(
     mask: Array | None = None,
     time_major: bool = False,
 ) -> Array:
-    """Pick the output of each row's last step that counts.
+    """The output at the last valid step of each row.
 
-    Whatever ``ys`` holds at other steps (NaN as well) changes neither the result nor its gradient.
-    A row in which no step counts gives 0, as does one of length 0 in `seqjax.unroll`.
+    The values of ``ys`` at other steps, even NaN, affect neither the result nor its gradient. A row
+    with no valid step gives 0.
 
     Args:
       ys: floating ``[B, T, H]``, with any number of batch axes.
-      lengths: ``int[B]`` in ``[0, T]``, the number of steps of each row; all T without.
-      mask: ``bool[B, T]``, the steps that count; in place of lengths, holes allowed.
-      time_major: ``ys`` is ``[T, B, H]`` and ``mask`` ``[T, B]``.
+      lengths: ``int[B]`` in ``[0, T]``, the number of valid steps of each row; defaults to T.
+      mask: ``bool[B, T]``, True at valid steps, in any pattern. Give ``lengths`` or ``mask``, not
+        both.
+      time_major: ``ys`` and ``mask`` have the axes ``[T, B, ...]``.
 
     Returns:
       ``[B, H]``, in the dtype of ``ys``.
 
     Raises:
-      ValueError: shapes or dtypes do not fit, both lengths and mask are given, or a length is
-        outside ``[0, T]`` (which can only be seen outside of `jax.jit`).
+      ValueError: the shapes or dtypes do not fit together, both ``lengths`` and ``mask`` are given,
+        or a length is outside of ``[0, T]``. The values of lengths are checked outside of `jax.jit`
+        only.
 
     >>> ys = jnp.array([[[1.0], [2.0], [3.0]], [[4.0], [jnp.nan], [jnp.nan]]])
     >>> print(last_valid(ys, lengths=jnp.array([3, 1])))
@@ -51,15 +53,24 @@ def mean_valid(
     mask: Array | None = None,
     time_major: bool = False,
 ) -> Array:
-    """Average the outputs over the steps that count::
+    """The mean of the outputs over the valid steps of each row::
 
         mean = sum_t(mask[t] * ys[t]) / sum_t(mask[t])
 
-    Padding is inert and an empty row gives 0, as in `last_valid`, whose arguments and errors these
-    are.
+    The values of ``ys`` at other steps, even NaN, affect neither the result nor its gradient. A row
+    with no valid step gives 0.
+
+    Args:
+      ys: floating ``[B, T, H]``, with any number of batch axes.
+      lengths: as in `last_valid`.
+      mask: as in `last_valid`.
+      time_major: as in `last_valid`.
 
     Returns:
-      ``[B, H]``, in the dtype of ``ys``, or in float32 where that has 16 bits.
+      ``[B, H]``, in the dtype of ``ys``, or float32 for 16-bit dtypes.
+
+    Raises:
+      ValueError: as in `last_valid`.
 
     >>> ys = jnp.array([[[1.0], [2.0], [3.0]], [[4.0], [jnp.nan], [jnp.nan]]])
     >>> print(mean_valid(ys, lengths=jnp.array([3, 1])))
@@ -80,23 +91,27 @@ def attention_pool(
     mask: Array | None = None,
     time_major: bool = False,
 ) -> Array:
-    """Average the outputs with weights that come from scores::
+    """The mean of the outputs over the valid steps, weighted by a softmax of scores::
 
-        weight[t] = exp(scores[t]) / sum over the s that count of exp(scores[s])
-        pooled    = sum over the t that count of weight[t] * ys[t]
+        weight[t] = exp(scores[t]) / (sum of exp(scores[s]) over valid s)
+        pooled    = sum of weight[t] * ys[t] over valid t
 
-    Equal scores make it `mean_valid`. Padding is inert and an empty row gives 0, as in
-    `last_valid`, whose other arguments and errors these are.
+    With equal scores the result is that of `mean_valid`. The values of ``ys`` and ``scores`` at
+    other steps, even NaN, affect neither the result nor its gradient. A row with no valid step
+    gives 0.
 
     Args:
-      ys: floating ``[B, T, H]``.
-      scores: floating ``[B, T]``, how much each step matters; mostly a linear function of ``ys``.
-      lengths: see `last_valid`.
-      mask: see `last_valid`.
-      time_major: ``scores`` is ``[T, B]``, too.
+      ys: floating ``[B, T, H]``, with any number of batch axes.
+      scores: floating ``[B, T]``, the score of each step, often a linear function of ``ys``.
+      lengths: as in `last_valid`.
+      mask: as in `last_valid`.
+      time_major: ``ys``, ``scores`` and ``mask`` have the axes ``[T, B, ...]``.
 
     Returns:
-      ``[B, H]``, in the dtype of ``ys``, or in float32 where that has 16 bits.
+      ``[B, H]``, in the dtype of ``ys``, or float32 for 16-bit dtypes.
+
+    Raises:
+      ValueError: as in `last_valid`, or ``scores`` is not floating ``[B, T]``.
 
     Reference: Yang et al., "Hierarchical attention networks for document classification", 2016,
     equations 6 and 7, given the scores.
@@ -116,7 +131,7 @@ def attention_pool(
     ys, counts = _time_first(ys, lengths, mask, time_major)
     ys = ys.astype(accumulation_dtype(ys.dtype))
     scores = (scores if time_major else jnp.moveaxis(scores, -1, 0)).astype(ys.dtype)
-    # not -inf: a row of that alone has no softmax
+    # not -inf, since a softmax over -inf alone is NaN
     scores = jnp.where(counts, scores, float(np.finfo(ys.dtype).min))
     weights = zero_outside(counts, jax.nn.softmax(scores, axis=0))
     return (weights[..., None] * zero_outside(counts, ys)).sum(0)
@@ -125,7 +140,7 @@ def attention_pool(
 def _time_first(
     ys: Array, lengths: Array | None, mask: Array | None, time_major: bool
 ) -> tuple[Array, Array]:
-    """Check the arguments; return ``ys [T, B, H]`` and which of its steps count, ``bool[T, B]``."""
+    """Check the arguments; return ``ys [T, B, H]`` and the mask of valid steps, ``bool[T, B]``."""
     ys = jnp.asarray(ys)
     if not (jnp.issubdtype(ys.dtype, jnp.floating) and ys.ndim >= 2):
         raise ValueError(f"ys must be floating [B, T, H], got {ys.dtype} of shape {ys.shape}")

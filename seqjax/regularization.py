@@ -1,4 +1,4 @@
-"""What keeps a model from learning its training text by heart, beside the dropout of cells."""
+"""Weight dropout."""
 
 from collections.abc import Collection
 
@@ -8,24 +8,24 @@ import jax.numpy as jnp
 from seqjax.checks import check_rate
 from seqjax.types import Array, Params
 
-RECURRENT = ("recurrent_kernel", "gate_kernel", "candidate_kernel")  # the last two are the GRU's
+RECURRENT = ("recurrent_kernel", "gate_kernel", "candidate_kernel")  # a GRU has the last two
 
 
 def drop_weights(
     key: Array, params: Params, rate: float, names: Collection[str] = RECURRENT
 ) -> Params:
-    """Drop weights of the recurrent kernels::
+    """Weight dropout: randomly set weights of the recurrent kernels to 0::
 
         W = keep * W / (1 - rate),   keep ~ Bernoulli(1 - rate) for each weight
 
-    Call it once for each training step, before `seqjax.unroll`: then the same weights are missing
-    at all time steps of all rows. Unlike dropout of the state it leaves the loop as it is.
+    Call it once per training step, before `seqjax.unroll`, so that the same weights are dropped at
+    all time steps and in all rows. Unlike dropout of the state, it adds no work to the loop.
 
     Args:
-      key: from `jax.random.key`.
-      params: of any cell or stack of cells.
-      rate: the probability to drop a weight, in ``[0, 1)``; at 0 the parameters stay as they are.
-      names: the names of the parameters that it drops weights of.
+      key: a key from `jax.random.key`.
+      params: the parameters of any cell.
+      rate: the probability of dropping a weight, in ``[0, 1)``.
+      names: the names of the parameters whose weights are dropped.
 
     Returns:
       Parameters of the same structure.
@@ -54,7 +54,7 @@ def drop_weights(
             {jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in leaves}
         )
         raise ValueError(
-            f"drop_weights: none of the parameters is called {' or '.join(names)}; there are "
+            f"drop_weights: no parameter has the name {' or '.join(names)}; give names among "
             f"{', '.join(given)}"
         )
     if not rate:

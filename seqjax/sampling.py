@@ -1,4 +1,4 @@
-"""Generation from a model of the next token, the whole loop in one program."""
+"""Generation of tokens from a model of the next token, with the whole loop in one program."""
 
 import dataclasses
 import functools
@@ -24,18 +24,20 @@ from seqjax.types import Array, Cell, Params, State
 
 @dataclasses.dataclass(frozen=True)
 class Sampling:
-    """How a token is drawn from the logits of the next one.
+    """How to draw a token from logits: temperature, top-k and top-p (nucleus) sampling.
 
     Args:
-      temperature: what logits are divided by: below 1 likely tokens become likelier; 0 takes the
-        likeliest.
-      top_k: draw from the k likeliest only; None for all.
-      top_p: draw from the fewest tokens that together have at least this probability; 1 for all
-        (Holtzman et al., "The curious case of neural text degeneration", 2020).
+      temperature: the divisor of the logits. Values below 1 favour likely tokens; 0 picks the most
+        likely token.
+      top_k: draw from the k most likely tokens only; None for all tokens.
+      top_p: draw from the smallest set of most likely tokens whose probability is at least
+        ``top_p``, after ``top_k``; 1 for all tokens.
 
     Raises:
-      ValueError: ``temperature`` is not a number of at least 0, ``top_k`` not a whole number of at
-        least 1, or ``top_p`` is not in (0, 1].
+      ValueError: ``temperature`` is not a number of at least 0, ``top_k`` is not a whole number of
+        at least 1, or ``top_p`` is not in (0, 1].
+
+    Reference: Holtzman et al., "The curious case of neural text degeneration", 2020 (top-p).
 
     >>> Sampling(temperature=0.8, top_k=10).top_p
     1.0
@@ -57,29 +59,35 @@ class Sampling:
 
 
 class Generation(NamedTuple):
-    """Where a generation stands: what it needs to draw the next token."""
+    """The state of a generation, from which the next token is drawn.
 
-    state: State  # of the cell
-    logits: Array  # [B, V], of the next token
-    position: Array  # int32[], how many tokens were drawn
+    Attributes:
+      state: the state of the model, arrays ``[B, ...]``.
+      logits: the logits of the next token, ``[B, V]``.
+      position: the number of tokens drawn so far, ``int32[]``.
+    """
+
+    state: State
+    logits: Array
+    position: Array
 
 
 def prime(model: Cell, params: Params, tokens: Array) -> Generation:
-    """Read a prompt, and be ready to go on.
+    """Run a model over a prompt, to start a generation.
 
-    A noisy model runs in evaluation mode, here and in `generate`.
+    Noisy layers run in evaluation mode, here and in `generate`.
 
     Args:
-      model: a cell whose inputs are tokens and whose outputs are the logits of the next one.
-      params: its parameters.
-      tokens: int ``[B, P]`` with P of at least 1.
+      model: a cell that maps tokens to the logits of the next token, such as a `LanguageModel`.
+      params: the parameters of the model.
+      tokens: the prompt, ``int[B, P]`` with P of at least 1.
 
     Returns:
-      The `Generation` after the last token.
+      The `Generation` after the last token of the prompt.
 
     Raises:
-      ValueError: ``model`` does not read tokens step by step and put out logits for them, or there
-        are no tokens, or they do not fit ``params``.
+      ValueError: ``model`` cannot run step by step or does not map tokens to logits, or ``tokens``
+        is empty, not an integer array, or does not fit ``params``.
 
     >>> import seqjax
     >>> model = seqjax.LanguageModel(seqjax.GRU(4), vocabulary_size=5)
@@ -90,7 +98,7 @@ def prime(model: Cell, params: Params, tokens: Array) -> Generation:
     params = _check_model(model, params)
     tokens = jnp.asarray(tokens)
     if tokens.ndim == 0 or tokens.shape[-1] == 0:
-        raise ValueError(f"give at least one token to start from, got shape {tokens.shape}")
+        raise ValueError(f"tokens must hold at least one token per row, got shape {tokens.shape}")
     if not jnp.issubdtype(tokens.dtype, jnp.integer):
         raise ValueError(f"tokens must be integers [B, P], got {tokens.dtype}{list(tokens.shape)}")
     state, logits = unroll(model, params, tokens, deterministic=True)
@@ -109,25 +117,26 @@ def generate(
     length: int,
     sampling: Sampling = Sampling(),
 ) -> tuple[Generation, Array]:
-    """Draw ``length`` tokens after those read or drawn so far.
+    """Draw the next ``length`` tokens of a generation.
 
-    A token depends on the key, its row and its position alone, so that drawing 10 tokens and then
-    20 gives the same as drawing 30.
+    The randomness of a token depends on the key, its row and its position only. So 10 tokens
+    followed by 20 more, with the same key, equal 30 tokens drawn in one call.
 
     Args:
-      model: a cell whose inputs are tokens and whose outputs are the logits of the next one.
-      params: its parameters.
-      generation: from `prime`, or from the call before.
+      model: a cell that maps tokens to the logits of the next token, such as a `LanguageModel`.
+      params: the parameters of the model.
+      generation: from `prime` or from the previous call.
       key: a key from `jax.random.key`.
-      length: how many tokens, 0 or more. Each length compiles a program of its own.
-      sampling: how to draw them.
+      length: the number of tokens, 0 or more. Each length compiles a separate program.
+      sampling: how to draw each token.
 
     Returns:
-      ``(generation, tokens int32[B, length])``.
+      ``(generation, tokens)``: the generation after the last token, and the tokens
+      ``int32[B, length]``.
 
     Raises:
-      ValueError: an argument does not fit the others, or the logits of ``generation`` allow no
-        draw, see `draw` (which can only be seen outside of `jax.jit`).
+      ValueError: the arguments do not fit together, or a row of logits has no finite maximum (see
+        `draw`). Logits are checked outside of `jax.jit` only.
 
     >>> import seqjax
     >>> model = seqjax.LanguageModel(seqjax.GRU(4), vocabulary_size=5)
@@ -164,19 +173,20 @@ def _generate(
 
 
 def draw(key: Array, logits: Array, sampling: Sampling) -> Array:
-    """Draw a token for each row of ``logits``.
+    """Draw a token from each row of ``logits``.
 
     Args:
       key: a key from `jax.random.key`.
-      logits: floating ``[B, V]``; ``-inf`` for a token that must not be drawn.
-      sampling: how to draw.
+      logits: floating ``[B, V]``; ``-inf`` for tokens that must not be drawn.
+      sampling: how to draw each token.
 
     Returns:
       ``int32[B]``.
 
     Raises:
-      ValueError: an argument is none of these, or the largest logit of a row is not finite: one is
-        NaN or ``inf``, or all are ``-inf`` (which can only be seen outside of `jax.jit`).
+      ValueError: an argument has the wrong type or shape, or the maximum of a row of logits is not
+        finite: a logit is NaN or ``inf``, or all are ``-inf``. Values are checked outside of
+        `jax.jit` only.
 
     >>> logits = jnp.log(jnp.array([0.5, 0.3, 0.2]))
     >>> print(draw(jax.random.key(0), logits, Sampling(temperature=0)))
@@ -195,14 +205,14 @@ def draw(key: Array, logits: Array, sampling: Sampling) -> Array:
     if sampling.top_p < 1:
         ordered = -jnp.sort(-logits, axis=-1)
         probabilities = jax.nn.softmax(ordered, axis=-1)
-        before = probabilities.cumsum(-1) - probabilities  # of all likelier ones
+        before = probabilities.cumsum(-1) - probabilities  # of all more likely tokens
         least = jnp.where(before < sampling.top_p, ordered, jnp.inf).min(-1, keepdims=True)
         logits = jnp.where(logits < least, -jnp.inf, logits)
     return jax.random.categorical(key, logits).astype(jnp.int32)
 
 
 def _check_model(model: Any, params: Params) -> Params:
-    """Check that what ``model`` puts out can be drawn and read back; return arrays."""
+    """Check that ``model`` can read the tokens drawn from its outputs; return arrays."""
     check_cell(model)
     check_can_step(model)
     params = jax.tree.map(jnp.asarray, params)
@@ -210,17 +220,17 @@ def _check_model(model: Any, params: Params) -> Params:
     logits, tokens = model.output_size, model.input_size(params)
     if isinstance(logits, tuple) or isinstance(tokens, tuple) or logits > tokens:
         raise ValueError(
-            f"{model} puts out {logits} features and reads {tokens} kinds of token, so that not "
-            "every token drawn could be read; put the cell into a seqjax.LanguageModel"
+            f"the output of {model} has size {logits} but its vocabulary has size {tokens}, so it "
+            "cannot read every token drawn; wrap the cell in a seqjax.LanguageModel"
         )
     return params
 
 
 def _check_generation(model: Cell, params: Params, generation: Any) -> Generation:
-    """Check that ``generation`` is one of ``model``, and return it with arrays."""
+    """Check that ``generation`` fits ``model``; return arrays."""
     if not isinstance(generation, Generation):
         raise ValueError(
-            "generation must be what seqjax.sampling.prime returns, got a "
+            "generation must be a Generation from seqjax.sampling.prime, got a "
             f"{type(generation).__name__}"
         )
     generation = jax.tree.map(jnp.asarray, generation)
@@ -263,7 +273,7 @@ def _check_logits(logits: Array) -> None:
     if logits.ndim == 0 or not jnp.issubdtype(logits.dtype, jnp.floating):
         raise ValueError(f"logits must be floating [B, V], got {given}")
     if logits.shape[-1] == 0:
-        raise ValueError(f"logits must be of at least one token, got {given}")
+        raise ValueError(f"logits must hold at least one token, got {given}")
     if isinstance(logits, jax.core.Tracer) or not logits.is_fully_addressable:
         return
     largest = np.asarray(logits.max(-1))
@@ -272,6 +282,6 @@ def _check_logits(logits: Array) -> None:
         where = tuple(int(i) for i in rows[0])
         at = f" of row {where[0] if len(where) == 1 else where}" if where else ""
         raise ValueError(
-            f"the largest of the logits{at} is {largest[where]}, so that no token can be drawn; "
-            "check the parameters for NaN, and leave at least one token possible"
+            f"the maximum of the logits{at} must be finite, got {largest[where]}; check the "
+            "parameters for NaN, and leave at least one token possible"
         )

@@ -1,9 +1,4 @@
-"""The tests that every cell passes, for people who write their own.
-
->>> import seqjax
->>> from seqjax.testing import check_cell
->>> check_cell(seqjax.BasicRNN(4), input_size=3)
-"""
+"""Tests that every cell passes, for authors of new cells."""
 
 import copy
 import functools
@@ -28,7 +23,16 @@ DrawInputs = Callable[[Array, tuple[int, ...]], PyTree]
 
 
 class Example(NamedTuple):
-    """A cell with parameters, a state and inputs ``[B, T, ...]`` in which nothing is zero."""
+    """A cell with random parameters, state and inputs, none of them zero.
+
+    Attributes:
+      cell: the cell to check.
+      params: its parameters.
+      state: a state, arrays ``[B, ...]``.
+      xs: inputs, arrays ``[B, T, ...]``.
+      input_size: the number of input features.
+      draw_inputs: ``(key, leading_shape) -> inputs [*leading_shape, ...]``.
+    """
 
     cell: Cell
     params: Params
@@ -39,18 +43,24 @@ class Example(NamedTuple):
 
 
 def check_cell(cell: Cell, input_size: Size = 3, draw_inputs: DrawInputs | None = None) -> None:
-    """Run every check of `CHECKS` on a cell, in float64.
+    """Run every check in ``CHECKS`` on a cell.
+
+    All checks are in float64, except the one of low precision.
 
     Args:
       cell: the cell to check.
-      input_size: features of its inputs.
-      draw_inputs: ``(key, leading_shape) -> inputs [*leading_shape, ...]``, for a cell that takes
-        something else than one array of features.
+      input_size: the number of input features.
+      draw_inputs: ``(key, leading_shape) -> inputs [*leading_shape, ...]``, for a cell whose input
+        is not one array of features.
 
     Raises:
-      AssertionError: two ways to run the cell give different numbers, or it breaks another promise
-        of the contract. The message says which check failed.
+      AssertionError: the cell breaks the contract of `Cell`; for example, two ways to run it give
+        different values. The message names the failed check.
       ValueError: ``cell`` is not a cell.
+
+    >>> import seqjax
+    >>> from seqjax.testing import check_cell
+    >>> check_cell(seqjax.BasicRNN(4), input_size=3)
     """
     check_description(cell)
     with jax.enable_x64(True):
@@ -65,7 +75,7 @@ def check_cell(cell: Cell, input_size: Size = 3, draw_inputs: DrawInputs | None 
 def make_example(
     cell: Cell, input_size: Size = 3, draw_inputs: DrawInputs | None = None
 ) -> Example:
-    """Draw what the checks need, float64; call it with ``jax.enable_x64``."""
+    """Draw an `Example` in float64, which needs ``jax.enable_x64``."""
 
     def draw_features(key: Array, leading_shape: tuple[int, ...]) -> Array:
         features = input_size if isinstance(input_size, tuple) else (input_size,)
@@ -79,7 +89,7 @@ def make_example(
 
 
 def is_plain_value(example: Example) -> None:
-    """A cell is a plain value: copies and pickles equal it and hash alike."""
+    """Copies and pickles of the cell equal it and have the same hash."""
     cell = example.cell
     for twin in (copy.copy(cell), copy.deepcopy(cell), pickle.loads(pickle.dumps(cell))):
         assert twin == cell, f"{twin} != {cell}"
@@ -87,7 +97,7 @@ def is_plain_value(example: Example) -> None:
 
 
 def shapes_agree(example: Example) -> None:
-    """Shapes and roles are as declared."""
+    """The shapes and roles are as declared."""
     cell, params, state, xs = example[:4]
     final, ys = jax.eval_shape(
         lambda: unroll(cell, params, xs, initial_state=state, deterministic=True)
@@ -106,7 +116,7 @@ def shapes_agree(example: Example) -> None:
 
 
 def ways_to_run_agree(example: Example) -> None:
-    """scan, static, auto, associative, vmap and time_major give the same numbers."""
+    """All methods, `jax.vmap` and ``time_major`` give the same values."""
     cell, params, state, xs = example[:4]
     run = functools.partial(unroll, cell, params, deterministic=True)
     whole = functools.partial(run, xs, lengths=_LENGTHS, initial_state=state)
@@ -130,7 +140,7 @@ def ways_to_run_agree(example: Example) -> None:
 
 
 def stepping_agrees(example: Example) -> None:
-    """Step by step gives the numbers of the whole sequence, and starting over those of a row."""
+    """`seqjax.step` gives the values of `seqjax.unroll`, and ``start`` resets the given rows."""
     cell, params, state, xs = example[:4]
     if not cell.can_step:
         return
@@ -151,7 +161,7 @@ def stepping_agrees(example: Example) -> None:
 
 
 def splitting_changes_nothing(example: Example) -> None:
-    """Splitting a sequence and carrying the state changes nothing, and reverse mirrors it."""
+    """Splitting a sequence or ``remat`` changes nothing; ``reverse`` equals flipping the inputs."""
     cell, params, state, xs = example[:4]
     run = functools.partial(unroll, cell, params, deterministic=True)
     final, ys = run(xs, initial_state=state)
@@ -168,7 +178,7 @@ def splitting_changes_nothing(example: Example) -> None:
 
 
 def padding_is_inert(example: Example) -> None:
-    """NaN and inf in the padding change no output and no gradient."""
+    """NaN and inf in the padding affect neither outputs nor gradients."""
     cell, params, state, xs = example[:4]
     padding = ~np.asarray(lengths_to_mask(jnp.asarray(_LENGTHS), _T))
 
@@ -193,7 +203,7 @@ def padding_is_inert(example: Example) -> None:
 
 
 def derivatives_agree(example: Example) -> None:
-    """Derivatives of both modes equal those of a plain scan."""
+    """Derivatives in forward and reverse mode equal those of `jax.lax.scan`."""
 
     def derivatives(value: Value, floats: list[Array], d: list[Array]) -> dict[str, PyTree]:
         _, linear = jax.linearize(value, floats)
@@ -212,7 +222,7 @@ def derivatives_agree(example: Example) -> None:
 
 
 def second_derivatives_agree(example: Example) -> None:
-    """Hessian-vector products, forward over reverse and the other way, equal those of a scan."""
+    """Hessian-vector products, in both orders of the modes, equal those of `jax.lax.scan`."""
 
     def derivatives(value: Value, floats: list[Array], d: list[Array]) -> dict[str, PyTree]:
         def forward(floats: list[Array]) -> Array:
@@ -232,7 +242,7 @@ Value = Callable[[list[Array]], Array]
 def _compare_with_scan(
     example: Example, derivatives: Callable[..., dict[str, PyTree]]
 ) -> tuple[dict[str, PyTree], list[Array]]:
-    """Derivatives by "auto", over holes and NaN in reverse, and the directions they are along."""
+    """Compare "auto" with "scan", masked and in reverse; return derivatives and directions."""
     cell, params, state, xs = example[:4]
     xs = _pad(xs, ~_HOLES, jnp.nan)
     floats, restore = _split_floats((params, state, xs))
@@ -263,12 +273,12 @@ def _compare_with_scan(
 
 
 def noise_follows_the_key(example: Example) -> None:
-    """The same key gives the same noise, another one other noise; without noise there is none."""
+    """Equal keys give equal noise, other keys other noise, and evaluation mode none."""
     cell, params, state, xs, input_size, _ = example
     noise = cell.draw_noise(jax.random.key(5), (_T, _B), input_size)
     for leaf in jax.tree.leaves(noise):
         assert leaf.shape[:2] == (_T, _B)
-    assert cell.is_noisy == bool(jax.tree.leaves(noise)), "is_noisy does not say what is drawn"
+    assert cell.is_noisy == bool(jax.tree.leaves(noise)), "is_noisy must tell if noise is drawn"
     if not cell.is_noisy:
         return
     run = functools.partial(unroll, cell, params, xs, initial_state=state)
@@ -282,11 +292,11 @@ def noise_follows_the_key(example: Example) -> None:
 
 
 def low_precision_keeps_the_state(example: Example) -> None:
-    """Parameters in bfloat16 run with a float32 state, near the numbers of float32."""
+    """With bfloat16 parameters the state is float32, and the values are close to float32."""
     cell, input_size, draw = example.cell, example.input_size, example.draw_inputs
     params = cell.init(jax.random.key(0), input_size, jnp.float32)
     floating = {a.dtype for a in jax.tree.leaves(params) if jnp.issubdtype(a.dtype, jnp.floating)}
-    assert floating <= {jnp.dtype("float32")}, "init does not follow its dtype"
+    assert floating <= {jnp.dtype("float32")}, "init must return params of its dtype"
     xs = _cast(draw(jax.random.key(3), (_B, _T)), jnp.float32)
     exact = unroll(cell, params, xs, deterministic=True)
     low = unroll(cell, _cast(params, jnp.bfloat16), xs, deterministic=True)
@@ -309,7 +319,7 @@ CHECKS = (
 
 
 def close(actual: PyTree, expected: PyTree, tolerance: float = 1e-12) -> None:
-    """Raise ``AssertionError`` unless two trees hold the same numbers to ``tolerance``.
+    """Raise ``AssertionError`` unless two pytrees are equal up to ``tolerance``.
 
     >>> close({"h": jnp.ones(2)}, {"h": np.ones(2)})
     """
@@ -343,7 +353,7 @@ def _pad(xs: PyTree, padding: np.ndarray, value: float) -> PyTree:
 
 
 def _split_floats(tree: PyTree) -> tuple[list[Array], Callable[[list[Array]], PyTree]]:
-    """The inexact arrays of a tree, and a function that puts them back."""
+    """The inexact arrays of a pytree, and a function that puts them back."""
     leaves, structure = jax.tree.flatten(tree)
     places = [n for n, a in enumerate(leaves) if jnp.issubdtype(a.dtype, jnp.inexact)]
 
@@ -355,7 +365,7 @@ def _split_floats(tree: PyTree) -> tuple[list[Array], Callable[[list[Array]], Py
 
 
 def randomise(tree: PyTree, seed: int) -> PyTree:
-    """Draw every floating array, so that no zero of an initial value hides a term.
+    """Add noise to every inexact array, so that no initial zero hides a term.
 
     >>> bool((randomise({"bias": jnp.zeros(2)}, seed=0)["bias"] != 0).all())
     True

@@ -1,4 +1,4 @@
-"""Training as pure functions of a state: one step, many in one program, and on many devices."""
+"""Training steps as pure functions: one step, many steps in one program, and many devices."""
 
 import functools
 from collections.abc import Callable
@@ -17,18 +17,25 @@ LossFn = Callable[[Params, State, Batch], tuple[Array, State]]
 
 
 class TrainState(NamedTuple):
-    """All that one training step hands to the next."""
+    """The state of training between two steps.
 
-    step: Array  # int32[], how many steps were taken
+    Attributes:
+      step: the number of steps taken, ``int32[]``.
+      params: the parameters.
+      opt_state: the state of the optimizer.
+      carry: the recurrent state after the previous chunk.
+    """
+
+    step: Array
     params: Params
     opt_state: optax.OptState
-    carry: State  # of the recurrent cell, from the chunk before
+    carry: State
 
 
 def init_train_state(
     params: Params, optimizer: optax.GradientTransformation, carry: State
 ) -> TrainState:
-    """Start training of ``params`` at step 0 from the recurrent state ``carry``.
+    """Create the `TrainState` of step 0, with the recurrent state ``carry``.
 
     >>> print(init_train_state(jnp.zeros(2), optax.sgd(0.1), carry=None).step)
     0
@@ -39,18 +46,18 @@ def init_train_state(
 def mean_value_and_grad(
     loss_fn: Callable[..., tuple[Array, PyTree]], axis_name: str | None
 ) -> Callable[..., tuple[tuple[Array, PyTree], Params]]:
-    """`jax.value_and_grad` of the mean of a loss over the devices along a mesh axis.
+    """Transform a loss into its value and gradient, averaged over the devices of a mesh axis.
 
-    Each device differentiates the loss of its own rows; then losses and gradients meet, in one
-    reduction. The mean of means is that of all rows where each device's loss is a mean over equally
-    many of them: with lengths that differ, divide a sum by a number that is the same everywhere.
+    Each device differentiates the loss of its own rows. Losses and gradients are then averaged in
+    one reduction. The average equals the loss of the whole batch only if each device averages over
+    the same number of elements: with varying lengths, divide a sum by a constant.
 
     Args:
-      loss_fn: ``(params, ...) -> (loss, more)``, with what is more left as each device has it.
-      axis_name: of the mesh axis, within `jax.shard_map`; without, there is one device.
+      loss_fn: ``(params, ...) -> (loss, aux)``. Each device keeps its own ``aux``.
+      axis_name: the name of the mesh axis, inside of `jax.shard_map`; None for one device.
 
     Returns:
-      ``(params, ...) -> ((loss, more), gradients)``.
+      ``(params, ...) -> ((loss, aux), gradients)``.
 
     >>> gradient = mean_value_and_grad(lambda w, x: ((w * x) ** 2, None), axis_name=None)
     >>> (loss, _), slope = gradient(2.0, 3.0)
@@ -62,7 +69,7 @@ def mean_value_and_grad(
         return gradient
 
     def mean_gradient(params: Params, *arguments: PyTree) -> tuple[tuple[Array, PyTree], Params]:
-        # as values of each device's own, their gradients are summed up once and not at every use
+        # with varying parameters the gradients are reduced once, not at every use
         own = jax.tree.map(lambda p: jax.lax.pcast(p, axis_name, to="varying"), params)
         (loss, more), grads = gradient(own, *arguments)
         loss, grads = jax.lax.pmean((loss, grads), axis_name)
@@ -78,20 +85,21 @@ def train_step(
     batch: Batch,
     axis_name: str | None = None,
 ) -> tuple[TrainState, Array]:
-    """Take one optimizer step on ``batch``.
+    """Take one optimizer step on a batch.
 
-    The carry enters as a constant, so no error flows back into the chunk before: this is truncated
-    backpropagation by chunks when ``batch`` is the next of `seqjax.truncation.chunks`.
+    The carry is a constant, so no gradient flows back into the previous chunk. With the batches of
+    `seqjax.truncation.chunks` this is truncated backpropagation.
 
     Args:
-      loss_fn: ``(params, carry, batch) -> (loss, next carry)``.
+      loss_fn: ``(params, carry, batch) -> (loss, next_carry)``.
       optimizer: any optax transformation.
-      state: from `init_train_state` or from the step before.
-      batch: what ``loss_fn`` takes.
-      axis_name: as in `mean_value_and_grad`: of the mesh axis that the batch is split along.
+      state: from `init_train_state` or from the previous step.
+      batch: the batch for ``loss_fn``.
+      axis_name: the mesh axis that the batch is split along, see `mean_value_and_grad`; None for
+        one device.
 
     Returns:
-      ``(next state, loss)``, the loss before the update.
+      ``(next_state, loss)``, with the loss before the update.
 
     >>> def loss_fn(params, carry, batch):
     ...     return ((params - batch) ** 2).sum(), carry
@@ -114,10 +122,19 @@ def train_steps(
     batches: Batch,
     axis_name: str | None = None,
 ) -> tuple[TrainState, Array]:
-    """Take one step on each of ``batches``, arrays ``[K, ...]``, in one `jax.lax.scan`.
+    """Take K optimizer steps in one program, with `jax.lax.scan`.
 
-    One program for K steps: where a step takes microseconds, its dispatch would cost more than the
-    step. ``axis_name`` is as in `train_step`. Returns ``(next state, losses [K])``.
+    For a small model, the dispatch of a program can cost more than a step.
+
+    Args:
+      loss_fn: ``(params, carry, batch) -> (loss, next_carry)``.
+      optimizer: any optax transformation.
+      state: from `init_train_state` or from the previous call.
+      batches: one batch for each step, arrays ``[K, ...]``.
+      axis_name: as in `train_step`.
+
+    Returns:
+      ``(next_state, losses)``, with ``losses [K]``.
 
     >>> def loss_fn(params, carry, batch):
     ...     return ((params - batch) ** 2).sum(), carry
@@ -133,26 +150,25 @@ def train_steps(
 def data_parallel_steps(
     loss_fn: LossFn, optimizer: optax.GradientTransformation, mesh: Mesh
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Array]]:
-    """Make `train_steps` for batches whose rows are split over devices.
+    """Create a version of `train_steps` that splits the rows of each batch over devices.
 
-    Parameters and optimizer are the same on all devices, each of which steps its own rows of the
-    batch and of the carry; the gradients meet once a step, as in `mean_value_and_grad`. The numbers
-    are those of one device up to the order of sums. Make it once: every call of this function makes
-    a program of its own.
+    Parameters and optimizer state are replicated. Each device processes its own rows of the batch
+    and of the carry, and gradients are averaged once per step, see `mean_value_and_grad`. The
+    values equal those of one device up to rounding. Create the function once: each call of
+    `data_parallel_steps` compiles a new program.
 
-    On several CPU devices the steps of a call are waited for. A program that is queued behind
-    another there may begin on some devices only and wait for the others for ever, until XLA aborts
-    the process; so take many steps in one call.
+    On several CPU devices, each call waits for its result. Otherwise a queued program could start
+    on some devices, wait for the others and deadlock. Take many steps per call.
 
     Args:
-      loss_fn: ``(params, carry, batch) -> (loss, next carry)``, the loss a mean over rows.
+      loss_fn: ``(params, carry, batch) -> (loss, next_carry)``, where the loss is a mean over rows.
       optimizer: any optax transformation.
-      mesh: with the axis ``"data"``, from `seqjax.devices.data_mesh`.
+      mesh: a mesh with the axis ``"data"``, from `seqjax.devices.data_mesh`.
 
     Returns:
-      ``(state, batches) -> (next state, losses [K])``, compiled. Arrays of the carry are
-      ``[B, ...]`` and of the batches ``[K, B, ...]``, where the number of devices divides B. The
-      state that is given is used up (donated): go on with the one that is returned.
+      The compiled function ``(state, batches) -> (next_state, losses [K])``. The arrays of the
+      carry are ``[B, ...]`` and those of the batches ``[K, B, ...]``; the number of devices must
+      divide B. The input state is donated: use the returned state from then on.
 
     >>> from seqjax.devices import data_mesh
     >>> def loss_fn(params, carry, batch):

@@ -1,8 +1,8 @@
-"""Truncated backpropagation through time: errors flow back over some steps, and no further.
+"""Truncated backpropagation through time: gradients flow back over a limited number of steps.
 
-Two kinds share the name. `chunks` cuts streams into chunks of n steps and lets no error over a cut:
-the errors of a chunk go back 1, 2, ..., n steps. In `truncated_unroll` and in `truncated_chunk`
-every error goes back n.
+There are two kinds. With `chunks`, no gradient crosses the boundary of a chunk of n steps, so the
+errors of a chunk flow back over 1, 2, ..., n steps. With `truncated_unroll` and `truncated_chunk`,
+every error flows back over exactly n steps.
 """
 
 import dataclasses
@@ -19,19 +19,19 @@ from seqjax.types import Array, Cell, Noise, Params, Projected, PyTree, State
 
 
 def chunks(streams: PyTree, num_steps: int) -> PyTree:
-    """Cut streams into chunks of ``num_steps`` for truncated backpropagation.
+    """Split streams into chunks of ``num_steps`` for truncated backpropagation.
 
-    Trained on one after the other, the final state of a chunk being the initial state of the next,
-    they see each stream whole while no error flows back over a cut: of the errors of a chunk only
-    its last one goes back ``num_steps`` steps. It is the kind that the articles of 2016 use.
+    Train on the chunks in order, with the final state of each chunk as the initial state of the
+    next. The model then reads each stream as a whole, but no gradient crosses the boundary of a
+    chunk: only the error of its last step flows back over ``num_steps`` steps.
 
     Args:
       streams: a pytree of arrays ``[B, N, ...]``, each row a contiguous stream.
       num_steps: T, the length of a chunk.
 
     Returns:
-      The pytree with arrays ``[N // T, B, T, ...]``, ready for `jax.lax.scan`; the last ``N % T``
-      steps of each stream are left out.
+      The pytree with arrays ``[N // T, B, T, ...]``, for `jax.lax.scan`. The last ``N % T`` steps
+      of each stream are dropped.
 
     Raises:
       ValueError: ``num_steps`` is not in ``[1, N]``, or the streams differ in B or N.
@@ -47,14 +47,14 @@ def chunks(streams: PyTree, num_steps: int) -> PyTree:
     shapes = {leaf.shape[:2] for leaf in jax.tree.leaves(streams)}
     if len(shapes) != 1 or len(next(iter(shapes))) != 2:
         raise ValueError(
-            f"streams must be arrays [B, N, ...] of one B and one N, got leading axes {shapes}"
+            f"streams must be arrays [B, N, ...] with the same B and N, got leading axes {shapes}"
         )
     rows, length = shapes.pop()
     count = length // num_steps
     if not count:
         raise ValueError(
-            f"streams of {length} steps hold no chunk of num_steps={num_steps}; "
-            f"give num_steps of at most {length}, or longer streams"
+            f"num_steps must be at most {length}, the length of the streams, got {num_steps}; "
+            "use shorter chunks or longer streams"
         )
 
     def cut(leaf: Array) -> Array:
@@ -79,36 +79,37 @@ def truncated_unroll(
     method: Method = "auto",
     remat: int | None = None,
 ) -> tuple[State, PyTree]:
-    """Unroll ``cell`` as `seqjax.unroll` does, with gradients that flow back ``num_steps`` steps.
+    """Run a cell over a sequence, with gradients that flow back over ``num_steps`` steps.
 
-    The output of step t is a function of the state before step ``t - num_steps + 1``, which is a
-    constant, and of the parameters and inputs from there on. So each error, of whatever loss, goes
-    back exactly ``num_steps`` steps, or to the first step of ``xs`` where that is nearer.
-    Neither the states of the chunk before nor the final state have a gradient.
+    The values are those of `seqjax.unroll`. For gradients, the output of step t is a function of
+    the parameters, of the inputs of the last ``num_steps`` steps, and of the state before them,
+    which is a constant. So the error of each step flows back over exactly ``num_steps`` steps, or
+    to the first step of ``xs``. The final state has no gradient.
 
-    All outputs are computed side by side, each from its own constant: ``num_steps`` times the work
-    and memory of `seqjax.unroll`, in a loop over ``num_steps`` after one over T.
+    After a loop over T, a loop over ``num_steps`` computes all outputs in parallel, each from its
+    own constant state. Work and memory are about ``num_steps`` times those of `seqjax.unroll`.
 
     Args:
-      cell: a cell that can step.
-      params: as `Cell.init` makes them.
-      xs: as in `seqjax.unroll`, and so are all other arguments that are not named here.
-      num_steps: over how many steps errors flow back, the one of the output included; from T on,
-        over all.
-      lengths: ``int[B]``, the number of steps of each row; defaults to T.
-      mask: ``bool[B, T]``, the steps that count. The others are among the ``num_steps``.
-      initial_state: defaults to the first state of the cell.
-      key: for the noise of cells that have any (dropout), the same as in `seqjax.unroll`.
-      deterministic: run a noisy cell in evaluation mode.
-      time_major: time comes first.
-      method: how to loop: ``"auto"``, ``"scan"`` or ``"static"``.
-      remat: checkpoint the states every ``remat`` of the ``num_steps``, and recompute the rest.
+      cell: a cell that can run step by step; bidirectional layers cannot.
+      params: the parameters of the cell, as `Cell.init` returns them.
+      xs: floating ``[B, T, D]`` or integer tokens ``[B, T]``, as in `seqjax.unroll`.
+      num_steps: the number of steps that gradients flow back over, including the step of the
+        output. T or more gives the gradients of `seqjax.unroll` with a constant initial state.
+      lengths: ``int[B]``, the number of valid steps of each row; defaults to T.
+      mask: ``bool[B, T]``, True at valid steps. Other steps count towards ``num_steps``.
+      initial_state: the state before the first step; defaults to the first state of the cell.
+      key: a PRNG key for the noise of layers such as `Dropout`, in training.
+      deterministic: whether noisy layers run in evaluation mode, without noise.
+      time_major: ``xs``, ``mask`` and the outputs have the axes ``[T, B, ...]``.
+      method: how to run the steps: ``"auto"``, ``"scan"`` or ``"static"``.
+      remat: checkpoint the states every ``remat`` of the ``num_steps`` steps, and recompute all
+        other values in the backward pass.
 
     Returns:
       ``(final_state, outputs)``, equal to those of `seqjax.unroll` up to rounding.
 
     Raises:
-      ValueError: ``num_steps`` is less than 1, or an argument does not fit the others.
+      ValueError: ``num_steps`` is less than 1, or the arguments do not fit together.
 
     Reference: Pitis, "Styles of truncated backpropagation", 2016.
 
@@ -145,32 +146,33 @@ def truncated_chunk(
     method: Method = "auto",
     remat: int | None = None,
 ) -> tuple[State, PyTree]:
-    """Run a chunk so that each of its errors goes back exactly ``num_steps`` steps.
+    """Run a cell over a chunk, with gradients that flow back over exactly ``num_steps`` steps.
 
-    ``xs`` is the chunk with the one before it in front, which the errors flow back into. To train
-    on a long sequence, give one chunk after the other and the state returned to the next call.
+    ``xs`` holds two chunks: the chunk to train on, preceded by the chunk that its errors flow back
+    into. To train on a long sequence, advance by one chunk per call and pass on the returned state.
+    Gradients are as in `truncated_unroll`.
 
     Args:
-      cell: a cell that can step.
-      params: as `Cell.init` makes them.
-      xs: ``[B, 2 num_steps, D]``, tokens ``[B, 2 num_steps]``, or what the cell takes. All
-        arguments that are not named here are those of `truncated_unroll`, over both chunks.
-      num_steps: the length of a chunk, and over how many steps errors flow back.
-      initial_state: before the first step of ``xs``.
-      lengths: ``int[B]``, steps of each row in both chunks together.
-      mask: ``bool[B, 2 num_steps]``.
-      key: for the noise of cells that have any (dropout).
-      deterministic: run a noisy cell in evaluation mode.
-      time_major: time comes first.
-      method: how to loop.
-      remat: checkpoint the states every ``remat`` of the ``num_steps``.
+      cell: a cell that can run step by step; bidirectional layers cannot.
+      params: the parameters of the cell, as `Cell.init` returns them.
+      xs: two chunks, ``[B, 2 * num_steps, D]`` or tokens ``[B, 2 * num_steps]``.
+      num_steps: the length of a chunk, and the number of steps that gradients flow back over.
+      initial_state: the state before the first step of ``xs``.
+      lengths: ``int[B]``, the number of valid steps of each row, over both chunks.
+      mask: ``bool[B, 2 * num_steps]``, True at valid steps.
+      key: a PRNG key for the noise of layers such as `Dropout`, in training.
+      deterministic: whether noisy layers run in evaluation mode, without noise.
+      time_major: ``xs``, ``mask`` and the outputs have the axes ``[T, B, ...]``.
+      method: how to run the steps: ``"auto"``, ``"scan"`` or ``"static"``.
+      remat: checkpoint the states every ``remat`` of the ``num_steps`` steps, and recompute all
+        other values in the backward pass.
 
     Returns:
-      ``(state, outputs)``: the state between the two chunks, and the outputs of the second one,
+      ``(state, outputs)``: the state between the two chunks, and the outputs of the second chunk,
       ``[B, num_steps, ...]``.
 
     Raises:
-      ValueError: ``xs`` is not two chunks long, or as for `truncated_unroll`.
+      ValueError: ``xs`` is not two chunks long, or the arguments do not fit together.
 
     >>> import seqjax
     >>> cell = seqjax.BasicRNN(4)
@@ -192,14 +194,14 @@ def truncated_chunk(
 def _check_method(method: Method) -> None:
     if method in ("associative", "cudnn"):
         raise ValueError(
-            f"truncated backpropagation runs step by step, which method {method!r} does not; use "
-            "'auto', 'scan' or 'static'"
+            f"method must be 'auto', 'scan' or 'static' for truncated backpropagation, which runs "
+            f"step by step, got {method!r}"
         )
 
 
 @dataclasses.dataclass(frozen=True)
 class _Truncated(Run):
-    """All outputs, and the final state."""
+    """The run that returns the final state and all outputs."""
 
     num_steps: int
 
@@ -212,7 +214,7 @@ class _Truncated(Run):
 
 @dataclasses.dataclass(frozen=True)
 class _TruncatedChunk(Run):
-    """The outputs of the second half, and the state between the halves."""
+    """The run that returns the state between two chunks and the outputs of the second."""
 
     num_steps: int
 
@@ -223,8 +225,8 @@ class _TruncatedChunk(Run):
         given = jax.tree.leaves(xs)[0].shape[0]
         if given != 2 * n:
             raise ValueError(
-                f"truncated_chunk: num_steps={n} needs xs of {2 * n} steps, a chunk and the one "
-                f"before it, got {given}"
+                f"truncated_chunk: num_steps={n} needs xs of {2 * n} steps, the chunk before and "
+                f"the chunk itself, got {given}"
             )
         _, before, zs = _constant_states(loop, cell, params, state, xs, noise)
         ys = _outputs(loop, cell, params, before, zs, n, first=n)
@@ -234,7 +236,7 @@ class _TruncatedChunk(Run):
 def _constant_states(
     loop: SequenceLoop, cell: Cell, params: Params, state: State, xs: PyTree, noise: Noise
 ) -> tuple[State, State, Projected]:
-    """The final state and the states before each step, all constants, and what steps need."""
+    """The final state, the states before each step (both constants), and the projected inputs."""
     check_can_step(cell)
 
     def step(params: Params, state: State, z: Projected) -> tuple[State, State]:
@@ -255,7 +257,7 @@ def _outputs(
     num_steps: int,
     first: int,
 ) -> PyTree:
-    """The outputs from step ``first`` on, each computed from the state that it goes back to."""
+    """The outputs from step ``first`` on, each computed from the state ``num_steps`` before it."""
     length = jax.tree.leaves(zs)[0].shape[0]
     n = max(1, min(num_steps, length))
     steps = jnp.arange(first, length)
@@ -263,7 +265,7 @@ def _outputs(
     state = jax.tree.map(lambda s: s[first:length], _repeat_first(before, n - 1))
 
     def body(state: State, k: Array) -> tuple[State, None]:
-        """Take step ``t - n + 1 + k`` of every t, where there is one."""
+        """Run step ``t - n + 1 + k`` for every t at once, if there is such a step."""
 
         def of_step(a: Array) -> Array:
             return jax.lax.dynamic_slice_in_dim(a, first + k, length - first)
@@ -291,7 +293,7 @@ def _outputs(
 
 
 def _repeat_first(tree: PyTree, times: int) -> PyTree:
-    """Put the first element of each array in front of it, ``times`` times over."""
+    """Prepend the first element of each array to it ``times`` times."""
 
     def one(a: Array) -> Array:
         return jnp.concatenate([jnp.broadcast_to(a[:1], (times, *a.shape[1:])), a])

@@ -115,7 +115,10 @@ def test_a_step_is_a_clear_error():
         (lambda: seqjax.Zoneout(LOWER, 0.1), "Zoneout: runs the cell step by step, which"),
         (lambda: seqjax.WithState(LOWER), "WithState: runs the cell step by step"),
         (lambda: Dropout(LOWER, state_rate=0.1), "Dropout with a state_rate: runs the cell step"),
-        (lambda: unroll(LOWER, tuple(PARAMS[0]), XS), "params must be what Bidirectional"),
+        (
+            lambda: unroll(LOWER, tuple(PARAMS[0]), XS),
+            "params must have the structure that Bidirectional",
+        ),
         (lambda: unroll(STACK, PARAMS[:1], XS), "params must"),
         (lambda: unroll(STACK, PARAMS, XS, initial_state=()), "initial_state must have the struct"),
     ],

@@ -84,7 +84,7 @@ def test_the_kernel_gives_the_numbers_of_scan(masked, reverse):
         (Dropout(LSTM(H), state_rate=0.5), jnp.float32, "got Dropout"),
         (LSTM(H), jnp.bfloat16, "needs float32, got bfloat16"),
         pytest.param(
-            LSTM(H), jnp.float32, "needs an NVIDIA GPU, and JAX runs on cpu here; use 'auto'",
+            LSTM(H), jnp.float32, "needs an NVIDIA GPU, but JAX runs on cpu; use 'auto'",
             marks=pytest.mark.skipif(jax.default_backend() != "cpu", reason="needs none"),
         ),
     ],

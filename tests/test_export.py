@@ -231,8 +231,8 @@ def test_a_fixed_time_and_any_batch(method, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"remat": 2}, "remat=2 needs a fixed number of time steps, and xs has t of them; leave"),
-        ({"method": "static"}, "method='static' needs a fixed number .* use method='scan', or giv"),
+        ({"remat": 2}, "remat=2 needs a fixed number of time steps, got xs with t steps; omit"),
+        ({"method": "static"}, "method='static' needs a fixed number .* use method='scan', or mak"),
         ({"method": "associative"}, "method='associative' needs a fixed number of time steps"),
     ],
 )
@@ -372,13 +372,21 @@ BOTH = Bidirectional(LSTM(2), LSTM(2))
     ("arguments", "options", "message"),
     [
         (("LSTM", PARAMS, XS), {}, "cell must be a seqjax cell"),
-        ((CELL, PARAMS.bias, XS), {}, "params must be what"),
+        ((CELL, PARAMS.bias, XS), {}, "params must have the structure"),
         ((CELL, PARAMS, XS[..., :2]), {}, "parameters are for 3 input features"),
         ((CELL, PARAMS, XS[0]), {}, r"one batch and one time axis, \[B, T, ...\], got .* \(5,\)"),
-        ((CELL, PARAMS, XS), {"functions": []}, "must hold each kind once"),
-        ((CELL, PARAMS, XS), {"functions": [Unroll(), Unroll(lengths=True)]}, "each kind once"),
+        ((CELL, PARAMS, XS), {"functions": []}, "each kind at most once"),
+        (
+            (CELL, PARAMS, XS),
+            {"functions": [Unroll(), Unroll(lengths=True)]},
+            "each kind at most once",
+        ),
         ((CELL, PARAMS, XS), {"functions": ["unroll"]}, "functions must be a list of"),
-        ((CELL, PARAMS, XS), {"functions": [Generate(3)]}, "puts out 4 features and reads 3 kinds"),
+        (
+            (CELL, PARAMS, XS),
+            {"functions": [Generate(3)]},
+            "has size 4 but its vocabulary has size 3",
+        ),
         ((CELL, PARAMS, XS), {"platforms": "cpu"}, "platforms must be a list such as"),
         ((CELL, PARAMS, XS), {"platforms": ["gpu"]}, "a platform must be one of 'cpu', 'cuda'"),
         ((BOTH, BOTH.init(jax.random.key(0), 3), XS), {}, "it cannot run step by step"),
@@ -409,9 +417,9 @@ def test_bad_options_are_value_errors(make, message):
 
 
 def test_a_path_that_cannot_be_written(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"there is no folder .*/nowhere; make it"):
+    with pytest.raises(FileNotFoundError, match=r"the folder .*/nowhere does not exist; create it"):
         write(tmp_path / "nowhere" / "model.zip", CELL, PARAMS, XS)
-    with pytest.raises(IsADirectoryError, match="it is a folder; name a file in it"):
+    with pytest.raises(IsADirectoryError, match="it is a folder; give a file name"):
         write(tmp_path, CELL, PARAMS, XS)
 
 

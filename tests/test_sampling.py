@@ -123,12 +123,12 @@ def params_of(model, size=V):
     ("arguments", "message"),
     [
         (("LSTM", PARAMS, TOKENS), "cell must be a seqjax cell"),
-        ((MODEL, PARAMS.cell, TOKENS), "params must be what"),
+        ((MODEL, PARAMS.cell, TOKENS), "params must have the structure"),
         ((BOTH, params_of(BOTH), TOKENS), "reads a sequence from both ends"),
-        ((LSTM(V + 1), params_of(LSTM(V + 1)), TOKENS), "puts out 6 features and reads 5 kinds"),
+        ((LSTM(V + 1), params_of(LSTM(V + 1)), TOKENS), "has size 6 but its vocabulary has size 5"),
         ((WITH_STATE, params_of(WITH_STATE), TOKENS), "must be one array of logits"),
-        ((MODEL, PARAMS, jnp.zeros((2, 0), jnp.int32)), "at least one token to start from"),
-        ((MODEL, PARAMS, 3), "at least one token to start from"),
+        ((MODEL, PARAMS, jnp.zeros((2, 0), jnp.int32)), "tokens must hold at least one token"),
+        ((MODEL, PARAMS, 3), "tokens must hold at least one token"),
         ((MODEL, PARAMS, jnp.zeros((2, 3, V), jnp.float32)), r"integers \[B, P\], got float32"),
         ((MODEL, PARAMS, TOKENS + 1), r"xs must lie in \[0, 4\], the vocabulary, got 5"),
     ],
@@ -150,14 +150,17 @@ def test_a_prime_that_cannot_be_is_a_value_error(arguments, message):
         ({"key": 0}, "key must be one key"),
         ({"key": jax.random.split(KEY)}, "key must be one key"),
         ({"model": BOTH, "params": params_of(BOTH)}, "reads a sequence from both ends"),
-        ({"params": PARAMS.cell}, "params must be what"),
+        ({"params": PARAMS.cell}, "params must have the structure"),
         ({"model": OTHER, "params": params_of(OTHER, V + 1)}, r"must be \[B, 6\] .* call prime"),
         ({"state": None}, "the state of generation must have the structure"),
         ({"state": MODEL.initial_state((1,))}, r"the state of gen.* of shape \(2, 4\) .*, got"),
         ({"logits": jnp.zeros((), jnp.float32)}, r"logits must be floating \[B, V\], got float32"),
-        ({"logits": jnp.full((2, V), jnp.nan, jnp.float32)}, "logits of row 0 is nan"),
+        (
+            {"logits": jnp.full((2, V), jnp.nan, jnp.float32)},
+            "logits of row 0 must be finite, got nan",
+        ),
         ({"position": 3.0}, r"position of generation must be int32\[\], got"),
-        ({"generation": (None, None, 0)}, "what seqjax.sampling.prime returns, got a tuple"),
+        ({"generation": (None, None, 0)}, "a Generation from seqjax.sampling.prime, got a tuple"),
     ],
 )
 def test_a_generation_that_cannot_be_is_a_value_error(changes, message):
@@ -176,10 +179,13 @@ def test_a_generation_that_cannot_be_is_a_value_error(changes, message):
     [
         (1.0, r"logits must be floating \[B, V\], got"),
         (np.zeros((2, 3), np.int32), r"logits must be floating \[B, V\], got int32"),
-        (np.zeros((2, 0), np.float32), "logits must be of at least one token"),
-        (np.array([[0, 1], [0, np.nan]], np.float32), "logits of row 1 is nan, so that no token"),
-        (np.array([0, np.inf], np.float32), "largest of the logits is inf"),
-        (np.full((2, 2, 3), -np.inf, np.float32), r"logits of row \(0, 0\) is -inf"),
+        (np.zeros((2, 0), np.float32), "logits must hold at least one token"),
+        (np.array([[0, 1], [0, np.nan]], np.float32), "logits of row 1 must be finite, got nan"),
+        (np.array([0, np.inf], np.float32), "maximum of the logits must be finite, got inf"),
+        (
+            np.full((2, 2, 3), -np.inf, np.float32),
+            r"logits of row \(0, 0\) must be finite, got -inf",
+        ),
     ],
 )
 @pytest.mark.parametrize("temperature", [0, 1])

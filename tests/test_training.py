@@ -156,10 +156,10 @@ def test_chunks_leave_the_order_of_each_stream():
 @pytest.mark.parametrize(
     ("streams", "num_steps", "message"),
     [
-        (np.zeros((2, 3)), 4, "streams of 3 steps hold no chunk of num_steps=4"),
+        (np.zeros((2, 3)), 4, "num_steps must be at most 3, .* got 4"),
         (np.zeros((2, 3)), 0, "num_steps must be a whole number of at least 1, got 0"),
         (np.zeros(3), 1, r"streams must be arrays \[B, N, ...\]"),
-        ((np.zeros((2, 3)), np.zeros((2, 4))), 1, "of one B and one N"),
+        ((np.zeros((2, 3)), np.zeros((2, 4))), 1, "with the same B and N"),
     ],
 )
 def test_bad_chunks_are_clear_errors(streams, num_steps, message):

@@ -245,7 +245,7 @@ def test_equal_cells_compile_once():
         ({"num_steps": 2.5}, "num_steps must be a whole number of at least 1, got 2.5"),
         ({"xs": jnp.ones((B, T, 5))}, "these parameters are for 2 input features"),
         ({"xs": jnp.full((B, T), 2)}, "xs must lie in"),
-        ({"params": jnp.ones(3)}, r"params must be what BasicRNN\(.\).init makes"),
+        ({"params": jnp.ones(3)}, r"params must have the structure that BasicRNN\(.\).init"),
         ({"initial_state": HiddenState(jnp.ones((B, 4)))}, "initial_state.h must be"),
         ({"cell": "LSTM"}, "cell must be a seqjax cell, such as .*, got 'LSTM'"),
     ],

@@ -1,1 +1,1 @@
-"""What runs a cell over a sequence: validation, masks, the loop over time and its derivative."""
+"""The engine: argument checks, the loop over time and its derivative."""

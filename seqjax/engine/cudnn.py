@@ -1,4 +1,4 @@
-"""cuDNN's LSTM for NVIDIA GPUs, through `jax.experimental.rnn`."""
+"""cuDNN's LSTM on NVIDIA GPUs, through `jax.experimental.rnn`."""
 
 import jax
 import jax.numpy as jnp
@@ -17,25 +17,26 @@ def run_cudnn(
     lengths: Array | None,
     reverse: bool,
 ) -> tuple[State, Array]:
-    """Run all steps of an `LSTM` without options in one call of cuDNN, forward and backward.
+    """Run an `LSTM` without options over all steps in one call of cuDNN.
 
-    Its products are in TF32, a float32 with the mantissa of a float16, unless
-    ``jax.default_matmul_precision("highest")`` asks for exact float32.
+    The products are in TF32 (float32 with a mantissa of 10 bits), except under
+    ``jax.default_matmul_precision("highest")``.
 
     Args:
       cell: a cell with `Cell.cudnn_weights`.
-      params: its parameters, float32.
+      params: the parameters of the cell, float32.
       state: an `LSTMState` of arrays ``float32[B, H]``.
-      xs: ``float32[T, B, D]``, or tokens ``[T, B]``, which cuDNN gets as one-hot vectors.
-      mask: ``bool[T, B]``, or None: every step counts.
-      lengths: ``int[B]``, where the mask comes from lengths; a mask with holes costs a sort.
-      reverse: from the last step of each row to its first.
+      xs: ``float32[T, B, D]``, or tokens ``[T, B]``, which become one-hot vectors.
+      mask: ``bool[T, B]``, True at valid steps; defaults to all steps.
+      lengths: ``int[B]`` if the mask comes from lengths. Any other mask costs a sort.
+      reverse: run from the last step of each row to the first.
 
     Returns:
-      ``(final_state, hs)``; what ``hs`` holds outside of the mask has no meaning.
+      ``(final_state, hs)``. The values of ``hs`` outside of the mask are undefined.
 
     Raises:
-      ValueError: cuDNN lacks the cell, a dtype is not float32, or there is no such GPU.
+      ValueError: cuDNN does not support the cell, a dtype is not float32, or JAX does not run on a
+        GPU.
 
     >>> from seqjax import LSTM, unroll
     >>> cell = LSTM(units=4)
@@ -74,16 +75,16 @@ def run_cudnn(
 def _order(
     mask: Array | None, lengths: Array | None, reverse: bool, num_steps: int, rows: int
 ) -> tuple[Array | None, Array]:
-    """In which order cuDNN takes the steps ``[T, B]`` (None: theirs), and how many of each row."""
+    """The order ``[T, B]`` of the steps for cuDNN (None if unchanged), and the lengths ``[B]``."""
     steps = jnp.broadcast_to(jnp.arange(num_steps, dtype=jnp.int32)[:, None], (num_steps, rows))
     if mask is None:
         return steps[::-1] if reverse else None, jnp.full(rows, num_steps, jnp.int32)
     if lengths is not None:
         lengths = lengths.reshape(rows).astype(jnp.int32)
-        # within each length from its end, padding where it is
+        # reverse the valid steps and leave the padding in place
         order = jnp.where(steps < lengths[None], lengths[None] - 1 - steps, steps)
         return order if reverse else None, lengths
-    # cuDNN has lengths and no holes, so the steps that count come first: a stable sort
+    # cuDNN supports lengths but no masks: a stable sort puts the valid steps first
     mask = mask.reshape(num_steps, rows)
     place = -steps if reverse else steps
     order = jnp.argsort(jnp.where(mask, place, num_steps + steps), axis=0)
@@ -97,6 +98,6 @@ def _check(weights: Array, state: State, xs: Array) -> None:
         raise ValueError(f"method 'cudnn' needs float32, got {', '.join(sorted(wrong))}")
     if jax.default_backend() != "gpu":
         raise ValueError(
-            f"method 'cudnn' needs an NVIDIA GPU, and JAX runs on {jax.default_backend()} here; "
+            f"method 'cudnn' needs an NVIDIA GPU, but JAX runs on {jax.default_backend()}; "
             "use 'auto'"
         )

@@ -1,4 +1,4 @@
-"""A scan whose derivative is a loop over tangents, which does only what waits for the state."""
+"""A scan whose derivative is a loop over tangents that does only what depends on the state."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ Step = Callable[[Params, State, Projected], tuple[State, PyTree]]
 def masked_step(
     step: Step, params: Params, state: State, z: Projected, mask: Array | None
 ) -> tuple[State, PyTree]:
-    """One step, which leaves the state as it is where ``mask`` does not hold."""
+    """One step that keeps the state where ``mask`` is False."""
     after, y = step(params, state, z)
     return (after if mask is None else select(mask, after, state)), y
 
@@ -35,21 +35,22 @@ def scan_with_derivative(
     mask: Array | None,
     reverse: bool = False,
 ) -> tuple[State, PyTree]:
-    """Run ``step`` over all steps, as `jax.lax.scan` does, with a derivative of its own.
+    """Run ``step`` over all time steps, as `jax.lax.scan` does, with a derivative of its own.
 
-    The forward loop keeps the states and what becomes of the products of each step. See
-    `seqjax.engine.tangent` for the derivative, which supports both modes of any order.
+    The forward loop saves the states and the results of the products of each step. The derivative
+    is in `seqjax.engine.tangent`; it supports forward and reverse mode, of any order.
 
     Args:
       step: ``(params, state, z) -> (state, y)``.
-      params: its parameters.
+      params: the parameters of ``step``.
       state: arrays ``[B, ...]``.
-      zs: what the steps need of the inputs, arrays ``[T, B, ...]``.
-      mask: ``bool[T, B]``, or None: every step counts. The state stands still at the others.
-      reverse: from the last step to the first.
+      zs: the projected inputs, arrays ``[T, B, ...]``.
+      mask: ``bool[T, B]``, True at valid steps; the state does not change at others. Defaults to
+        all steps.
+      reverse: run from the last step to the first.
 
     Returns:
-      ``(final_state, ys)``. Where the mask does not hold, ``ys`` has no meaning.
+      ``(final_state, ys)``. The values of ``ys`` outside of the mask are undefined.
 
     >>> from seqjax import LSTM
     >>> cell = LSTM(units=4)
@@ -67,16 +68,16 @@ def scan_with_derivative(
     first_z = jax.tree.map(lambda a: a[0], zs)
     parts, fixed, structure_of_y = take_apart(step, params, state, first_z)
     if any(e.primitive is primitives.custom_vjp_call_p for e in parts.equations):
-        # such an equation has no tangent
+        # jax.custom_vjp has no tangent
         return jax.lax.scan(plain, state, (zs, mask), reverse=reverse)
     to_keep = find_kept(parts)
-    # an output that is also a part of the new state is stored once
+    # an output that is also a part of the next state is stored once
     shared = {n: parts.after.index(y) for n, y in enumerate(parts.y) if y in parts.after}
 
     def run(
         keep: _Kept, fixed: list[Array], state: list[Array], zs: list[Array], mask: Array | None
     ) -> tuple[list[Array], list[Array], _Kept]:
-        """The final state, all outputs, and of all steps what ``keep`` names."""
+        """The final state, all outputs, and the values of all steps that ``keep`` names."""
         states = {*keep.states, *shared.values()}
 
         def body(
@@ -155,14 +156,14 @@ def scan_with_derivative(
 
 
 class _Kept(NamedTuple):
-    """Arrays of the state and other values of a step, by their number."""
+    """Arrays of the state and other values of a step, by index."""
 
     states: dict[int, Any]
     values: dict[int, Any]
 
 
 def _known_tangents(values: list[Array], tangents: list[Any]) -> list[Array | None]:
-    """The tangents of the inexact ones of ``values``; None is 0."""
+    """The tangents of the inexact arrays in ``values``; None for a tangent of 0."""
     return [
         None if isinstance(d, SymbolicZero) else d
         for x, d in zip(values, tangents, strict=True)
@@ -171,13 +172,13 @@ def _known_tangents(values: list[Array], tangents: list[Any]) -> list[Array | No
 
 
 def _shifted(first: Array, after: Array, reverse: bool) -> Array:
-    """The states before each step, ``[T, B, ...]``, from those after it."""
+    """The states before each step, ``[T, B, ...]``, from the states after each step."""
     if reverse:
         return jnp.concatenate([after[1:], first[None]])
     return jnp.concatenate([first[None], after[:-1]])
 
 
 def _with_gaps(values: list[Array], tangents: list[Array]) -> list[Any]:
-    """Tangents of inexact values in their places among all of ``values``."""
+    """The tangents of all ``values``: the given ones for inexact values, float0 for others."""
     given = iter(tangents)
     return [next(given) if is_inexact(x) else np.zeros(x.shape, jax.dtypes.float0) for x in values]

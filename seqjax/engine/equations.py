@@ -1,4 +1,4 @@
-"""The equations of one step, as data that the engine can take apart."""
+"""The equations of one step, as a jaxpr that the engine can split and evaluate."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, cast
@@ -15,29 +15,38 @@ Rule = Callable[[core.JaxprEqn, list[Array]], list[Array] | None]
 
 
 class Step(NamedTuple):
-    """One step as equations in the order of their evaluation, without those of parameters alone."""
+    """The equations of one step that depend on its state or its input.
+
+    Attributes:
+      equations: the equations, in the order of evaluation.
+      fixed: variables that have the same value at every step.
+      state: variables of the state.
+      z: variables of the projected input.
+      after: the next state.
+      y: the output.
+    """
 
     equations: tuple[core.JaxprEqn, ...]
-    fixed: tuple[core.Var, ...]  # what does not change from step to step
+    fixed: tuple[core.Var, ...]
     state: tuple[core.Var, ...]
     z: tuple[core.Var, ...]
-    after: tuple[Atom, ...]  # the next state
-    y: tuple[Atom, ...]  # the output
+    after: tuple[Atom, ...]
+    y: tuple[Atom, ...]
 
 
 def take_apart(
     step: Callable[..., tuple[State, PyTree]], params: Params, state: State, z: Projected
 ) -> tuple[Step, list[Array], jax.tree_util.PyTreeDef]:
-    """Trace ``step``, and compute what needs the parameters alone.
+    """Trace ``step``, and compute all values that depend on the parameters alone.
 
     Args:
       step: ``(params, state, z) -> (state, y)``, such as `Cell.step`.
-      params: its parameters.
+      params: the parameters of ``step``.
       state: a state.
-      z: what one step needs of its input.
+      z: the projected input of one step.
 
     Returns:
-      The equations of the step, the values of `Step.fixed`, and the structure of ``y``.
+      The equations of the step, the values of `Step.fixed`, and the tree structure of ``y``.
     """
     arguments = params, state, z
     closed, structure = trace(step, *arguments)
@@ -66,7 +75,7 @@ def take_apart(
 def trace(
     function: Callable[..., Any], *arguments: PyTree
 ) -> tuple[core.ClosedJaxpr, jax.tree_util.PyTreeDef]:
-    """Trace a function into equations none of which is a call of `jax.jit`."""
+    """Trace a function into equations, with every call of `jax.jit` inlined."""
     leaves, tree = jax.tree.flatten(arguments)
     structures = []
 
@@ -82,7 +91,7 @@ def trace(
 
 
 def run(closed: core.ClosedJaxpr, arguments: Sequence[Array]) -> list[Array]:
-    """Evaluate ``closed``; what calls of `jax.jit` hold becomes a part of it."""
+    """Evaluate ``closed``, with every call of `jax.jit` inlined."""
     jaxpr = closed.jaxpr
     values = dict(zip(jaxpr.constvars, closed.consts, strict=True))
     values |= zip(jaxpr.invars, arguments, strict=True)
@@ -99,12 +108,12 @@ def _open(equation: core.JaxprEqn, operands: list[Array]) -> list[Array] | None:
 def evaluate(
     equations: Sequence[core.JaxprEqn], values: Values, rule: Rule | None = None
 ) -> Values:
-    """Evaluate ``equations`` one after the other, and add what they compute to ``values``.
+    """Evaluate ``equations`` in order, and add their results to ``values``.
 
     Args:
-      equations: what to evaluate.
-      values: those of the variables that the equations read.
-      rule: may compute an equation in another way, or return None.
+      equations: the equations to evaluate.
+      values: the values of the variables that the equations read.
+      rule: computes an equation in another way, or returns None to evaluate it as it is.
     """
     for equation in equations:
         operands = [read(values, v) for v in equation.invars]
@@ -123,7 +132,7 @@ def bind(equation: core.JaxprEqn, operands: Sequence[Array]) -> list[Array]:
 
 
 def read(values: Values, atom: Atom) -> Array:
-    """The value of a variable or of a literal."""
+    """The value of a variable or literal."""
     return atom.val if isinstance(atom, core.Literal) else values[atom]
 
 
@@ -133,7 +142,7 @@ def aval_of(atom: Atom) -> jax.core.ShapedArray:
 
 
 def is_product(equation: core.JaxprEqn) -> bool:
-    """Whether an equation is a product, with many more operations than results."""
+    """Whether an equation is a matrix product or a convolution."""
     if equation.primitive in (primitives.dot_general_p, primitives.conv_general_dilated_p):
         return True
     if equation.primitive is primitives.custom_jvp_call_p:
@@ -142,7 +151,7 @@ def is_product(equation: core.JaxprEqn) -> bool:
 
 
 def depends_on(variables: Sequence[core.Var], equations: Sequence[core.JaxprEqn]) -> set[core.Var]:
-    """The variables that depend on ``variables``, these included."""
+    """``variables`` and all variables that depend on them."""
     found = set(variables)
     for equation in equations:
         if any(_is_in(v, found) for v in equation.invars):
@@ -153,7 +162,7 @@ def depends_on(variables: Sequence[core.Var], equations: Sequence[core.JaxprEqn]
 def needed_for(
     wanted: Sequence[Atom], equations: Sequence[core.JaxprEqn]
 ) -> tuple[list[core.JaxprEqn], set[core.Var]]:
-    """The equations that ``wanted`` needs, and all variables that it depends on."""
+    """The equations and all variables that ``wanted`` depends on."""
     variables = {v for v in wanted if isinstance(v, core.Var)}
     found = []
     for equation in reversed(equations):

@@ -1,4 +1,4 @@
-"""How a state lies over devices: a scan wants its carry to have one type from the first step."""
+"""The layout of a state over devices. The carry of a scan needs the same type at every step."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ from seqjax.types import Array, PyTree, State
 def lay_out_like_next(
     body: Callable[[State, PyTree], tuple[State, PyTree]], state: State, steps: PyTree
 ) -> State:
-    """Lay the initial state out over the devices as one step does."""
+    """Lay the initial state out over the devices like the state after one step."""
     if jax.sharding.get_abstract_mesh().empty:
         return state
     first = jax.tree.map(lambda a: a[0], steps)

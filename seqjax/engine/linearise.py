@@ -1,4 +1,4 @@
-"""The equations of a step's tangent, which are linear in the tangents of what the step is given."""
+"""The equations of the tangent of a step, linear in the tangents of the step's arguments."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -22,31 +22,41 @@ from seqjax.types import Array
 
 
 class Linearised(NamedTuple):
-    """The equations of a step and of its tangent."""
+    """The equations of a step and of its tangent.
 
-    equations: tuple[core.JaxprEqn, ...]  # of values alone
-    linear: tuple[core.JaxprEqn, ...]  # of tangents, each linear in them
-    inputs: tuple[tuple[core.Var, ...], ...]  # of fixed, state, z and kept
-    tangents: tuple[tuple[core.Var, ...], ...]  # of fixed, state and z, the inexact ones
-    after: tuple[Atom, ...]  # tangents of the next state
-    y: tuple[Atom, ...]  # tangents of the output
-    used: set[core.Var]  # the inputs that the tangents depend on
+    Attributes:
+      equations: the equations of values.
+      linear: the equations of tangents, each linear in the tangents.
+      inputs: variables of the values of fixed, state, z and kept.
+      tangents: variables of the tangents of the inexact arrays of fixed, state and z.
+      after: tangents of the next state.
+      y: tangents of the output.
+      used: the variables that the tangents depend on.
+    """
+
+    equations: tuple[core.JaxprEqn, ...]
+    linear: tuple[core.JaxprEqn, ...]
+    inputs: tuple[tuple[core.Var, ...], ...]
+    tangents: tuple[tuple[core.Var, ...], ...]
+    after: tuple[Atom, ...]
+    y: tuple[Atom, ...]
+    used: set[core.Var]
 
 
 def is_inexact(x: Array) -> bool:
-    """Whether ``x`` has a tangent."""
+    """Whether ``x`` is floating or complex, and so has a tangent."""
     return jnp.issubdtype(x.dtype, jnp.inexact)
 
 
-# What these compute of a product is kept in place of it: it has as many values or fewer.
+# The result of these, applied to a product, is saved instead of the product; it is no larger.
 _PASSED_ON = frozenset({"add", "sub", "split", "reshape", "squeeze", "transpose"})
 
 
 def find_kept(step: Step) -> list[core.Var]:
-    """The values of a step that are kept for the derivative, since they wait for a product.
+    """The values of a step to save for the derivative: the products that depend on the state.
 
-    A product is too expensive to compute again. Where something is added to it, the sum is kept, so
-    that what is added need not be.
+    Recomputing a product would be too expensive. Where a term is added to a product, the sum is
+    saved, so that the term need not be saved.
     """
     waiting = depends_on(step.state, step.equations)
     kept = []
@@ -57,7 +67,7 @@ def find_kept(step: Step) -> list[core.Var]:
 
 
 def _last_before_use(step: Step, v: core.Var) -> list[core.Var]:
-    """What ``v`` becomes before an equation other than those of `_PASSED_ON` uses it."""
+    """The last values computed from ``v`` by primitives in ``_PASSED_ON`` alone."""
     uses = [e for e in step.equations if any(u is v for u in e.invars)]
     is_result = any(u is v for u in (*step.after, *step.y))
     if len(uses) != 1 or is_result or uses[0].primitive.name not in _PASSED_ON:
@@ -66,12 +76,12 @@ def _last_before_use(step: Step, v: core.Var) -> list[core.Var]:
 
 
 def linearise(step: Step, kept: Sequence[core.Var], arguments: Sequence[list[Array]]) -> Linearised:
-    """Differentiate the equations of a step, given some of their values.
+    """Differentiate the equations of a step, given the saved values.
 
     Args:
       step: the equations.
-      kept: the variables whose values are given, see `find_kept`.
-      arguments: the values of fixed, state and z at one step, of which the types matter.
+      kept: the variables whose values are saved, see `find_kept`.
+      arguments: the values of fixed, state and z at one step; only their types matter.
     """
 
     def with_kept(*groups: list[Array]) -> list[list[Array]]:
@@ -121,7 +131,7 @@ def linearise(step: Step, kept: Sequence[core.Var], arguments: Sequence[list[Arr
     sizes = [child.num_leaves for child in structure.children()]
     after, y = (tuple(next(outvars) for _ in range(size)) for size in sizes)
     if jaxpr.constvars:
-        raise TypeError("a step must not hold arrays other than its arguments")
+        raise TypeError("a step must not use arrays other than its arguments")
     needed, variables = needed_for([*after, *y], jaxpr.eqns)
     waiting = depends_on([v for group in d_inputs for v in group], needed)
     return Linearised(
@@ -133,7 +143,7 @@ def linearise(step: Step, kept: Sequence[core.Var], arguments: Sequence[list[Arr
 
 @jax.custom_jvp
 def _with_value(value: Array, computed: Array) -> Array:
-    """``value``, with the derivative of ``computed``, which is then not computed."""
+    """``value``, with the derivative of ``computed``; ``computed`` becomes dead code."""
     return value
 
 

@@ -1,4 +1,4 @@
-"""The loop over time: the one place that applies masks, resets, directions and methods."""
+"""The loop over time, the only place that applies masks, resets, directions and methods."""
 
 import dataclasses
 from collections.abc import Callable
@@ -29,15 +29,15 @@ Method = Literal["auto", "scan", "static", "associative", "cudnn"]
 
 @dataclasses.dataclass(frozen=True)
 class SequenceLoop(Loop):
-    """A loop over the steps of one sequence of inputs.
+    """A loop over the time steps of a batch of sequences.
 
     Args:
-      method: how to loop, see `seqjax.unroll`.
-      mask: ``bool[T, B]``, the steps that count; None for all.
-      lengths: ``int[B]``, where the mask comes from lengths.
-      reverse: from the last step to the first.
-      remat: steps of a chunk that the backward pass computes again.
-      starts: ``bool[T, B]``, the steps before which the state is reset; None for none.
+      method: how to run the steps, see `seqjax.unroll`.
+      mask: ``bool[T, B]``, True at valid steps; defaults to all steps.
+      lengths: ``int[B]`` if the mask comes from lengths.
+      reverse: run from the last step to the first.
+      remat: the number of steps between checkpoints of the state; defaults to no checkpoints.
+      starts: ``bool[T, B]``, True where the state is reset before the step; defaults to no step.
     """
 
     method: Method
@@ -49,13 +49,14 @@ class SequenceLoop(Loop):
 
     @property
     def resets(self) -> bool:
-        """Whether there are ``starts``."""
+        """Whether the loop resets the state before some of the steps."""
         return self.starts is not None
 
     def reversed(self, xs: PyTree) -> tuple["SequenceLoop", PyTree]:
-        """The loop in the other direction: padding freezes the state, so it needs no gather.
+        """The loop in the other direction, and ``xs`` with its resets at the other ends.
 
-        Where a sequence starts in one direction, the one beside it starts in the other.
+        Padding needs no gather, since the state does not change there. A reset at the first step of
+        a sequence becomes a reset at the last step of the sequence before it.
         """
 
         def beside(starts: Array) -> Array:
@@ -75,7 +76,7 @@ class SequenceLoop(Loop):
         return dataclasses.replace(self, reverse=not self.reverse, starts=starts), turn(xs)
 
     def resetting(self, starts: Array) -> "SequenceLoop":
-        """The loop that also resets the state before the steps in ``starts``."""
+        """The loop that also resets the state before the steps where ``starts`` is True."""
         starts = starts if self.starts is None else starts | self.starts
         return dataclasses.replace(self, starts=starts)
 
@@ -91,7 +92,7 @@ class SequenceLoop(Loop):
         def chunk(state: State, steps: tuple[Array | None, PyTree, Noise]) -> tuple[State, PyTree]:
             mask, xs, noise = steps
             if self.method == "cudnn":
-                # a chunk has a part of each length, which its mask tells
+                # the lengths within a chunk follow from its mask
                 lengths = self.lengths if self.remat is None and self.starts is None else None
                 return run_cudnn(cell, params, state, xs, mask, lengths, self.reverse)
             if self.method == "associative":
@@ -112,7 +113,7 @@ class SequenceLoop(Loop):
         mask: Array | None,
     ) -> tuple[State, PyTree]:
         if isinstance(cell, LinearCell):
-            # an associative scan is unrolled into log T levels, for which T has to be a number
+            # an associative scan has log T levels in the program, which needs a fixed T
             is_fixed = isinstance(jax.tree.leaves(xs)[0].shape[0], int)
             if self.method == "auto" and is_fixed and jax.default_backend() != "cpu":
                 return self._run_associative(cell, params, state, xs, noise, mask)
@@ -137,7 +138,7 @@ class SequenceLoop(Loop):
         mask: Array | None,
         prefers_scan: bool = False,
     ) -> tuple[State, PyTree]:
-        """Run ``step`` over all steps by the method of the loop."""
+        """Run ``step`` over all time steps by the method of the loop."""
         plain = self.method == "scan" or (self.method == "auto" and prefers_scan)
         if plain or jax.tree.leaves(zs)[0].shape[0] == 0:
             return scan(step, params, state, zs, mask, self.reverse)
@@ -156,7 +157,7 @@ class SequenceLoop(Loop):
     ) -> tuple[State, PyTree]:
         if not isinstance(cell, LinearCell):
             raise ValueError(
-                f"method 'associative' needs a linear recurrence, which {cell} is not; use 'auto'"
+                f"method 'associative' needs a linear cell, but {cell} is not linear; use 'auto'"
             )
         zs = cell.project(params, xs, noise)
         a, b = cell.coefficients(params, zs)
@@ -183,7 +184,7 @@ def scan(
     mask: Array | None,
     reverse: bool = False,
 ) -> tuple[State, PyTree]:
-    """`jax.lax.scan` over all steps."""
+    """Run ``step`` over all time steps with `jax.lax.scan`."""
 
     def body(state: State, step_values: tuple[Projected, Array | None]) -> tuple[State, PyTree]:
         return masked_step(step, params, state, *step_values)
@@ -195,7 +196,7 @@ def scan(
 def _static(
     step: Step, params: Params, state: State, zs: Projected, mask: Array | None, reverse: bool
 ) -> tuple[State, PyTree]:
-    """A Python loop, whose program grows with the number of steps."""
+    """Run ``step`` in a Python loop; the program grows with the number of steps."""
     num_steps = jax.tree.leaves(zs)[0].shape[0]
     ys = {}
     for t in reversed(range(num_steps)) if reverse else range(num_steps):
@@ -212,7 +213,7 @@ def run_chunks(
     state: State,
     steps: PyTree,
 ) -> tuple[State, PyTree]:
-    """Call ``run`` for chunks of ``steps``, each of which the backward pass runs again."""
+    """Call ``run`` on chunks of ``steps``; the backward pass recomputes each chunk."""
     rest = num_steps % size
     whole, last = slice(0, num_steps - rest), slice(num_steps - rest, num_steps)
 
@@ -224,7 +225,7 @@ def run_chunks(
         state, ys_of_rest = run_rest(state)
     chunks = jax.tree.map(lambda a: a[whole].reshape(-1, size, *a.shape[1:]), steps)
     state = lay_out_like_next(run, state, chunks)
-    # within a scan nothing could be merged with what is computed again, so nothing need prevent it
+    # within a scan, XLA cannot merge the recomputation with the forward pass
     again = jax.checkpoint(run, prevent_cse=False)
     state, ys = jax.lax.scan(again, state, chunks, reverse=reverse)
     ys = jax.tree.map(lambda y: y.reshape(-1, *y.shape[2:]), ys)

@@ -1,4 +1,4 @@
-"""Run a cell one step at a time: for streams, for reinforcement learning and for sampling."""
+"""Run a cell one step at a time, for streams, reinforcement learning and sampling."""
 
 import functools
 
@@ -28,27 +28,30 @@ def step(
     key: Array | None = None,
     deterministic: bool = False,
 ) -> tuple[State, PyTree]:
-    """Run ``cell`` over one time step, as one step of `seqjax.unroll` does.
+    """Run one time step of a cell.
+
+    The result equals that of one step of `seqjax.unroll`.
 
     Args:
-      cell: a cell; a layer that reads from both ends has no steps.
-      params: its parameters.
-      state: the state before the step, from the call before or from `Cell.initial_state`; None
-        for the first step.
-      x: the input of this step, floating ``[B, D]`` or integer tokens ``[B]``, with any number of
-        batch axes, none included.
-      start: ``bool[B]``, the rows that start over: their state is reset before the step, as by
-        `Reset` in `seqjax.unroll`.
-      key: for the noise of this step of a layer that has any (dropout). Noise that `unroll` locks
-        over time is drawn anew at each call.
-      deterministic: run a noisy layer in evaluation mode, which draws nothing.
+      cell: a cell that can run step by step; bidirectional layers cannot.
+      params: the parameters of the cell, as `Cell.init` returns them.
+      state: the state that the previous step returned, or `Cell.initial_state`; None for the first
+        step.
+      x: the input of the step, floating ``[B, D]`` or integer tokens ``[B]``, with any number of
+        batch axes, or none.
+      start: ``bool[B]``, True in rows that start a new sequence. The state of these rows is reset
+        before the step, as `Reset` does in `seqjax.unroll`.
+      key: a PRNG key for the noise of layers such as `Dropout`, in training. Use a new key for each
+        call. Noise that `seqjax.unroll` shares between all time steps differs from call to call.
+      deterministic: whether noisy layers run in evaluation mode, without noise. A noisy layer needs
+        either ``key`` or ``deterministic=True``.
 
     Returns:
-      ``(next state, output)``: arrays ``[B, ...]`` and ``[B, H]``.
+      ``(next_state, output)``: arrays ``[B, ...]`` and the output ``[B, H]``.
 
     Raises:
-      ValueError: an argument does not fit the others. Token values can be checked only outside of
-        `jax.jit`.
+      ValueError: the arguments do not fit together. The values of tokens are checked outside of
+        `jax.jit` only.
 
     >>> import seqjax
     >>> cell = seqjax.GRU(units=4)

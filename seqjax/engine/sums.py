@@ -1,4 +1,4 @@
-"""Values and tangents of all steps at once."""
+"""Values of all time steps at once, and tangents as sums with such coefficients."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -14,21 +14,31 @@ from seqjax.types import Array
 
 
 class Timed(NamedTuple):
-    """A value for all steps, ``[T, ...]``, or one that is the same at every step, ``[...]``."""
+    """A value for all time steps, or one value for every step.
 
-    value: Any  # an array, or a number
+    Attributes:
+      value: an array ``[T, ...]`` if ``varies``, else an array ``[...]`` or a number.
+      varies: whether the value differs between steps.
+    """
+
+    value: Any
     varies: bool
 
 
 class Sum(NamedTuple):
-    """A tangent at each step: ``sum of coefficient * part, + added``."""
+    """A tangent at each time step: ``sum(coefficient * part) + added``.
 
-    terms: dict[int, Timed | None]  # the index of a part of the loop -> its coefficient; None is 1
-    added: Timed | None = None  # what does not depend on the state; None is 0
+    Attributes:
+      terms: the coefficient of each part of the loop, by the index of the part; None for 1.
+      added: the term that does not depend on the state; None for 0.
+    """
+
+    terms: dict[int, Timed | None]
+    added: Timed | None = None
 
 
 def _apply(function: Callable[..., Array], *operands: Timed) -> Timed:
-    """Apply a function of arrays of one shape, for all steps where one of them varies."""
+    """Apply an elementwise function; its result varies if one of the operands does."""
     varies = any(operand.varies for operand in operands)
     values = [
         x.value[None] if varies and not x.varies and jnp.ndim(x.value) else x.value
@@ -48,7 +58,7 @@ def scale(total: Sum, factor: Timed) -> Sum:
 
 
 def where(condition: Timed, total: Sum, dtype: jnp.dtype) -> Sum:
-    """``total`` where the condition holds, and 0 elsewhere."""
+    """``total`` where the condition is True, and 0 elsewhere."""
     one = Timed(jnp.ones((), dtype), False)
 
     def keep(c: Timed | None) -> Timed:
@@ -59,7 +69,7 @@ def where(condition: Timed, total: Sum, dtype: jnp.dtype) -> Sum:
 
 
 def add(first: Sum, second: Sum) -> Sum:
-    """``first + second``; coefficients of the same part are added up."""
+    """``first + second``, with one coefficient for each part."""
     one = Timed(1, False)
     terms = dict(first.terms)
     for n, c in second.terms.items():
@@ -68,20 +78,20 @@ def add(first: Sum, second: Sum) -> Sum:
 
 
 def add_timed(first: Timed | None, second: Timed | None) -> Timed | None:
-    """``first + second``, where None is 0."""
+    """``first + second``, where None means 0."""
     if first is None or second is None:
         return first if second is None else second
     return _apply(lambda x, y: x + y, first, second)
 
 
 def at_all_steps(equation: core.JaxprEqn, operands: Sequence[Timed]) -> list[Timed]:
-    """Apply a primitive for all steps at once."""
+    """Apply a primitive for all time steps at once."""
     varies = any(operand.varies for operand in operands)
     values = [operand.value for operand in operands]
     if not varies:
         return [Timed(x, False) for x in bind(equation, values)]
     if _rows_are_first(equation, operands):
-        # rows of all steps as one axis: XLA would copy the larger factor of the kernel's gradient
+        # with time and batch in one axis, XLA copies no factor of the gradient of the kernel
         T, B = values[0].shape[:2]
         merged = bind(equation, [values[0].reshape(T * B, *values[0].shape[2:]), values[1]])[0]
         axis = len(equation.params["dimension_numbers"][1][0])

@@ -1,12 +1,12 @@
 """The derivative of a loop over time, derived from the equations of one step.
 
 The tangent of a step is linear in the tangents of its state, its input and the parameters. So the
-coefficients of all steps are known before the loop over tangents starts, and what inputs and
-parameters add to each step is computed for all steps at once. Only the tangent of the state waits::
+coefficients of all steps are known before the loop over tangents starts, and the terms from inputs
+and parameters are computed for all steps at once. Only the tangent of the state needs the loop::
 
     d_state[t+1] = coefficients[t] * d_state[t] + (coefficients[t] * d_state[t]) @ kernel + added[t]
 
-JAX transposes that loop into the backward pass, which has the same form: the gradient of a kernel
+JAX transposes that loop into the backward pass, which has the same form. The gradient of a kernel
 becomes one product over all steps, after the loop.
 """
 
@@ -25,17 +25,26 @@ from seqjax.engine.sums import Sum, Timed, add, add_timed, at_all_steps, scale, 
 from seqjax.operations.affine import vary
 from seqjax.types import Array
 
-# computes a part of a step from the parts before it and from the step's own values
+# computes a part of a step from the parts before it and from the values of the step
 Instruction = Callable[[list[Any], list[Array]], Any]
 
 
 class TangentStep(NamedTuple):
-    """A step of the loop over tangents."""
+    """A step of the loop over tangents.
 
-    instructions: list[Instruction]  # each makes one more part; the first parts are the state's
+    The tangents of the state are the first parts of a step.
+
+    Attributes:
+      instructions: each computes one more part.
+      after: compute the tangents of the next state.
+      y: compute the tangents of the output.
+      values: arrays ``[T, ...]`` that the loop scans over.
+    """
+
+    instructions: list[Instruction]
     after: list[Instruction]
     y: list[Instruction]
-    values: list[Array]  # [T, ...], of which each step gets its own
+    values: list[Array]
 
 
 def tangent_step(
@@ -47,16 +56,16 @@ def tangent_step(
     d_fixed: Sequence[Array | None],
     d_zs: Sequence[Array | None],
 ) -> TangentStep:
-    """Compute, for all steps at once, what the loop over tangents multiplies with and adds.
+    """Compute, for all steps at once, the coefficients and terms of the loop over tangents.
 
     Args:
       form: from `linearise`.
-      fixed: what does not change from step to step.
-      states: before each step, ``[T, B, ...]``; None for those not in ``form.used``.
-      zs: what each step needs of its input, ``[T, B, ...]``.
-      kept: other values of each step, ``[T, B, ...]``; None for those not in ``form.used``.
-      d_fixed: the tangents of the inexact ones of ``fixed``; None is 0.
-      d_zs: those of ``zs``.
+      fixed: values that are the same at every step.
+      states: the states before each step, ``[T, B, ...]``; None for those not in ``form.used``.
+      zs: the projected inputs, ``[T, B, ...]``.
+      kept: the saved values, ``[T, B, ...]``; None for those not in ``form.used``.
+      d_fixed: the tangents of the inexact arrays in ``fixed``; None for 0.
+      d_zs: the tangents of the inexact arrays in ``zs``; None for 0.
     """
     known = _values(form, fixed, states, zs, kept)
     of_fixed, of_state, of_z = form.tangents
@@ -82,7 +91,7 @@ def _values(
     zs: Sequence[Array],
     kept: Sequence[Array | None],
 ) -> dict[core.Var, Timed]:
-    """All values that tangents are multiplied with."""
+    """All values that the equations of tangents read."""
     known = {v: Timed(x, False) for v, x in zip(form.inputs[0], fixed, strict=True)}
     for variables, arrays in zip(form.inputs[1:], (states, zs, kept), strict=True):
         known |= {
@@ -114,10 +123,10 @@ def _values(
 
 
 class _Product:
-    """A product in the loop, and what is added to it at each step.
+    """A product in the loop, and the term added to it at each step.
 
-    It is added within the loop, in one array: the gradients of the product and of what is added to
-    it are then one array too, which the transposed loop makes anyway for its own product.
+    The term is one array, added within the loop. The gradient of the term then equals that of the
+    product, which the transposed loop computes in any case.
     """
 
     def __init__(self) -> None:
@@ -128,7 +137,7 @@ class _Product:
 
 
 class _Builder:
-    """Turns the linear equations into the instructions of a loop."""
+    """Converts the linear equations into the instructions of a loop."""
 
     def __init__(
         self,
@@ -137,37 +146,37 @@ class _Builder:
         sums: dict[core.Var, Sum],
         uses: Counter[core.Var],
     ):
-        self.inputs = inputs  # parts that are there before the first instruction
+        self.inputs = inputs  # the number of parts before the first instruction
         self.known = known
         self.sums = sums
         self.uses = uses
         self.instructions: list[Instruction] = []
         self.values: list[Array] = []
         self.products: list[_Product] = []
-        # the parts that are a product, or (with its number) a piece of one
+        # parts that are a product (None), or a piece of one (its index)
         self.open: dict[int, tuple[_Product, int | None]] = {}
 
     def sum_of(self, atom: Atom) -> Sum:
-        """The tangent of a variable; a literal or a value among tangents is a zero."""
+        """The tangent of a variable; 0 for literals and for variables without a tangent."""
         return self.sums.get(atom, Sum({})) if isinstance(atom, core.Var) else Sum({})
 
     def value_of(self, atom: Atom) -> Timed:
-        """What a tangent is multiplied with."""
+        """The value of a variable or literal."""
         return Timed(atom.val, False) if isinstance(atom, core.Literal) else self.known[atom]
 
     def add(self, equation: core.JaxprEqn) -> None:
-        """Find the tangents that an equation computes."""
+        """Compute the tangents of the results of an equation."""
         name = equation.primitive.name
         combine = _COMBINED.get(name)
         if combine is None or not combine(self, equation):
             self._apply_in_the_loop(equation)
         for v in equation.outvars:
-            # what several others need is added up once
+            # a sum that several equations read is computed once
             if self.uses[v] > 1 and len(self.sums[v].terms) > 1:
                 self.sums[v] = Sum({self._part(self.total(self.sums[v], aval_of(v))): None})
 
     def added_to_product(self, operand: Atom, other: Sum) -> Sum | None:
-        """Add ``other`` to a product or to a piece of one in the loop, if ``operand`` is that."""
+        """Add ``other`` in the loop if ``operand`` is (a piece of) a product; else return None."""
         total = self.sum_of(operand)
         if other.terms or other.added is None or [*total.terms.values()] != [None] or total.added:
             return None
@@ -182,7 +191,7 @@ class _Builder:
         return total
 
     def close_products(self) -> None:
-        """Join what is added to each product into one array of all steps."""
+        """Join the terms added to each product into one array for all steps."""
         for product in self.products:
             added = product.added
             if product.split is not None and product.added_to:
@@ -201,7 +210,7 @@ class _Builder:
                 product.of_step = self._own(added)
 
     def total(self, total: Sum, aval: jax.core.ShapedArray) -> Instruction:
-        """The instruction that adds up a sum."""
+        """The instruction that computes a sum."""
         terms = [(n, None if c is None else self._own(c)) for n, c in total.terms.items()]
         added = None if total.added is None else self._own(total.added)
 
@@ -216,7 +225,7 @@ class _Builder:
         return add_up
 
     def _own(self, value: Timed) -> Callable[[list[Array]], Array]:
-        """How a step gets its own of the values of all steps."""
+        """The function that picks the value of a step from the scanned values."""
         if not value.varies:
             return lambda step: value.value
         self.values.append(value.value)
@@ -228,13 +237,13 @@ class _Builder:
         return self.inputs + len(self.instructions) - 1
 
     def _apply_in_the_loop(self, equation: core.JaxprEqn) -> None:
-        """Apply a linear primitive to the parts in the loop, and to what is added before it."""
+        """Apply a linear primitive to the parts in the loop, and to the other terms before it."""
         linear = {n: self.sums[v] for n, v in enumerate(equation.invars)
                   if isinstance(v, core.Var) and v in self.sums}  # fmt: skip
         others = {n: self.value_of(v) for n, v in enumerate(equation.invars) if n not in linear}
         waits = any(total.terms for total in linear.values())
         outputs = [Sum({}) for _ in equation.outvars]
-        if waits and is_product(equation):  # one product of the whole sum, in the loop
+        if waits and is_product(equation):  # one product of the whole sum
             within, before = linear, {}
         else:
             within = {n: total._replace(added=None) for n, total in linear.items()}
@@ -287,7 +296,7 @@ class _Builder:
         return results
 
     def _is_product_in_another_dtype(self, equation: core.JaxprEqn, operand: Sum) -> bool:
-        """Whether an equation casts a product, as one of 16 bits is to the dtype of the state."""
+        """Whether an equation casts a product, such as a 16-bit one to the dtype of the state."""
         if equation.primitive.name != "convert_element_type" or [*operand.terms.values()] != [None]:
             return False
         (part,) = operand.terms
@@ -299,7 +308,7 @@ def _plus(result: Array, product: _Product, step: list[Array]) -> Array:
 
 
 def _zeros(aval: jax.core.ShapedArray) -> Array:
-    """Zeros of a type, which inside of `jax.shard_map` says over which devices they differ."""
+    """Zeros of a type, varying over the same axes of `jax.shard_map`."""
     kind = aval.manual_axis_type
     return vary(jnp.zeros(aval.shape, aval.dtype), frozenset(kind.varying if kind else ()))
 
@@ -307,10 +316,10 @@ def _zeros(aval: jax.core.ShapedArray) -> Array:
 def _with_kernel_transposed(
     equation: core.JaxprEqn, others: dict[int, Timed]
 ) -> tuple[core.JaxprEqn, dict[int, Timed]]:
-    """Lay a kernel ``[H, N]`` out as ``[N, H]``, for the transposed loop to multiply with it so.
+    """Transpose a kernel ``[H, N]`` to ``[N, H]`` for the transposed loop.
 
-    XLA would fold a transposition in the body of a loop into the product, which then reads the
-    kernel across its rows: slower by up to a half.
+    XLA folds a transposition inside of a loop into the product, which then reads the kernel across
+    its rows and takes up to 1.5 times as long.
     """
     if equation.primitive is not primitives.dot_general_p or 1 not in others or others[1].varies:
         return equation, others
@@ -324,7 +333,7 @@ def _with_kernel_transposed(
     return equation.replace(params=params), {**others, 1: Timed(kernel.transpose(order), False)}
 
 
-# The primitives whose tangents are sums of the same parts as those of their operands:
+# Rules for primitives whose tangent is a sum of the same parts as the tangents of their operands.
 
 
 def _scaled(builder: _Builder, equation: core.JaxprEqn) -> bool:

@@ -1,4 +1,4 @@
-"""Run a layer over a sequence."""
+"""Run a cell over a sequence."""
 
 import abc
 import dataclasses
@@ -39,53 +39,58 @@ def unroll(
     method: Method = "auto",
     remat: int | None = None,
 ) -> tuple[State, PyTree]:
-    """Run ``cell`` over the time steps of ``xs``.
+    """Run a cell over a sequence.
 
-    At each step that counts, ``state, y = step(state, x)``. At every other step, past a row's
-    length or at a hole in the mask, the state is kept and the output is exactly 0. Whatever ``xs``
-    holds there (NaN as well) changes no output and no gradient.
+    At each valid step, the cell computes ``state, y = step(state, x)``. At every other step (past
+    the length of its row, or where the mask is False), the state does not change and the output is
+    exactly 0. The values of ``xs`` at these steps, even NaN, affect neither outputs nor gradients.
 
     Args:
-      cell: a cell or another layer, such as a `Stack` or `Bidirectional`. Equal cells share one
-        compiled program.
-      params: its parameters.
+      cell: a cell, or a layer around other cells, such as a `Stack` or `Bidirectional`. Equal cells
+        share compiled programs.
+      params: the parameters of the cell, as `Cell.init` returns them.
       xs: floating ``[B, T, D]`` or integer tokens ``[B, T]``, with any number of batch axes.
-        Integers are always tokens: a one-hot array has to be floating.
-      lengths: ``int[B]`` in ``[0, T]``, the number of steps of each row; defaults to T.
-      mask: ``bool[B, T]``, the steps that count, holes allowed. Give lengths or a mask.
-      initial_state: as `Cell.initial_state` makes it for this batch; defaults to zeros, or to
-        the learned state of a `LearnedState`.
-      key: for the noise of layers that have any (dropout), in training.
-      deterministic: run a noisy layer in evaluation mode, which draws nothing. A noisy layer needs
-        the key or ``deterministic=True``.
-      reverse: run from the last step of each row to its first. Outputs stay where their inputs
-        are, and the final state is the one after step 0.
-      time_major: ``xs``, ``mask`` and the outputs are ``[T, B, ...]``.
-      method: how to loop. All methods give the same numbers up to rounding. Derivatives of any
-        order and mode work with each but ``"cudnn"``, which has reverse mode alone.
+        Integers are always tokens: cast a one-hot array to a floating dtype. Some cells take a
+        pytree, such as `TimedInputs` or `ResetInputs`.
+      lengths: ``int[B]`` in ``[0, T]``, the number of valid steps of each row; defaults to T.
+      mask: ``bool[B, T]``, True at valid steps, in any pattern. Give ``lengths`` or ``mask``, not
+        both.
+      initial_state: the state before the first step, in the structure of `Cell.initial_state`;
+        defaults to zeros, or to the learned state of a `LearnedState`.
+      key: a PRNG key for the noise of layers such as `Dropout`, in training.
+      deterministic: whether noisy layers run in evaluation mode, without noise. A noisy layer needs
+        either ``key`` or ``deterministic=True``.
+      reverse: run from the last step of each row to the first. The outputs stay aligned with the
+        inputs, and the final state is the state after step 0.
+      time_major: ``xs``, ``mask`` and the outputs have the axes ``[T, B, ...]``.
+      method: how to run the steps. All methods give the same values up to rounding. All but
+        ``"cudnn"`` support derivatives of any order, in forward mode, reverse mode and combinations
+        of them. ``"cudnn"`` supports first derivatives in reverse mode.
 
-        - ``"auto"``: a scan with a derivative of its own, which does only what waits for the
-          state; for linear cells on accelerators ``"associative"``.
+        - ``"auto"``: a scan with a derivative of its own, usually faster. Only what depends on the
+          derivative of the state runs in the loop; the rest is computed for all steps at once.
+          Linear cells use ``"associative"`` on accelerators, and a few cells use ``"scan"`` (see
+          `Cell.prefers_scan`).
         - ``"scan"``: `jax.lax.scan`, differentiated by JAX.
-        - ``"static"``: a Python loop, whose program grows with T.
-        - ``"associative"``: all steps of a linear cell at once, by `jax.lax.associative_scan`.
-        - ``"cudnn"``: NVIDIA's library, for an `LSTM` without options in float32 on one GPU, with
-          products in TF32 unless ``jax.default_matmul_precision("highest")``.
-      remat: checkpoint the state every ``remat`` steps and recompute the rest in the backward
-        pass. ``math.isqrt(T)`` minimises memory (Chen, Xu, Zhang and Guestrin, "Training deep nets
-        with sublinear memory cost", 2016). Defaults to no checkpoints.
+        - ``"static"``: a Python loop. The program grows with T.
+        - ``"associative"``: `jax.lax.associative_scan`, for linear cells only.
+        - ``"cudnn"``: cuDNN's LSTM on an NVIDIA GPU, for an `LSTM` without options, in float32.
+          Its products are in TF32, except under ``jax.default_matmul_precision("highest")``.
+      remat: checkpoint the state every ``remat`` steps, and recompute all other values in the
+        backward pass. About ``math.isqrt(T)`` minimises memory (Chen, Xu, Zhang and Guestrin,
+        "Training deep nets with sublinear memory cost", 2016). Defaults to no checkpoints.
 
-    Under `jax.export`, B and T may be symbolic. ``remat`` and every method but ``"auto"`` and
-    ``"scan"`` need a fixed T, since their programs depend on it.
+    B and T may be symbolic under `jax.export`. ``remat`` and the methods ``"static"``,
+    ``"associative"`` and ``"cudnn"`` need a fixed T.
 
     Returns:
-      ``(final_state, outputs)``: the state after each row's last step, arrays ``[B, ...]``, and the
-      outputs ``[B, T, H]``. The state is in the dtype of parameters and inputs, but float32 where
-      they have 16 bits.
+      ``(final_state, outputs)``: the state after the last step of each row, arrays ``[B, ...]``,
+      and the outputs ``[B, T, H]``. Floating arrays have the dtype that parameters and features
+      promote to, or float32 for 16-bit dtypes.
 
     Raises:
-      ValueError: an argument does not fit the others. Values (lengths, tokens) can be checked only
-        outside of `jax.jit`.
+      ValueError: the arguments do not fit together. The values of lengths and tokens are checked
+        outside of `jax.jit` only.
 
     >>> import seqjax
     >>> cell = seqjax.LSTM(units=4)
@@ -102,18 +107,18 @@ def unroll(
 
 
 class Run(abc.ABC):
-    """What is done with the steps of a sequence, after the arguments are checked; hashable."""
+    """What to run on a sequence after the arguments are checked; hashable."""
 
     @abc.abstractmethod
     def __call__(
         self, loop: SequenceLoop, cell: Cell, params: Params, state: State, xs: PyTree, noise: Noise
     ) -> tuple[State, PyTree]:
-        """Run ``cell`` over time-major ``xs``: return a state and the outputs."""
+        """Run ``cell`` over time-major ``xs``, and return a state and the outputs."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Whole(Run):
-    """Run over the whole sequence."""
+    """The run that returns all outputs."""
 
     def __call__(
         self, loop: SequenceLoop, cell: Cell, params: Params, state: State, xs: PyTree, noise: Noise
@@ -137,7 +142,7 @@ def run_checked(
     method: Method,
     remat: int | None,
 ) -> tuple[State, PyTree]:
-    """Check the arguments, which are those of `unroll`, and call ``run`` in a compiled program."""
+    """Check the arguments of `unroll` and call ``run`` in a compiled program."""
     check_choice("method", method, get_args(Method))
     if remat is not None:
         check_size("unroll", "remat", remat)
@@ -189,7 +194,7 @@ def _run(
     remat: int | None,
 ) -> tuple[State, PyTree]:
     if mask is not None:
-        # the padding must not reach the equations: their gradients may turn 0 * inf into NaN
+        # inf or NaN in the padding would make gradients NaN, since 0 * inf is NaN
         xs = zero_outside(mask, xs)
     mask, xs = jax.tree.map(lambda a: jnp.moveaxis(a, time_axis, 0), (mask, xs))
     batch_shape = leading_shape[:time_axis] + leading_shape[time_axis + 1 :]
@@ -199,7 +204,7 @@ def _run(
     loop = SequenceLoop(method, mask, lengths, reverse, remat)
     state, ys = run(loop, cell, params, state, xs, noise)
     if mask is not None:
-        # a run may put out the last steps alone
+        # a run may return the outputs of the last steps only
         ys = zero_outside(mask[-jax.tree.leaves(ys)[0].shape[0] :], ys)
     return state, jax.tree.map(lambda y: jnp.moveaxis(y, 0, time_axis), ys)
 
@@ -207,6 +212,6 @@ def _run(
 def _check_is_tokens(xs: Array, input_size: int) -> None:
     if xs.ndim > 2 and xs.shape[-1] == input_size:
         raise ValueError(
-            f"xs is an integer array of shape {xs.shape}, and integers are tokens [..., T]; give "
-            f"the {input_size} features of each step as floats"
+            f"xs is an integer array of shape {xs.shape}, but integers are tokens [..., T]; cast "
+            f"xs to a floating dtype if its last axis holds {input_size} features"
         )

@@ -1,4 +1,4 @@
-"""What the engine checks before anything is compiled."""
+"""Checks of arguments before a program is compiled."""
 
 import dataclasses
 import functools
@@ -15,7 +15,7 @@ from seqjax.types import Array, Cell, Noise, Params, PyTree, State
 
 
 def check_cell(cell: Any) -> None:
-    """Raise ``ValueError`` unless ``cell`` is a cell that is no more than its fields."""
+    """Raise ``ValueError`` unless ``cell`` is a hashable cell that is equal by its fields."""
     if not isinstance(cell, Cell):
         raise ValueError(f"cell must be a seqjax cell, such as seqjax.LSTM(units=64), got {cell!r}")
     for part in _parts(cell):
@@ -23,20 +23,20 @@ def check_cell(cell: Any) -> None:
         more = [name for name in vars(part) if name not in names]
         if more:
             raise ValueError(
-                f"{type(part).__name__} holds {', '.join(more)}, which is no field of it, so that "
-                "unequal cells compare equal; put @dataclasses.dataclass(frozen=True) on the class "
-                "and make it a field"
+                f"{type(part).__name__} has attributes that are not fields: {', '.join(more)}. "
+                "Unequal cells would compare equal; put @dataclasses.dataclass(frozen=True) on the "
+                "class and declare each as a field"
             )
     try:
         hash(cell)
     except TypeError:
         raise ValueError(
-            f"the options of a cell must be hashable, as tuples are, got {cell}"
+            f"the options of a cell must be hashable, such as tuples instead of lists, got {cell}"
         ) from None
 
 
 def _parts(cell: Cell) -> Iterator[Cell]:
-    """A cell and all layers inside of it."""
+    """A cell and all cells inside of it."""
     yield cell
     for field in dataclasses.fields(cell):  # type: ignore[arg-type]
         value = getattr(cell, field.name)
@@ -49,22 +49,23 @@ def check_can_step(cell: Cell) -> None:
     """Raise ``ValueError`` unless ``cell`` can run step by step."""
     if not cell.can_step:
         raise ValueError(
-            f"{cell} reads a sequence from both ends, so it cannot run step by "
-            "step; run it over the whole sequence with seqjax.unroll"
+            f"{cell} reads a sequence from both ends, so it cannot run step by step; run it over "
+            "the whole sequence with seqjax.unroll"
         )
 
 
 def check_params(cell: Cell, params: Params) -> None:
-    """Raise ``ValueError`` unless ``params`` are as `Cell.init` makes them, in any dtype."""
+    """Raise ``ValueError`` unless ``params`` have the structure and shapes of `Cell.init`."""
     for leaf in jax.tree.leaves(params):
         if not jnp.issubdtype(leaf.dtype, jnp.floating):
-            raise ValueError(f"params must hold floating arrays, got one of {leaf.dtype}")
+            raise ValueError(f"params must be floating arrays, got an array of {leaf.dtype}")
     try:
         input_size = cell.input_size(params)
         expected = _expected_params(cell, input_size)
     except (AttributeError, IndexError, TypeError):
         raise ValueError(
-            f"params must be what {cell}.init makes, got {jax.tree.structure(params)}"
+            f"params must have the structure that {cell}.init returns, got "
+            f"{jax.tree.structure(params)}"
         ) from None
     given: PyTree = jax.tree.structure(params)
     if given != jax.tree.structure(expected):
@@ -85,7 +86,7 @@ def _expected_params(cell: Cell, input_size: int) -> Params:
 
 
 def _other_structure(cell: Cell, input_size: Any, params: Params, expected: Params) -> str:
-    """Say which option the parameters were made with, or which of them are missing or too many."""
+    """The error message: the option that differs, or the missing and unexpected parameters."""
     given: PyTree = jax.tree.structure(params)
     for name, value in _other_options(cell):
         try:
@@ -95,9 +96,9 @@ def _other_structure(cell: Cell, input_size: Any, params: Params, expected: Para
             continue
         if structure == given:
             return (
-                f"params were made with {name}={value!r}, but the cell is {cell}, with "
-                f"{name}={getattr(cell, name)!r}; use the cell that they were made for, or draw "
-                "parameters for this one with init"
+                f"params are for a cell with {name}={value!r}, but the cell is {cell}, with "
+                f"{name}={getattr(cell, name)!r}; use the cell that the parameters are for, or "
+                "draw new ones with init"
             )
     have, want = (
         {jax.tree_util.keystr(path) for path, _ in jax.tree.leaves_with_path(tree)}
@@ -109,11 +110,11 @@ def _other_structure(cell: Cell, input_size: Any, params: Params, expected: Para
         text for text in (missing and f"missing {missing}", surplus and f"unexpected {surplus}")
         if text
     ) or f"got {given}"  # fmt: skip
-    return f"params must have the structure that {cell}.init makes: {found}"
+    return f"params must have the structure that {cell}.init returns: {found}"
 
 
 def _other_options(cell: Cell) -> Iterator[tuple[str, Any]]:
-    """Each switch of a cell turned, and each of its optional sizes left out or given."""
+    """Each boolean option of a cell negated, and each optional one set to None."""
     for field in dataclasses.fields(cell):  # type: ignore[arg-type]
         value = getattr(cell, field.name)
         if isinstance(value, bool):
@@ -125,7 +126,7 @@ def _other_options(cell: Cell) -> Iterator[tuple[str, Any]]:
 def check_state(
     cell: Cell, state: State, batch_shape: tuple[int, ...], dtype: jnp.dtype, name: str
 ) -> None:
-    """Raise ``ValueError`` unless ``state`` is one of ``cell`` for this batch."""
+    """Raise ``ValueError`` unless ``state`` is a state of ``cell`` for this batch."""
     expected = jax.eval_shape(lambda: cell.initial_state(batch_shape, dtype))
     given: PyTree = jax.tree.structure(state)
     wanted: PyTree = jax.tree.structure(expected)
@@ -145,14 +146,14 @@ def check_state(
 
 
 def check_noise(cell: Cell, key: Array | None, deterministic: bool) -> None:
-    """Raise ``ValueError`` unless the call says whether a noisy cell draws its noise."""
+    """Raise ``ValueError`` unless a noisy cell has either a key or ``deterministic=True``."""
     if not isinstance(deterministic, bool):
         raise ValueError(f"deterministic must be True or False, got {deterministic!r}")
     if key is not None:
         check_key(key)
         if deterministic:
             raise ValueError(
-                "key and deterministic=True were both given; give a key in training and "
+                "key and deterministic=True were both given; give key in training and "
                 "deterministic=True in evaluation"
             )
     elif cell.is_noisy and not deterministic:
@@ -163,36 +164,38 @@ def check_noise(cell: Cell, key: Array | None, deterministic: bool) -> None:
 
 
 def state_dtype(cell: Cell, params: Params, xs: PyTree) -> jnp.dtype:
-    """The dtype of states and outputs: that of parameters and features, of 32 bits or more."""
+    """The dtype that parameters and features promote to, with float32 in place of 16-bit dtypes."""
     dtypes = [jnp.dtype(leaf.dtype) for leaf in jax.tree.leaves((params, cell.features(xs)))]
     floating = [accumulation_dtype(d) for d in dtypes if jnp.issubdtype(d, jnp.floating)]
     return functools.reduce(jnp.promote_types, floating)
 
 
 def noise_of(cell: Cell, params: Params, key: Array | None, leading: tuple[int, ...]) -> Noise:
-    """The noise of all steps, ``[T, B, ...]``, or None without a key."""
+    """The noise of all time steps, ``[T, B, ...]``, or None if there is no key."""
     return None if key is None else cell.draw_noise(key, leading, cell.input_size(params))
 
 
 def check_batch(leading_shape: tuple[int, ...], time_axis: int) -> tuple[int, ...]:
-    """The batch axes among the leading axes, of which none may be empty."""
+    """The batch axes among the leading axes; raise ``ValueError`` if the batch is empty."""
     batch_shape = leading_shape[:time_axis] + leading_shape[time_axis + 1 :]
     if math.prod(batch_shape) == 0:
-        raise ValueError(f"the batch is empty: xs has batch and time axes {leading_shape}")
+        raise ValueError(
+            f"the batch must not be empty, got xs with batch and time axes {leading_shape}"
+        )
     return batch_shape
 
 
 def check_fixed_time(num_steps: Any, method: str, remat: int | None) -> None:
-    """Raise ``ValueError`` if a symbolic time, as in `jax.export`, meets what needs a number."""
+    """Raise ``ValueError`` if T is symbolic, as in `jax.export`, but an option needs a number."""
     if isinstance(num_steps, int):
         return
     if remat is not None:
-        given, instead = f"remat={remat}", "leave remat out"
+        given, instead = f"remat={remat}", "omit remat"
     elif method in ("static", "associative", "cudnn"):
         given, instead = f"method={method!r}", "use method='scan'"
     else:
         return
     raise ValueError(
-        f"{given} needs a fixed number of time steps, and xs has {num_steps} of them; {instead}, "
-        "or give the time axis of xs a number, which leaves the batch free"
+        f"{given} needs a fixed number of time steps, got xs with {num_steps} steps; {instead}, "
+        "or make the time axis of xs a number (the batch may stay symbolic)"
     )

@@ -1,7 +1,7 @@
-"""Weights from elsewhere, and back: one module a framework, none of which it needs installed.
+"""Conversion of weights from and to other frameworks, which need not be installed.
 
-Each ``from_...`` takes arrays in the framework's layout and returns parameters, each ``to_...``
-takes parameters and returns arrays in that layout. They are plain array code: inside of a gradient
-they map gradients too. `linen` goes further: it runs whole cells of `flax.linen` here, and ours
-there.
+There is one module for each framework. Each ``from_...`` function converts arrays in the layout of
+the framework to parameters of a cell, and each ``to_...`` function converts parameters back. Both
+are differentiable array functions, so they also convert gradients. `seqjax.interop.linen` goes
+further: it runs cells of `flax.linen` in seqjax, and cells of seqjax in `flax.linen`.
 """

@@ -1,7 +1,7 @@
 """Parameter trees of the cells of `flax.linen`: layer -> ``kernel`` or ``bias`` -> array.
 
-The tree of a cell is ``cell.init(...)["params"]``; that of a cell in a `flax.linen.RNN` stands
-below ``["params"]["cell"]``.
+The tree of a cell is ``cell.init(...)["params"]``. The tree of a cell in a `flax.linen.RNN` is
+``rnn.init(...)["params"]["cell"]``.
 """
 
 from collections.abc import Mapping
@@ -19,19 +19,19 @@ from seqjax.types import Array
 
 Tree = Mapping[str, Mapping[str, Array]]  # layer -> "kernel" or "bias" -> array
 _ADVICE = (
-    'Give the tree of the cell alone: variables["params"] of a cell, and '
+    'Give the tree of the cell itself: variables["params"] of a cell, or '
     'variables["params"]["cell"] of a flax.linen.RNN.'
 )
 
 
 def from_simple(tree: Tree) -> BasicRNNParams:
-    """Take the parameters of a ``SimpleCell``.
+    """Convert the parameters of a ``SimpleCell`` to parameters of `seqjax.BasicRNN`.
 
     Args:
       tree: ``i`` with ``kernel [D, H]`` and ``bias [H]``, ``h`` with ``kernel [H, H]``.
 
     Raises:
-      ValueError: a layer is missing, unknown or of another shape.
+      ValueError: a layer is missing or unknown, or has an unexpected shape.
 
     >>> import jax.numpy as jnp
     >>> layers = {"i": {"kernel": jnp.zeros((3, 2)), "bias": jnp.zeros(2)}}
@@ -43,10 +43,10 @@ def from_simple(tree: Tree) -> BasicRNNParams:
 
 
 def to_simple(params: BasicRNNParams) -> dict[str, dict[str, Array]]:
-    """Give the parameters of a ``SimpleCell``.
+    """Convert parameters of `seqjax.BasicRNN` to those of a ``SimpleCell``.
 
     Raises:
-      ValueError: the parameters are not of a `seqjax.BasicRNN`.
+      ValueError: ``params`` are not those of a `seqjax.BasicRNN`.
 
     >>> from seqjax import BasicRNN
     >>> import jax
@@ -61,14 +61,16 @@ def to_simple(params: BasicRNNParams) -> dict[str, dict[str, Array]]:
 
 
 def from_lstm(tree: Tree) -> LSTMParams:
-    """Take the parameters of an ``LSTMCell`` or ``OptimizedLSTMCell``.
+    """Convert the parameters of an ``LSTMCell`` or ``OptimizedLSTMCell`` to those of `seqjax.LSTM`.
+
+    The cell has two layers for each gate i, f, g, o.
 
     Args:
-      tree: for each gate i, f, g, o the layers ``ii``, ``if``, ``ig``, ``io`` with ``kernel [D,
-        H]`` and ``hi``, ``hf``, ``hg``, ``ho`` with ``kernel [H, H]`` and ``bias [H]``.
+      tree: ``ii``, ``if``, ``ig``, ``io`` with ``kernel [D, H]``, and ``hi``, ``hf``, ``hg``,
+        ``ho`` with ``kernel [H, H]`` and ``bias [H]``.
 
     Raises:
-      ValueError: a layer is missing, unknown or of another shape.
+      ValueError: a layer is missing or unknown, or has an unexpected shape.
 
     >>> import flax.linen, jax
     >>> import jax.numpy as jnp
@@ -83,11 +85,11 @@ def from_lstm(tree: Tree) -> LSTMParams:
 
 
 def to_lstm(params: LSTMParams) -> dict[str, dict[str, Array]]:
-    """Give the parameters of an ``LSTMCell`` or ``OptimizedLSTMCell``.
+    """Convert parameters of `seqjax.LSTM` to those of an ``LSTMCell`` or ``OptimizedLSTMCell``.
 
     Raises:
-      ValueError: the parameters are not of a `seqjax.LSTM`, or hold peepholes, a projection or
-        layer norm.
+      ValueError: ``params`` are not those of a `seqjax.LSTM`, or they have peepholes, a projection
+        or layer normalisation.
 
     >>> from seqjax import LSTM
     >>> import jax
@@ -105,16 +107,16 @@ def to_lstm(params: LSTMParams) -> dict[str, dict[str, Array]]:
 
 
 def from_gru(tree: Tree) -> GRUParams:
-    """Take the parameters of a ``GRUCell``, for a `seqjax.GRU` with ``reset_after=True``.
+    """Convert the parameters of a ``GRUCell`` to parameters of ``GRU(H, reset_after=True)``.
 
-    Flax's gate order is r, z, n; its z is our u.
+    The gate order is the same in both: Flax's r, z, n are r, u, n in `seqjax.GRU`.
 
     Args:
       tree: ``ir``, ``iz``, ``in`` with ``kernel [D, H]`` and ``bias [H]``, ``hr``, ``hz`` with
         ``kernel [H, H]``, and ``hn`` with ``kernel [H, H]`` and ``bias [H]``.
 
     Raises:
-      ValueError: a layer is missing, unknown or of another shape.
+      ValueError: a layer is missing or unknown, or has an unexpected shape.
 
     >>> import flax.linen, jax
     >>> import jax.numpy as jnp
@@ -131,10 +133,10 @@ def from_gru(tree: Tree) -> GRUParams:
 
 
 def to_gru(params: GRUParams) -> dict[str, dict[str, Array]]:
-    """Give the parameters of a ``GRUCell``.
+    """Convert parameters of ``GRU(H, reset_after=True)`` to those of a ``GRUCell``.
 
     Raises:
-      ValueError: the parameters are not of a `seqjax.GRU` with ``reset_after=True``.
+      ValueError: ``params`` are not those of a `seqjax.GRU` with ``reset_after=True``.
 
     >>> from seqjax import GRU
     >>> import jax
@@ -143,7 +145,10 @@ def to_gru(params: GRUParams) -> dict[str, dict[str, Array]]:
     """
     check_gru("GRUCell", params)
     if params.candidate_bias is None:
-        raise ValueError("Flax's GRUCell resets after the product: use GRU(reset_after=True)")
+        raise ValueError(
+            "Flax's GRUCell resets after the product, got parameters of a GRU that resets before "
+            "it; use GRU(reset_after=True)"
+        )
     w, b = split_gates(params.input_kernel, 3), split_gates(params.bias, 3)
     u = split_gates(params.gate_kernel, 2)
     return {

@@ -1,9 +1,9 @@
 """Weights of the recurrent cells of `flax.nnx`: layer -> ``kernel`` or ``bias`` -> array.
 
-Each ``from_...`` takes the cell itself, its `flax.nnx.State`, or a nested mapping of arrays. Each
-``to_...`` gives a nested dict, which `flax.nnx.update` writes into a cell. Activations are no
-weights: give the seqjax cell the ``activation_fn`` of the flax cell, whose ``gate_fn`` has to be
-the sigmoid.
+Each ``from_...`` function takes a cell, its `flax.nnx.State`, or a nested mapping of arrays. Each
+``to_...`` function returns a nested dict, which `flax.nnx.update` writes into a cell. Activations
+are not converted: pass the ``activation_fn`` and ``gate_fn`` of the Flax cell to the seqjax cell as
+``activation`` and ``gate_activation``.
 """
 
 from collections.abc import Mapping
@@ -25,20 +25,20 @@ from seqjax.types import Array
 
 Tree = dict[str, dict[str, Array]]  # layer -> "kernel" or "bias" -> array
 _ADVICE = (
-    "Give the recurrent cell itself, which is the attribute cell of an nnx.RNN, or "
+    "Give the recurrent cell itself (the attribute cell of an nnx.RNN) or "
     "nnx.state(cell, nnx.Param)."
 )
 
 
 def from_simple(cell: Any) -> BasicRNNParams:
-    """Take the weights of a ``SimpleCell``.
+    """Convert the weights of a ``SimpleCell`` to parameters of `seqjax.BasicRNN`.
 
     Args:
       cell: the cell, its state, or a mapping: ``dense_i`` with ``kernel [D, H]`` and ``bias [H]``,
         ``dense_h`` with ``kernel [H, H]``.
 
     Raises:
-      ValueError: a layer is missing, unknown or of another shape, or the cell has
+      ValueError: a layer is missing or unknown, or has an unexpected shape, or the cell has
         ``residual=True``.
 
     >>> from flax import nnx
@@ -48,17 +48,17 @@ def from_simple(cell: Any) -> BasicRNNParams:
     """
     if getattr(cell, "residual", False):
         raise ValueError(
-            "SimpleCell: BasicRNN has no residual connection, which this cell has; add the "
-            "identity to the kernel of its dense_h instead, and set residual=False"
+            "SimpleCell: residual must be False, since BasicRNN has no residual connection, got "
+            "True; add the identity to the kernel of dense_h instead"
         )
     return BasicRNNParams(*_take_fused("SimpleCell", cell, gates=1, biased="dense_i"))
 
 
 def to_simple(params: BasicRNNParams) -> Tree:
-    """Give the weights of a ``SimpleCell``.
+    """Convert parameters of `seqjax.BasicRNN` to the weights of a ``SimpleCell``.
 
     Raises:
-      ValueError: the parameters are not of a `seqjax.BasicRNN`.
+      ValueError: ``params`` are not those of a `seqjax.BasicRNN`.
 
     >>> from flax import nnx
     >>> cell = nnx.SimpleCell(3, 2, rngs=nnx.Rngs(0))
@@ -72,14 +72,16 @@ def to_simple(params: BasicRNNParams) -> Tree:
 
 
 def from_lstm(cell: Any) -> LSTMParams:
-    """Take the weights of an ``LSTMCell``, which has a layer for each gate i, f, g, o.
+    """Convert the weights of an ``LSTMCell`` to parameters of `seqjax.LSTM`.
+
+    The cell has two layers for each gate i, f, g, o.
 
     Args:
       cell: the cell, its state, or a mapping: ``ii``, ``if_``, ``ig``, ``io`` with ``kernel [D,
         H]``, and ``hi``, ``hf``, ``hg``, ``ho`` with ``kernel [H, H]`` and ``bias [H]``.
 
     Raises:
-      ValueError: a layer is missing, unknown or of another shape.
+      ValueError: a layer is missing or unknown, or has an unexpected shape.
 
     >>> from flax import nnx
     >>> params = from_lstm(nnx.LSTMCell(3, 2, rngs=nnx.Rngs(0)))
@@ -92,11 +94,11 @@ def from_lstm(cell: Any) -> LSTMParams:
 
 
 def to_lstm(params: LSTMParams) -> Tree:
-    """Give the weights of an ``LSTMCell``.
+    """Convert parameters of `seqjax.LSTM` to the weights of an ``LSTMCell``.
 
     Raises:
-      ValueError: the parameters are not of a `seqjax.LSTM`, or hold peepholes, a projection or
-        layer norm.
+      ValueError: ``params`` are not those of a `seqjax.LSTM`, or they have peepholes, a projection
+        or layer normalisation.
 
     >>> from flax import nnx
     >>> cell = nnx.LSTMCell(3, 2, rngs=nnx.Rngs(0))
@@ -108,14 +110,16 @@ def to_lstm(params: LSTMParams) -> Tree:
 
 
 def from_optimized_lstm(cell: Any) -> LSTMParams:
-    """Take the weights of an ``OptimizedLSTMCell``, gate order i, f, g, o.
+    """Convert the weights of an ``OptimizedLSTMCell`` to parameters of `seqjax.LSTM`.
+
+    The gate order i, f, g, o is the same in both.
 
     Args:
       cell: the cell, its state, or a mapping: ``dense_i`` with ``kernel [D, 4H]``, ``dense_h``
         with ``kernel [H, 4H]`` and ``bias [4H]``.
 
     Raises:
-      ValueError: a layer is missing, unknown or of another shape.
+      ValueError: a layer is missing or unknown, or has an unexpected shape.
 
     >>> from flax import nnx
     >>> params = from_optimized_lstm(nnx.OptimizedLSTMCell(3, 2, rngs=nnx.Rngs(0)))
@@ -126,11 +130,11 @@ def from_optimized_lstm(cell: Any) -> LSTMParams:
 
 
 def to_optimized_lstm(params: LSTMParams) -> Tree:
-    """Give the weights of an ``OptimizedLSTMCell``.
+    """Convert parameters of `seqjax.LSTM` to the weights of an ``OptimizedLSTMCell``.
 
     Raises:
-      ValueError: the parameters are not of a `seqjax.LSTM`, or hold peepholes, a projection or
-        layer norm.
+      ValueError: ``params`` are not those of a `seqjax.LSTM`, or they have peepholes, a projection
+        or layer normalisation.
 
     >>> from flax import nnx
     >>> cell = nnx.OptimizedLSTMCell(3, 2, rngs=nnx.Rngs(0))
@@ -145,17 +149,17 @@ def to_optimized_lstm(params: LSTMParams) -> Tree:
 
 
 def from_gru(cell: Any) -> GRUParams:
-    """Take the weights of a ``GRUCell``, for a `seqjax.GRU` with ``reset_after=True``.
+    """Convert the weights of a ``GRUCell`` to parameters of ``GRU(H, reset_after=True)``.
 
-    Flax's gate order is r, z, n; its z is our u. Its candidate has no bias inside the reset, so
-    ``candidate_bias`` is 0.
+    The gate order is the same in both: Flax's r, z, n are r, u, n in `seqjax.GRU`. The Flax cell
+    has no bias inside of the reset, so ``candidate_bias`` is 0.
 
     Args:
       cell: the cell, its state, or a mapping: ``dense_i`` with ``kernel [D, 3H]`` and ``bias
         [3H]``, ``dense_h`` with ``kernel [H, 3H]``.
 
     Raises:
-      ValueError: a layer is missing, unknown or of another shape.
+      ValueError: a layer is missing or unknown, or has an unexpected shape.
 
     >>> from flax import nnx
     >>> params = from_gru(nnx.GRUCell(3, 2, rngs=nnx.Rngs(0)))
@@ -171,14 +175,11 @@ def from_gru(cell: Any) -> GRUParams:
 
 
 def to_gru(params: GRUParams) -> Tree:
-    """Give the weights of a ``GRUCell``.
-
-    Inside of a transformation such as `jax.jit` the value of ``candidate_bias`` is unknown and not
-    checked.
+    """Convert parameters of ``GRU(H, reset_after=True)`` to the weights of a ``GRUCell``.
 
     Raises:
-      ValueError: the parameters are not of a `seqjax.GRU` with ``reset_after=True``, or their
-        ``candidate_bias`` is not 0.
+      ValueError: ``params`` are not those of a `seqjax.GRU` with ``reset_after=True``, or their
+        ``candidate_bias`` is not 0. Its value is checked outside of `jax.jit` only.
 
     >>> from flax import nnx
     >>> cell = nnx.GRUCell(3, 2, rngs=nnx.Rngs(0))
@@ -187,12 +188,15 @@ def to_gru(params: GRUParams) -> Tree:
     check_gru("GRUCell", params)
     bias = params.candidate_bias
     if bias is None:
-        raise ValueError("Flax's GRUCell resets after the product: use GRU(reset_after=True)")
+        raise ValueError(
+            "Flax's GRUCell resets after the product, got parameters of a GRU that resets before "
+            "it; use GRU(reset_after=True)"
+        )
     if not isinstance(bias, jax.core.Tracer) and jnp.any(bias != 0):
         raise ValueError(
-            "GRUCell: flax.nnx has no bias inside the reset gate, r * (h @ U + c), and no other "
-            "weight stands for it, got a candidate_bias that is not 0; keep it at 0 in training, "
-            "or give the weights to the GRUCell of flax.linen, which has one"
+            "GRUCell: candidate_bias must be 0, since the cell of flax.nnx has no bias c inside of "
+            "the reset, r * (h @ U + c), got another value; keep it at 0 in training, or use the "
+            "GRUCell of flax.linen, which has this bias"
         )
     recurrent = jnp.concatenate([params.gate_kernel, params.candidate_kernel], axis=1)
     return {
@@ -211,6 +215,6 @@ def _weights(cell: Any) -> Any:
     """The state of a module; anything else is returned as it is."""
     if isinstance(cell, Mapping):
         return cell
-    from flax import nnx  # takes a second to import, and plain mappings do without
+    from flax import nnx  # takes a second to import, and is not needed for mappings
 
     return nnx.state(cell, nnx.Param) if isinstance(cell, nnx.Module) else cell

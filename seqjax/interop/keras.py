@@ -1,7 +1,8 @@
 """Weights of Keras 3's recurrent layers, in the order of ``layer.get_weights()``.
 
-So ``keras.from_lstm(*layer.get_weights())`` and ``layer.set_weights(keras.to_lstm(params))``. The
-weights of a ``Bidirectional`` layer are those of the forward layer, then those of the backward one.
+Use ``keras.from_lstm(*layer.get_weights())`` and ``layer.set_weights(keras.to_lstm(params))``. The
+weights of a ``Bidirectional`` layer are those of its forward layer, followed by those of its
+backward layer.
 """
 
 import jax.numpy as jnp
@@ -17,18 +18,21 @@ from seqjax.interop.layout import (
 )
 from seqjax.types import Array
 
-_ZRH = (1, 0, 2)  # z, r, h to r, u, n and back
+_ZRH = (1, 0, 2)  # converts z, r, h to r, u, n, and back
 
 
 def from_simple_rnn(
     kernel: Array, recurrent_kernel: Array, bias: Array | None = None
 ) -> BasicRNNParams:
-    """Take the weights of a ``SimpleRNN``.
+    """Convert the weights of a ``SimpleRNN`` to parameters of `seqjax.BasicRNN`.
 
     Args:
       kernel: ``[D, H]``.
       recurrent_kernel: ``[H, H]``.
-      bias: ``[H]``; zeros without, for ``use_bias=False``.
+      bias: ``[H]``; defaults to zeros, for ``use_bias=False``.
+
+    Raises:
+      ValueError: a weight has an unexpected shape.
 
     >>> from_simple_rnn(jnp.zeros((3, 2)), jnp.zeros((2, 2))).bias.shape
     (2,)
@@ -37,18 +41,31 @@ def from_simple_rnn(
 
 
 def to_simple_rnn(params: BasicRNNParams) -> tuple[Array, Array, Array]:
-    """Give the weights of a ``SimpleRNN``."""
+    """Convert parameters of `seqjax.BasicRNN` to the weights of a ``SimpleRNN``.
+
+    Raises:
+      ValueError: ``params`` are not those of a `seqjax.BasicRNN`.
+
+    >>> params = BasicRNNParams(jnp.zeros((3, 2)), jnp.zeros((2, 2)), jnp.zeros(2))
+    >>> [weight.shape for weight in to_simple_rnn(params)]
+    [(3, 2), (2, 2), (2,)]
+    """
     check_basic_rnn("SimpleRNN", params)
     return params.input_kernel, params.recurrent_kernel, params.bias
 
 
 def from_lstm(kernel: Array, recurrent_kernel: Array, bias: Array | None = None) -> LSTMParams:
-    """Take the weights of an ``LSTM``, whose gate order i, f, c, o is that of `seqjax.LSTM`.
+    """Convert the weights of an ``LSTM`` to parameters of `seqjax.LSTM`.
+
+    The gate order is the same in both: Keras's i, f, c, o are i, f, g, o in seqjax.
 
     Args:
       kernel: ``[D, 4H]``.
       recurrent_kernel: ``[H, 4H]``.
-      bias: ``[4H]``; zeros without, for ``use_bias=False``.
+      bias: ``[4H]``; defaults to zeros, for ``use_bias=False``.
+
+    Raises:
+      ValueError: a weight has an unexpected shape.
 
     >>> from_lstm(jnp.zeros((3, 8)), jnp.zeros((2, 8))).bias.shape
     (8,)
@@ -57,10 +74,15 @@ def from_lstm(kernel: Array, recurrent_kernel: Array, bias: Array | None = None)
 
 
 def to_lstm(params: LSTMParams) -> tuple[Array, Array, Array]:
-    """Give the weights of an ``LSTM``.
+    """Convert parameters of `seqjax.LSTM` to the weights of an ``LSTM``.
 
     Raises:
-      ValueError: the parameters hold peepholes, a projection or layer norm.
+      ValueError: ``params`` are not those of a `seqjax.LSTM`, or they have peepholes, a projection
+        or layer normalisation.
+
+    >>> params = LSTMParams(jnp.zeros((3, 8)), jnp.zeros((2, 8)), jnp.zeros(8))
+    >>> [weight.shape for weight in to_lstm(params)]
+    [(3, 8), (2, 8), (8,)]
     """
     check_lstm("LSTM", params)
     refuse_options("LSTM", params, "peepholes", "projection_kernel", "norm")
@@ -74,14 +96,19 @@ def from_gru(
     *,
     reset_after: bool = True,
 ) -> GRUParams:
-    """Take the weights of a ``GRU``, for a `seqjax.GRU` of the same ``reset_after``.
+    """Convert the weights of a ``GRU`` to parameters of a `seqjax.GRU` of the same ``reset_after``.
+
+    Keras's gate order is z, r, h, which are u, r, n in seqjax.
 
     Args:
-      kernel: ``[D, 3H]``, gates in the order z, r, h.
+      kernel: ``[D, 3H]``.
       recurrent_kernel: ``[H, 3H]``.
-      bias: ``[3H]``, but ``[2, 3H]`` (of the input, of the state) with ``reset_after``; zeros
-        without, for ``use_bias=False``.
-      reset_after: Keras's option of that name, and its default.
+      bias: ``[2, 3H]`` (for the input and for the state) with ``reset_after``, else ``[3H]``;
+        defaults to zeros, for ``use_bias=False``.
+      reset_after: the option of the Keras layer, with the same default.
+
+    Raises:
+      ValueError: a weight has an unexpected shape.
 
     >>> params = from_gru(jnp.zeros((3, 6)), jnp.zeros((2, 6)), jnp.ones((2, 6)))
     >>> print(params.bias, params.candidate_bias)
@@ -107,7 +134,15 @@ def from_gru(
 
 
 def to_gru(params: GRUParams) -> tuple[Array, Array, Array]:
-    """Give the weights of a ``GRU``, with ``reset_after`` where the parameters have it."""
+    """Convert parameters of a `seqjax.GRU` to the weights of a ``GRU`` of the same ``reset_after``.
+
+    Raises:
+      ValueError: ``params`` are not those of a `seqjax.GRU`.
+
+    >>> params = GRUParams(jnp.zeros((3, 6)), jnp.zeros((2, 4)), jnp.zeros((2, 2)), jnp.zeros(6))
+    >>> [weight.shape for weight in to_gru(params)]
+    [(3, 6), (2, 6), (6,)]
+    """
     check_gru("GRU", params)
     recurrent = jnp.concatenate([params.gate_kernel, params.candidate_kernel], axis=1)
     w, u, b = (permute_gates(a, _ZRH) for a in (params.input_kernel, recurrent, params.bias))

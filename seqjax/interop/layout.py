@@ -1,4 +1,4 @@
-"""What the layouts of all frameworks have in common: named arrays with gates side by side."""
+"""Helpers for the layouts of all frameworks: named arrays with gates side by side."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from seqjax.types import Array, Params
 
 
 def permute_gates(a: Array, order: tuple[int, ...]) -> Array:
-    """Put the gates of ``[..., G * H]`` in another order.
+    """Reorder the gates of ``[..., G * H]``.
 
     >>> print(permute_gates(jnp.array([1, 2, 3, 4, 5, 6]), (1, 0, 2)))
     [3 4 1 2 5 6]
@@ -24,18 +24,18 @@ def permute_gates(a: Array, order: tuple[int, ...]) -> Array:
 def take(
     owner: str, arrays: Any, names: Mapping[str, int], *options: Mapping[str, int], advice: str
 ) -> dict[str, Array]:
-    """Take the arrays of a cell out of a mapping that must hold them all and nothing else.
+    """Check a mapping of the arrays of a cell and return it as JAX arrays.
 
     Args:
-      owner: the cell, for error messages.
-      arrays: by name, as given by a user.
-      names: the number of axes of each array that the cell has.
-      options: the same for groups of arrays that the cell has in some configurations. A group is
-        there as a whole or not at all.
-      advice: how to give the right arrays; ends the error message.
+      owner: the name of the cell, for error messages.
+      arrays: the arrays by name, as given by a user.
+      names: the number of axes of each required array.
+      options: the number of axes of each array in groups of optional arrays. A group must be
+        complete or absent.
+      advice: how to give the right arrays, for error messages.
 
     Returns:
-      The arrays by name, as JAX arrays.
+      The arrays by name.
 
     Raises:
       ValueError: an array is missing, unknown or not an array, or has the wrong number of axes.
@@ -87,22 +87,23 @@ def take_layers(
     gates: int = 1,
     advice: str,
 ) -> tuple[Array, Array, Array]:
-    """Take the dense layers of a cell out of a nested mapping, layer -> name -> array.
+    """Check a nested mapping of the dense layers of a cell, and join its kernels and biases.
 
     Args:
-      owner: the cell, for error messages.
-      tree: as given by a user.
-      inputs: the layers of the input, in the order of the gates; ``kernel [D, gates * H]`` each.
-      states: those of the state; ``kernel [H, gates * H]`` each.
-      biased: which of them have a ``bias [gates * H]``.
-      gates: how many one layer holds.
-      advice: as for `take`.
+      owner: the name of the cell, for error messages.
+      tree: a mapping layer -> name -> array, as given by a user.
+      inputs: the layers of the input, in the order of the gates, each with ``kernel [D, gates *
+        H]``.
+      states: the layers of the state, each with ``kernel [H, gates * H]``.
+      biased: the layers that have a ``bias [gates * H]``.
+      gates: the number of gates in one layer.
+      advice: as in `take`.
 
     Returns:
-      The kernels of ``inputs`` side by side, those of ``states``, and the biases of ``biased``.
+      The joined kernels of ``inputs``, kernels of ``states``, and biases of ``biased``.
 
     Raises:
-      ValueError: a layer is missing, unknown or of another shape.
+      ValueError: a layer is missing or unknown, or has an unexpected shape.
 
     >>> tree = {"i": {"kernel": jnp.zeros((3, 2)), "bias": jnp.zeros(2)}}
     >>> tree |= {"h": {"kernel": jnp.zeros((2, 2))}}
@@ -155,35 +156,35 @@ def check_type(owner: str, params: Params, expected: type) -> None:
 
 
 def check_shapes(owner: str, shapes: dict[str, tuple[Array, tuple[int, ...]]]) -> None:
-    """Raise ``ValueError`` unless each array has the shape beside it, by the name of each.
+    """Raise ``ValueError`` unless each named array has the expected shape.
 
     >>> check_shapes("LSTM", {"bias": (jnp.zeros(3), (4,))})
     Traceback (most recent call last):
     ...
-    ValueError: LSTM: bias must have shape (4,) beside the other weights, got (3,)
+    ValueError: LSTM: bias must have shape (4,) to match the other weights, got (3,)
     """
     for name, (array, shape) in shapes.items():
         if array.shape != shape:
             raise ValueError(
-                f"{owner}: {name} must have shape {shape} beside the other weights, "
+                f"{owner}: {name} must have shape {shape} to match the other weights, "
                 f"got {array.shape}"
             )
 
 
 def check_basic_rnn(owner: str, params: BasicRNNParams) -> None:
-    """Raise ``ValueError`` unless ``params`` are of a `BasicRNN`, and of no variant of it."""
+    """Raise ``ValueError`` unless ``params`` are those of a `seqjax.BasicRNN`."""
     check_type(owner, params, BasicRNNParams)
     units = params.recurrent_kernel.shape[0]
     check_params(owner, params, recurrent_kernel=(units, units), bias=(units,))
 
 
 def check_lstm(owner: str, params: LSTMParams) -> None:
-    """Raise ``ValueError`` unless ``params`` are of an `LSTM`, and of no variant of it.
+    """Raise ``ValueError`` unless ``params`` are those of a `seqjax.LSTM`.
 
     >>> check_lstm("LSTM", LSTMParams(jnp.zeros((3, 6)), jnp.zeros((2, 6)), jnp.zeros(6)))
     Traceback (most recent call last):
     ...
-    ValueError: LSTM: recurrent_kernel must have shape (2, 8) beside the other weights, got (2, 6)
+    ValueError: LSTM: recurrent_kernel must have shape (2, 8) to match the other weights, got (2, 6)
     """
     check_type(owner, params, LSTMParams)
     width = params.recurrent_kernel.shape[0]
@@ -192,7 +193,7 @@ def check_lstm(owner: str, params: LSTMParams) -> None:
 
 
 def check_gru(owner: str, params: GRUParams) -> None:
-    """Raise ``ValueError`` unless ``params`` are of a `GRU`, and of no variant of it."""
+    """Raise ``ValueError`` unless ``params`` are those of a `seqjax.GRU`."""
     check_type(owner, params, GRUParams)
     units = params.candidate_kernel.shape[0]
     shapes = {"candidate_kernel": (units, units), "gate_kernel": (units, 2 * units)}
@@ -200,27 +201,29 @@ def check_gru(owner: str, params: GRUParams) -> None:
 
 
 def check_params(owner: str, params: Params, **shapes: tuple[int, ...]) -> None:
-    """Raise ``ValueError`` unless fields have these shapes; the input kernel's is ``[D, *bias]``.
+    """Raise ``ValueError`` unless the fields have these shapes and ``input_kernel [D, *bias]``.
 
     >>> params = BasicRNNParams(jnp.zeros((3, 2)), jnp.zeros(2), jnp.zeros(2))
     >>> check_params("RNN", params, recurrent_kernel=(2, 2), bias=(2,))
     Traceback (most recent call last):
     ...
-    ValueError: RNN: recurrent_kernel must have shape (2, 2) beside the other weights, got (2,)
+    ValueError: RNN: recurrent_kernel must have shape (2, 2) to match the other weights, got (2,)
     """
     shapes.setdefault("input_kernel", (params.input_kernel.shape[0], *shapes["bias"]))
     check_shapes(owner, {name: (getattr(params, name), shape) for name, shape in shapes.items()})
 
 
 def refuse_options(owner: str, params: LSTMParams, *options: str) -> None:
-    """Raise ``ValueError`` if ``params`` have what the LSTM of another framework lacks.
+    """Raise ``ValueError`` if ``params`` have options that another framework lacks.
 
     >>> params = LSTMParams(0, 0, 0, projection_kernel=jnp.zeros((3, 2)))
     >>> refuse_options("LSTM", params, "norm", "projection_kernel")
     Traceback (most recent call last):
     ...
-    ValueError: LSTM: has no projection_kernel, which these parameters hold
+    ValueError: LSTM has no projection_kernel, got params with it; convert a cell without it
     """
     held = [name for name in options if jax.tree.leaves(getattr(params, name))]
     if held:
-        raise ValueError(f"{owner}: has no {' and no '.join(held)}, which these parameters hold")
+        raise ValueError(
+            f"{owner} has no {' and no '.join(held)}, got params with it; convert a cell without it"
+        )

@@ -1,4 +1,4 @@
-"""Cells of seqjax inside of `flax.linen`, and cells of `flax.linen` inside of seqjax."""
+"""Cells of seqjax in `flax.linen`, and cells of `flax.linen` in seqjax."""
 
 import dataclasses
 from typing import Any
@@ -13,16 +13,17 @@ from seqjax.types import Array, Cell, Noise, Params, PyTree, State
 
 
 class ToLinen(flax.linen.RNNCellBase):
-    """Any seqjax cell as a linen cell, for `flax.linen.RNN`.
+    """A linen cell around any seqjax cell, for `flax.linen.RNN`.
 
-    Its one parameter, ``cell``, is what `Cell.init` draws. Where an rng of the name ``dropout`` is
-    given, noise is drawn at each step: anew with ``split_rngs={"params": False, "dropout": True}``
-    in `flax.linen.RNN`, else locked over time. `seqjax.unroll` is faster: it projects the inputs of
-    all steps at once.
+    Its one parameter, ``cell``, holds the parameters of `Cell.init`. With an rng named ``dropout``,
+    the cell draws noise: at each step with ``split_rngs={"params": False, "dropout": True}`` in
+    `flax.linen.RNN`, else the same noise at all steps. `seqjax.unroll` is faster, since it projects
+    the inputs of all steps at once.
 
     Args:
-      cell: the seqjax cell, on inputs with one feature axis.
-      param_dtype: of the parameters and of the state.
+      cell: a seqjax cell, for inputs with one feature axis.
+      param_dtype: the dtype of the parameters. The state has this dtype too, or float32 for 16-bit
+        dtypes.
 
     >>> import flax.linen, seqjax
     >>> rnn = flax.linen.RNN(ToLinen(seqjax.LSTM(4)))
@@ -36,7 +37,7 @@ class ToLinen(flax.linen.RNNCellBase):
 
     @flax.linen.compact
     def __call__(self, carry: State, inputs: Array) -> tuple[State, PyTree]:
-        """Take one step."""
+        """Run one time step."""
         size = inputs.shape[-1]
         params = self.param("cell", self.cell.init, size, self.param_dtype)
         noise = None
@@ -53,22 +54,23 @@ class ToLinen(flax.linen.RNNCellBase):
 
     @property
     def num_feature_axes(self) -> int:
-        """One."""
+        """The number of feature axes, 1."""
         return 1
 
 
 @dataclasses.dataclass(frozen=True)
 class FromLinen(Cell):
-    """Any linen cell as a seqjax cell, for `seqjax.unroll`.
+    """A seqjax cell around any linen cell, for `seqjax.unroll`.
 
-    Its parameters and its state are the module's own trees. The inputs are not projected ahead.
+    Its parameters and state are the pytrees of the linen cell. The inputs are not projected ahead.
 
     Args:
-      module: the linen cell, unbound.
-      in_features: D, which a linen cell otherwise learns from its first input.
+      module: an unbound linen cell.
+      in_features: D, the number of input features.
 
     Raises:
-      ValueError: ``module`` is not a linen cell, or ``in_features`` not a whole number above 0.
+      ValueError: ``module`` is not a linen cell, or ``in_features`` is not a whole number of at
+        least 1.
 
     >>> import flax.linen, seqjax
     >>> cell = FromLinen(flax.linen.GRUCell(4), in_features=3)
@@ -88,26 +90,25 @@ class FromLinen(Cell):
 
     @property
     def output_size(self) -> int:
-        """As the module puts out."""
+        """The number of features of an output of the module."""
         (_, y), _ = jax.eval_shape(self._init_with_output, jax.random.key(0))
         return y.shape[-1]
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> Params:
-        """Draw the module's parameters, cast to ``dtype``."""
+        """Draw the parameters of the module, cast to ``dtype``."""
         if input_size != self.in_features:
             raise ValueError(
-                f"FromLinen: this cell is for in_features={self.in_features}, got input_size="
-                f"{input_size}; give the one of them that is right to both"
+                f"FromLinen: input_size must equal in_features={self.in_features}, got {input_size}"
             )
         _, variables = self._init_with_output(key)
         return jax.tree.map(lambda a: a.astype(dtype), variables["params"])
 
     def input_size(self, params: Params) -> int:
-        """D."""
+        """D, the number of input features."""
         return self.in_features
 
     def initial_state(self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32) -> State:
-        """Zeros of the shapes of the module's carry."""
+        """The zero state, with the shapes of the carry of the module."""
         carry = jax.eval_shape(
             lambda: self.module.initialize_carry(
                 jax.random.key(0), (*batch_shape, self.in_features)
@@ -116,7 +117,7 @@ class FromLinen(Cell):
         return jax.tree.map(lambda a: jnp.zeros(a.shape, dtype), carry)
 
     def project(self, params: Params, xs: Array, noise: Noise = None) -> Array:
-        """The inputs as they are."""
+        """Return the inputs unchanged."""
         return xs
 
     def step(self, params: Params, state: State, z: Array) -> tuple[State, PyTree]:

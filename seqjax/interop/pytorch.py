@@ -1,8 +1,9 @@
 """Weights of PyTorch's ``nn.RNN``, ``nn.LSTM`` and ``nn.GRU``, by the names of a ``state_dict``.
 
-Results have an entry for each layer, as `seqjax.Stack` takes them; with ``bidirectional=True`` an
-entry is `seqjax.wrappers.Directions`, as a `seqjax.Bidirectional` takes it. PyTorch's second
-bias is folded into the first one wherever the two are only ever added, and is zero on the way back.
+Parameters are a tuple with one entry for each layer, for a `seqjax.Stack`. With
+``bidirectional=True`` an entry is a `seqjax.wrappers.Directions`, for a `seqjax.Bidirectional`.
+Where PyTorch only adds its two biases, they become one bias. In the conversion back, the second
+bias is then 0.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +24,7 @@ from seqjax.wrappers.bidirectional import Directions
 
 
 class _Weights(NamedTuple):
-    """Of one layer and direction."""
+    """The weights of one layer and direction."""
 
     weight_ih: Array  # [G * H, D]
     weight_hh: Array  # [G * H, R]
@@ -33,7 +34,10 @@ class _Weights(NamedTuple):
 
 
 def from_rnn(state_dict: Mapping[str, Array]) -> tuple[Params, ...]:
-    """Take the weights of an ``nn.RNN`` as `seqjax.cells.BasicRNNParams`.
+    """Convert the ``state_dict`` of an ``nn.RNN`` to parameters of `seqjax.BasicRNN` layers.
+
+    Raises:
+      ValueError: a weight is missing or unknown, or has an unexpected shape.
 
     >>> weights = {"weight_ih_l0": jnp.zeros((2, 3)), "weight_hh_l0": jnp.zeros((2, 2))}
     >>> (params,) = from_rnn(weights)
@@ -44,7 +48,18 @@ def from_rnn(state_dict: Mapping[str, Array]) -> tuple[Params, ...]:
 
 
 def to_rnn(layers: Sequence[Params]) -> dict[str, Array]:
-    """Give the ``state_dict`` of an ``nn.RNN``."""
+    """Convert parameters to the ``state_dict`` of an ``nn.RNN``.
+
+    Args:
+      layers: the parameters of each layer, the lowest first.
+
+    Raises:
+      ValueError: a layer does not hold the parameters of a `seqjax.BasicRNN`.
+
+    >>> params = BasicRNNParams(jnp.zeros((3, 2)), jnp.zeros((2, 2)), jnp.zeros(2))
+    >>> print(*to_rnn([params]))
+    weight_ih_l0 weight_hh_l0 bias_ih_l0 bias_hh_l0
+    """
 
     def convert(params: BasicRNNParams) -> _Weights:
         check_basic_rnn("nn.RNN", params)
@@ -54,9 +69,13 @@ def to_rnn(layers: Sequence[Params]) -> dict[str, Array]:
 
 
 def from_lstm(state_dict: Mapping[str, Array]) -> tuple[Params, ...]:
-    """Take the weights of an ``nn.LSTM``, whose gate order is that of `seqjax.cells.LSTMParams`.
+    """Convert the ``state_dict`` of an ``nn.LSTM`` to parameters of `seqjax.LSTM` layers.
 
-    With ``proj_size=R`` they are for ``LSTM(H, projection_size=R)``.
+    The gate order i, f, g, o is the same in both. An ``nn.LSTM`` with ``proj_size=R`` becomes
+    ``LSTM(H, projection_size=R)``.
+
+    Raises:
+      ValueError: a weight is missing or unknown, or has an unexpected shape.
 
     >>> weights = {"weight_ih_l0": jnp.zeros((8, 3)), "weight_hh_l0": jnp.zeros((8, 2))}
     >>> (params,) = from_lstm(weights)
@@ -72,10 +91,18 @@ def from_lstm(state_dict: Mapping[str, Array]) -> tuple[Params, ...]:
 
 
 def to_lstm(layers: Sequence[Params]) -> dict[str, Array]:
-    """Give the ``state_dict`` of an ``nn.LSTM``.
+    """Convert parameters to the ``state_dict`` of an ``nn.LSTM``.
+
+    Args:
+      layers: the parameters of each layer, the lowest first.
 
     Raises:
-      ValueError: the parameters hold peepholes or layer norm.
+      ValueError: a layer does not hold the parameters of a `seqjax.LSTM`, or it has peepholes or
+        layer normalisation.
+
+    >>> params = LSTMParams(jnp.zeros((3, 8)), jnp.zeros((2, 8)), jnp.zeros(8))
+    >>> to_lstm([params])["weight_ih_l0"].shape
+    (8, 3)
     """
 
     def convert(params: LSTMParams) -> _Weights:
@@ -89,9 +116,13 @@ def to_lstm(layers: Sequence[Params]) -> dict[str, Array]:
 
 
 def from_gru(state_dict: Mapping[str, Array]) -> tuple[Params, ...]:
-    """Take the weights of an ``nn.GRU``, for a `seqjax.GRU` with ``reset_after=True``.
+    """Convert the ``state_dict`` of an ``nn.GRU`` to parameters of `seqjax.GRU` layers.
 
-    PyTorch's gate order is r, z, n; its z is our u.
+    The layers are ``GRU(H, reset_after=True)``. The gate order is the same in both: PyTorch's r, z,
+    n are r, u, n in seqjax.
+
+    Raises:
+      ValueError: a weight is missing or unknown, or has an unexpected shape.
 
     >>> weights = {"weight_ih_l0": jnp.zeros((6, 3)), "weight_hh_l0": jnp.zeros((6, 2))}
     >>> (params,) = from_gru(weights)
@@ -114,16 +145,27 @@ def from_gru(state_dict: Mapping[str, Array]) -> tuple[Params, ...]:
 
 
 def to_gru(layers: Sequence[Params]) -> dict[str, Array]:
-    """Give the ``state_dict`` of an ``nn.GRU``.
+    """Convert parameters to the ``state_dict`` of an ``nn.GRU``.
+
+    Args:
+      layers: the parameters of each layer, the lowest first.
 
     Raises:
-      ValueError: the parameters are not of a GRU with ``reset_after``.
+      ValueError: a layer does not hold the parameters of a `seqjax.GRU` with ``reset_after=True``.
+
+    >>> shapes = (3, 6), (2, 4), (2, 2), (6,), (2,)
+    >>> params = GRUParams(*(jnp.zeros(shape) for shape in shapes))
+    >>> to_gru([params])["weight_hh_l0"].shape
+    (6, 2)
     """
 
     def convert(params: GRUParams) -> _Weights:
         check_gru("nn.GRU", params)
         if params.candidate_bias is None:
-            raise ValueError("PyTorch's GRU resets after the product: use GRU(reset_after=True)")
+            raise ValueError(
+                "PyTorch's GRU resets after the product, got parameters of a GRU that resets "
+                "before it; use GRU(reset_after=True)"
+            )
         u = jnp.concatenate([params.gate_kernel, params.candidate_kernel], axis=1)
         weights = _unfold(params.input_kernel, u, params.bias)
         split = params.gate_kernel.shape[1]
@@ -168,7 +210,7 @@ def _read_layers(
         layers.append(Directions(params, read(f"{suffix}_reverse")) if bidirectional else params)
     if left or not layers:
         raise ValueError(
-            f"{owner}: expected the names weight_ih_l0, weight_hh_l0, ... of its state_dict, got "
+            f"{owner}: expected a state_dict with the names weight_ih_l0, weight_hh_l0, ..., got "
             f"{', '.join(left) or 'nothing'}"
         )
     return tuple(layers)

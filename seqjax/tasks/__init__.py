@@ -1,4 +1,4 @@
-"""Sequence tasks whose expected losses are known exactly."""
+"""Sequence tasks with exactly known expected losses."""
 
 from seqjax.tasks.adding import Adding
 from seqjax.tasks.associative_recall import AssociativeRecall

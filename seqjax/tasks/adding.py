@@ -1,4 +1,4 @@
-"""The adding problem: two of many numbers are marked, and their sum is asked for at the end."""
+"""The adding problem: the sum of two marked numbers in a sequence."""
 
 import dataclasses
 
@@ -11,13 +11,14 @@ from seqjax.types import Array
 
 @dataclasses.dataclass(frozen=True)
 class Adding(MemoryTask):
-    """The adding problem::
+    """The adding problem: output the sum of two marked numbers at the last step::
 
         x[t] = (u[t], m[t]),  u[t] uniform in [0, 1),  m[t] = 1 at two steps, else 0
         y[T-1] = sum over t of u[t] * m[t]
 
-    One step of the first half is marked and one of the rest, each as likely as the others. The loss
-    is the mean squared error. Who sees nothing predicts the mean, 1, and is left with the variance:
+    One step of the first half and one step of the second half are marked, both drawn uniformly. The
+    loss is the mean squared error. A model that ignores its inputs predicts the mean, 1, and its
+    loss is the variance::
 
         chance = 2 * Var(u) = 2 / 12 = 1/6
 
@@ -33,7 +34,7 @@ class Adding(MemoryTask):
 
     @property
     def input_size(self) -> int:
-        """2: the value and the mark."""
+        """2, the value and the mark."""
         return 2
 
     @property
@@ -50,13 +51,13 @@ class Adding(MemoryTask):
         """Draw one example of ``length`` steps.
 
         Returns:
-          Inputs float32 ``[T, 2]``; targets and weights float32 ``[T]``, 0 but for the last step.
+          Inputs ``float32[T, 2]``; targets and weights ``float32[T]``, 0 before the last step.
 
         Raises:
           ValueError: ``length`` is less than 2.
         """
         if length < 2:
-            raise ValueError(f"Adding: length must be at least 2, as two are marked, got {length}")
+            raise ValueError(f"Adding: length must be at least 2, for two marks, got {length}")
         value_key, *mark_keys = jax.random.split(key, 3)
         values = jax.random.uniform(value_key, (length,), jnp.float32)
         half = length // 2
@@ -68,10 +69,10 @@ class Adding(MemoryTask):
         return Example(jnp.stack([values, marks], -1), last * (values * marks).sum(), last)
 
     def loss(self, outputs: Array, example: Example) -> Array:
-        """Mean squared error of the answers.
+        """The mean squared error of the answers.
 
         Args:
-          outputs: ``[..., T, 1]``.
+          outputs: ``[B, T, 1]``.
           example: a batch of examples.
 
         Returns:

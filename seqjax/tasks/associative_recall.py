@@ -1,4 +1,4 @@
-"""Associative recall: pairs of a key and a value go by, then a key asks for its value."""
+"""Associative recall: pairs of a key and a value, then a query for the value of one key."""
 
 import dataclasses
 import math
@@ -13,25 +13,26 @@ from seqjax.types import Array
 
 @dataclasses.dataclass(frozen=True)
 class AssociativeRecall(MemoryTask):
-    """Associative recall of one of ``length`` pairs::
+    """Associative recall: output the value that followed a key, among ``length`` pairs::
 
         input   k v  k v  ...  k v  k'        k' is one of the keys before
-        answer                      v'        and v' the value that followed it
+        answer                      v'        v' is the value that followed it
 
-    Values are the tokens 0 ... V-1 and keys the next ones. The keys of an example all differ, each
-    value is drawn independently, and each key is asked for as often as the others, so that
+    The tokens 0 ... V-1 are values, and those from V on are keys. The keys of an example differ,
+    values are drawn independently and uniformly, and the query k' is uniform over the keys of the
+    example. So::
 
         chance = ln V
 
     Args:
-      keys: how many there are to draw from.
-      values: V.
+      keys: the number of keys to draw from.
+      values: V, the number of values.
 
     Raises:
-      ValueError: either is not a whole number of at least 1.
+      ValueError: an argument is not a whole number of at least 1.
 
-    Reference: Ba et al., "Using fast weights to attend to the recent past", 2016, section 4.1; they
-    draw from 26 letters and 10 digits, and put two more steps before the question.
+    Reference: Ba et al., "Using fast weights to attend to the recent past", 2016, section 4.1. The
+    paper draws from 26 letters and 10 digits, and has two more steps before the query.
 
     >>> task = AssociativeRecall(keys=4, values=3)
     >>> example = task.sample(jax.random.key(0), length=2)
@@ -48,19 +49,19 @@ class AssociativeRecall(MemoryTask):
 
     @property
     def input_size(self) -> int:
-        """Keys and values together."""
+        """The number of tokens, keys and values together."""
         return self.keys + self.values
 
     @property
     def output_size(self) -> int:
-        """V."""
+        """V, the number of values."""
         return self.values
 
     def values_alone(self, length: int) -> float:
-        """The loss of the best model that knows all values of an example, and no pair.
+        """The loss of the best model that knows the values of an example, but not their keys.
 
-        Where k of the n values are v, it gives v the probability k / n, and the loss is the mean
-        over all examples of the entropy of that::
+        If k of the n values are v, the model predicts v with probability k / n. The loss is the
+        mean entropy of this prediction over all examples::
 
             -V sum over k of P(k) (k / n) ln(k / n),  k from the binomial of n trials of 1 / V
 
@@ -81,7 +82,7 @@ class AssociativeRecall(MemoryTask):
         """Draw one example of ``length`` pairs.
 
         Returns:
-          Inputs and targets int32 ``[T]`` and weights float32 ``[T]``, with T = 2 length + 1.
+          Inputs and targets ``int32[T]`` and weights ``float32[T]``, with T = 2 * length + 1.
 
         Raises:
           ValueError: ``length`` is not a whole number in ``[1, keys]``.
@@ -104,6 +105,6 @@ class AssociativeRecall(MemoryTask):
         check_size("AssociativeRecall", "length", length)
         if length > self.keys:
             raise ValueError(
-                f"AssociativeRecall: length must be at most keys={self.keys}, as the keys of an "
-                f"example all differ, got {length}"
+                f"AssociativeRecall: length must be at most keys={self.keys}, since the keys of an "
+                f"example differ, got {length}"
             )

@@ -1,7 +1,4 @@
-"""A binary sequence that depends on another one, a known number of steps away.
-
-The toy task of "Recurrent Neural Networks in TensorFlow I" (Pitis, 2016), for any dependencies.
-"""
+"""Binary sequences that depend on another binary sequence at known lags."""
 
 import dataclasses
 import itertools
@@ -15,24 +12,26 @@ import jax.numpy as jnp
 from seqjax.types import Array
 
 _ARTICLE = ((3, 0.5), (8, -0.25))
-_ROUNDING = 1e-12  # sums like 0.1 + 0.2 + 0.7 miss 1 by this much at most
+_ROUNDING = 1e-12  # a bound on the rounding error of sums such as 0.1 + 0.2 + 0.7
 
 
 @dataclasses.dataclass(frozen=True)
 class BinaryDependency:
-    """Binary inputs X, fair coins, and binary targets Y whose odds depend on some of them::
+    """Binary inputs X, fair coins, and binary targets Y that depend on X at some lags::
 
         P(Y[t] = 1) = base_rate + sum over dependencies of change * X[t - lag]
 
-    The defaults are the article's: lags 3 and 8, of +0.5 and -0.25, on a base rate of 0.5.
+    The defaults are those of the reference.
 
     Args:
-      dependencies: pairs ``(lag, change)``; a negative lag looks ahead.
-      base_rate: P(Y = 1) where every X that counts is 0.
+      dependencies: pairs ``(lag, change)``. A negative lag refers to later inputs.
+      base_rate: P(Y = 1) if X is 0 at every lag.
 
     Raises:
-      ValueError: a probability falls outside [0, 1] (the combination is named), or a lag is not a
-        whole number or given twice.
+      ValueError: a probability is outside of [0, 1], or a lag is not a whole number or is given
+        twice.
+
+    Reference: Pitis, "Recurrent neural networks in TensorFlow I", 2016.
 
     >>> task = BinaryDependency()
     >>> print(f"{task.expected_loss([]):.12f}")
@@ -51,36 +50,36 @@ class BinaryDependency:
             pairs = tuple((operator.index(lag), float(change)) for lag, change in self.dependencies)
         except (TypeError, ValueError):
             raise ValueError(
-                "dependencies must be pairs of a lag, which is a whole number, and a change, such "
-                f"as [(3, 0.5)], got {self.dependencies!r}"
+                "dependencies must be pairs of a whole number (lag) and a number (change), such as "
+                f"[(3, 0.5)], got {self.dependencies!r}"
             ) from None
         object.__setattr__(self, "dependencies", pairs)
         lags = self._lags
         if len(set(lags)) != len(lags):
-            raise ValueError(f"each lag may be given once, got {lags}")
-        # the extremes: every change that adds, or every one that takes away
+            raise ValueError(f"each lag must be given once, got {lags}")
+        # the extremes: all positive changes, or all negative ones
         for extreme in (max, min):
             xs = {lag: int(extreme(change, 0) != 0) for lag, change in self.dependencies}
             p = self._probability(xs)
             if not -_ROUNDING <= p <= 1 + _ROUNDING:
-                where = " and ".join(f"X[{_at(lag)}] = {x}" for lag, x in xs.items()) or "always"
+                where = " and ".join(f"X[{_at(lag)}] = {x}" for lag, x in xs.items())
                 raise ValueError(
-                    f"P(Y = 1) must lie in [0, 1], but is {p:g} where {where} (base_rate "
+                    f"P(Y = 1) must lie in [0, 1], got {p:g} {where and f'for {where} '}(base_rate "
                     f"{self.base_rate:g}, dependencies {list(self.dependencies)}); "
                     "change the base rate or the dependencies"
                 )
 
     def expected_loss(self, known: Iterable[int]) -> float:
-        """Cross-entropy, in nats per step, of the best model that knows some of the dependencies.
+        """The cross-entropy, in nats per step, of the best model that knows some dependencies.
 
-        The model sees X at the lags in ``known`` and predicts P(Y = 1) given those alone. The
-        value is exact: a mean of entropies over all ``2 ** len(known)`` combinations.
+        The model sees X at the lags in ``known`` and predicts P(Y = 1) given these values. The loss
+        is exact: the mean entropy over all ``2 ** len(known)`` combinations.
 
         Args:
-          known: lags, each one of this task's.
+          known: lags of this task.
 
         Raises:
-          ValueError: ``known`` holds a lag that is not one of this task's.
+          ValueError: ``known`` holds a lag that is not a lag of this task.
         """
         known = tuple(dict.fromkeys(known))
         if not set(known) <= set(self._lags):
@@ -94,13 +93,13 @@ class BinaryDependency:
         ) / 2 ** len(known)
 
     def probabilities(self, xs: Array) -> Array:
-        """P(Y = 1) at each step of ``xs``, circular: the start depends on the end.
+        """P(Y = 1) at each step. The sequence is circular: its first steps depend on its last.
 
         Args:
-          xs: integers ``[..., N]`` in {0, 1}.
+          xs: X, integers ``[..., N]`` in {0, 1}.
 
         Returns:
-          float32 ``[..., N]``.
+          ``float32[..., N]``.
 
         >>> print(BinaryDependency([(1, 0.5)], 0.25).probabilities(jnp.array([0, 0, 1])))
         [0.75 0.25 0.25]
@@ -111,14 +110,14 @@ class BinaryDependency:
         return ps
 
     def sample(self, key: Array, num_steps: int) -> tuple[Array, Array]:
-        """Draw a sequence, circular like the article's: its first steps depend on its last ones.
+        """Draw a sequence. It is circular: its first steps depend on its last.
 
         Args:
           key: a key from `jax.random.key`.
           num_steps: N, more than the longest lag.
 
         Returns:
-          ``(xs, ys)``, int32 ``[N]`` in {0, 1}.
+          ``(xs, ys)``, ``int32[N]`` in {0, 1}.
 
         Raises:
           ValueError: ``num_steps`` is not more than the longest lag.
@@ -138,7 +137,7 @@ class BinaryDependency:
         return xs, (uniform < self.probabilities(xs)).astype(jnp.int32)
 
     def _probability(self, xs: Mapping[int, float]) -> float:
-        """P(Y = 1) given X, or its mean, at each lag."""
+        """P(Y = 1) given X, or the mean of X, at each lag."""
         changes = (change * xs[lag] for lag, change in self.dependencies)
         return math.fsum((self.base_rate, *changes))
 
@@ -148,8 +147,8 @@ class BinaryDependency:
 
 
 def _entropy(p: float) -> float:
-    """Of a coin that shows 1 with probability ``p``, in nats."""
-    p = min(max(p, 0.0), 1.0)  # rounding may have carried it past certainty
+    """The entropy in nats of a coin that shows 1 with probability ``p``."""
+    p = min(max(p, 0.0), 1.0)  # rounding may put it outside of [0, 1]
     return -math.fsum(q * math.log(q) for q in (p, 1 - p) if q > 0)
 
 

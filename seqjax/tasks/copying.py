@@ -1,4 +1,4 @@
-"""The copying problem: keep some symbols over many steps and give them back in order."""
+"""The copying problem: remember some symbols over many steps and output them in order."""
 
 import dataclasses
 
@@ -12,26 +12,26 @@ from seqjax.types import Array
 
 @dataclasses.dataclass(frozen=True)
 class Copy(MemoryTask):
-    """The copying problem, with V symbols 0 ... V-1, a blank V and a signal V+1::
+    """The copying problem, with V symbols 0 ... V-1, the blank V and the signal V+1::
 
         step    0 ... K-1  K ... K+length-2  K+length-1  K+length ... 2K+length-1
         input   symbols    blank             signal      blank
         answer                                           the same symbols
 
     ``length`` steps lie between the last symbol and the first answer. The symbols are drawn
-    independently, each as likely as the others. Only the answers count, so that
+    independently and uniformly. Only the steps with an answer have a weight, so::
 
         chance = ln V   nats per symbol
 
-    The paper also counts the ``K + length`` steps before them, at which the answer is "blank", and
-    so states ``K ln V / (2K + length)``.
+    The paper also weights the ``K + length`` steps before the answers, whose target is the blank,
+    and states ``K ln V / (2K + length)``.
 
     Args:
-      symbols: V.
-      count: K, how many to keep.
+      symbols: V, the number of symbols.
+      count: K, the number of symbols to remember.
 
     Raises:
-      ValueError: either is not a whole number of at least 1.
+      ValueError: an argument is not a whole number of at least 1.
 
     Reference: Hochreiter and Schmidhuber, "Long short-term memory", 1997, in the form of Arjovsky
     et al., "Unitary evolution recurrent neural networks", 2016, section 5.1.
@@ -54,19 +54,19 @@ class Copy(MemoryTask):
 
     @property
     def input_size(self) -> int:
-        """V + 2."""
+        """V + 2, the symbols, the blank and the signal."""
         return self.symbols + 2
 
     @property
     def output_size(self) -> int:
-        """V."""
+        """V, the number of symbols."""
         return self.symbols
 
     def sample(self, key: Array, length: int) -> Example:
-        """Draw one example, ``length`` steps from the last symbol to the first answer.
+        """Draw one example, with ``length`` steps between the last symbol and the first answer.
 
         Returns:
-          Inputs and targets int32 ``[T]`` and weights float32 ``[T]``, with T = 2 K + length.
+          Inputs and targets ``int32[T]`` and weights ``float32[T]``, with T = 2 * K + length.
 
         Raises:
           ValueError: ``length`` is not a whole number of at least 1.

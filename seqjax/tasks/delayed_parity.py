@@ -1,4 +1,4 @@
-"""Parity: was there an even or an odd number of ones? One bit to keep, and to flip at each one."""
+"""Parity: whether a sequence of coins has an even or an odd number of ones."""
 
 import dataclasses
 import operator
@@ -13,24 +13,24 @@ from seqjax.types import Array
 
 @dataclasses.dataclass(frozen=True)
 class DelayedParity(MemoryTask):
-    """The parity of fair coins, asked for some steps after the last one::
+    """The parity of fair coins, some steps after the last coin::
 
-        x[t] = a coin, 0 or 1,  for t < length;  2, a blank, for the ``delay`` steps after it
+        x[t] = a coin, 0 or 1, for t < length;  then 2, a blank, for ``delay`` steps
         y[t] = (sum of the coins up to step t) mod 2
 
-    The last step asks; with ``every_step`` all do, for the parity so far. Any coin that is not
-    known leaves the parity a fair coin, so
+    The answer is due at the last step or, with ``every_step``, at every step, for the coins so far.
+    If a single coin is unknown, the parity is a fair coin. So::
 
         chance = ln 2
 
-    also for a model that has forgotten nothing but one of the coins. One bit of state solves it at
-    any length, if the input can flip the bit. A linear recurrence whose factors lie in (0, 1) can
-    only let it fade, and no such recurrence of finite precision, however deep, knows the parity of
-    sequences of any length (Grazzi et al., theorem 1).
+    even for a model that forgets one of the coins only. One bit of state solves the task at any
+    length, if the input can flip the bit. A linear recurrence with coefficients in (0, 1) can only
+    let the state decay: in finite precision and at any depth, it cannot compute the parity of
+    sequences of arbitrary length (Grazzi et al., theorem 1).
 
     Args:
-      delay: blank steps before the question.
-      every_step: whether every step asks, which is much easier to learn from.
+      delay: the number of blank steps after the last coin.
+      every_step: whether every step has an answer, which is much easier to learn.
 
     Raises:
       ValueError: ``delay`` is not a whole number of at least 0.
@@ -63,19 +63,19 @@ class DelayedParity(MemoryTask):
 
     @property
     def input_size(self) -> int:
-        """3: the two sides of the coin, and the blank."""
+        """3, the two sides of the coin and the blank."""
         return 3
 
     @property
     def output_size(self) -> int:
-        """2: even and odd."""
+        """2, even and odd."""
         return 2
 
     def sample(self, key: Array, length: int) -> Example:
         """Draw one example of ``length`` coins.
 
         Returns:
-          Inputs and targets int32 ``[T]`` and weights float32 ``[T]``, with T = length + delay.
+          Inputs and targets ``int32[T]`` and weights ``float32[T]``, with T = length + delay.
 
         Raises:
           ValueError: ``length`` is not a whole number of at least 1.

@@ -1,4 +1,4 @@
-"""What the memory tasks have in common: a sequence, and questions about what was in it."""
+"""The base class of memory tasks: a sequence, then questions about its content."""
 
 import abc
 import math
@@ -9,19 +9,25 @@ from seqjax.types import Array
 
 
 class Example(NamedTuple):
-    """A sequence and the answers to give; a batch of them has axes in front."""
+    """A sequence with its targets; a batch has leading axes.
 
-    inputs: Array  # int32[T] tokens, or float32[T, D] features
-    targets: Array  # int32[T] classes, or float32[T] values
-    weights: Array  # float32[T], 1 at the steps that ask and 0 elsewhere
+    Attributes:
+      inputs: tokens ``int32[T]`` or features ``float32[T, D]``.
+      targets: classes ``int32[T]`` or values ``float32[T]``.
+      weights: ``float32[T]``, 1 at the steps with an answer and 0 at others.
+    """
+
+    inputs: Array
+    targets: Array
+    weights: Array
 
 
 class MemoryTask(abc.ABC):
-    """A task that cannot be solved without remembering.
+    """A task that cannot be solved without memory.
 
-    A subclass says what an example is. All of them are deterministic, so the least loss that there
-    is, the `optimum`, is 0. The most that a model has to accept is `chance`, the exact loss of the
-    best one that sees nothing of the sequence.
+    A subclass defines the examples. The answers are determined by the inputs, so the lowest
+    possible loss, `optimum`, is 0. `chance` is the exact loss of the best model that ignores its
+    inputs.
     """
 
     optimum: ClassVar[float] = 0.0
@@ -29,35 +35,35 @@ class MemoryTask(abc.ABC):
     @property
     @abc.abstractmethod
     def input_size(self) -> int:
-        """D: how many features the inputs have, or how many tokens there are."""
+        """D, the number of input features, or the number of tokens in the vocabulary."""
 
     @property
     @abc.abstractmethod
     def output_size(self) -> int:
-        """V: how many logits to give, or 1 for a value."""
+        """V, the number of classes, or 1 for a value."""
 
     @property
     def chance(self) -> float:
-        """The loss of the best model that sees nothing: ``ln V``, as all answers are as likely."""
+        """The loss of the best model that ignores its inputs: ``ln V`` for uniform answers."""
         return math.log(self.output_size)
 
     @abc.abstractmethod
     def sample(self, key: Array, length: int) -> Example:
-        """Draw one example; `jax.vmap` over keys draws a batch.
+        """Draw one example; use `jax.vmap` over keys to draw a batch.
 
         Args:
           key: a key from `jax.random.key`.
-          length: how long there is to remember for; the task says in which unit.
+          length: the length of the dependency; each task defines its unit.
 
         Raises:
-          ValueError: there is no example of this length.
+          ValueError: the task has no example of this length.
         """
 
     def loss(self, outputs: Array, example: Example) -> Array:
-        """The loss that `chance` is one of: cross-entropy in nats, the mean over all answers.
+        """The mean cross-entropy of the answers in nats, comparable with `chance`.
 
         Args:
-          outputs: ``[..., B, T, V]``.
+          outputs: logits ``[B, T, V]``.
           example: a batch of examples.
 
         Returns:

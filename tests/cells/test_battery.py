@@ -121,5 +121,5 @@ class Leaky(seqjax.BasicRNN):
 
 
 def test_the_battery_fails_on_a_cell_that_breaks_a_promise():
-    with pytest.raises(AssertionError, match="same numbers"):
+    with pytest.raises(AssertionError, match="same values"):
         testing.check_cell(Leaky(3))

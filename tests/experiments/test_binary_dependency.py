@@ -142,7 +142,7 @@ def test_seeds_do_not_depend_on_how_many_run_beside_them():
         (["--sequence-length", "100"], "in whole rows of --batch-size 200 must be more"),
         (["--sequence-length", "2000", "--batch-size", "1000", "--num-steps", "3"], "leaves 2"),
         (["--sequence-length", "1999", "--truncation", "true"], "too few for --num-steps 5"),
-        (["--dependencies", "3", "0.5", "8", "0.25"], "P(Y = 1) must lie in [0, 1], but is 1.25"),
+        (["--dependencies", "3", "0.5", "8", "0.25"], "P(Y = 1) must lie in [0, 1], got 1.25"),
         (["--dependencies", "3"], "--dependencies"),
         (
             ["--sequence-length", "1000", "--batch-size", "1", "--dependencies", "5000", "0.5"],

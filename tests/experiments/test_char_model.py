@@ -257,7 +257,7 @@ def test_every_cell_of_the_list_makes_a_model(name):
 
 def test_weight_dropout_is_refused_where_there_are_no_recurrent_weights():
     check_model(Config(cell="gru", units=4, weight_dropout=0.5))
-    with pytest.raises(ValueError, match="none of the parameters is called recurrent_kernel"):
+    with pytest.raises(ValueError, match="no parameter has the name recurrent_kernel"):
         check_model(Config(cell="mingru", units=4, weight_dropout=0.5))
 
 

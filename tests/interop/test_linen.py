@@ -109,7 +109,7 @@ def test_flax_cells_stack_with_ours_and_have_gradients():
         (lambda: FromLinen(nn.GRUCell(H), 0), "FromLinen: in_features must be a whole number"),
         (
             lambda: FromLinen(nn.GRUCell(H), D).init(jax.random.key(0), 3),
-            "this cell is for in_features=2, got input_size=3",
+            "input_size must equal in_features=2, got 3",
         ),
     ],
 )

@@ -93,13 +93,13 @@ def test_probabilities_of_a_batch():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (([(3, 0.5), (8, 0.25)],), r"is 1.25 where X\[t-3\] = 1 and X\[t-8\] = 1"),
-        (([(3, -0.6), (-2, 0.1)],), r"is -0.1 where X\[t-3\] = 1 and X\[t\+2\] = 0"),
-        (([], 1.5), "is 1.5 where always"),
-        (([(3, 0.1), (3, 0.1)],), "each lag may be given once"),
-        (([(0.5, 0.1)],), "pairs of a lag, which is a whole number, and a change"),
-        (((3, 0.5),), "pairs of a lag"),
-        (([(3,)],), "pairs of a lag"),
+        (([(3, 0.5), (8, 0.25)],), r"got 1.25 for X\[t-3\] = 1 and X\[t-8\] = 1"),
+        (([(3, -0.6), (-2, 0.1)],), r"got -0.1 for X\[t-3\] = 1 and X\[t\+2\] = 0"),
+        (([], 1.5), r"got 1.5 \(base_rate 1.5, dependencies \[\]\)"),
+        (([(3, 0.1), (3, 0.1)],), "each lag must be given once"),
+        (([(0.5, 0.1)],), r"pairs of a whole number \(lag\) and a number \(change\)"),
+        (((3, 0.5),), "pairs of a whole number"),
+        (([(3,)],), "pairs of a whole number"),
         (([(1, float("nan"))],), "must lie in"),
     ],
 )

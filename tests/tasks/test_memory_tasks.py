@@ -193,7 +193,7 @@ def test_bad_tasks_are_clear_errors(make, message):
 @pytest.mark.parametrize(
     ("task", "length", "message"),
     [
-        (Adding(), 1, "length must be at least 2, as two are marked, got 1"),
+        (Adding(), 1, "length must be at least 2, for two marks, got 1"),
         (Copy(), 0, "length must be a whole number of at least 1, got 0"),
         (DelayedParity(), 0, "length must be a whole number of at least 1, got 0"),
         (AssociativeRecall(keys=4), 5, "length must be at most keys=4, .* got 5"),

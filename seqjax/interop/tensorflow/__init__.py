@@ -1,9 +1,11 @@
-"""Weights of TensorFlow's recurrent cells, by the names of their variables below the cell's scope.
+"""Weights of TensorFlow's recurrent cells, by the names of variables in the scope of the cell.
 
-The names of a checkpoint start with scopes: ``rnn/gru_cell/gates/kernel`` is ``gates/kernel`` of
-the ``GRUCell`` in ``rnn/gru_cell``, whose variables `split_scope` takes out. Forget biases that
-TensorFlow adds at run time are a part of seqjax's biases: each ``from_...`` adds them and each
-``to_...`` subtracts them, with TensorFlow's default unless ``forget_bias`` says otherwise.
+The names in a checkpoint start with scopes: ``rnn/gru_cell/gates/kernel`` is ``gates/kernel`` of
+the ``GRUCell`` in the scope ``rnn/gru_cell``. `split_scope` extracts the variables of a scope.
+
+TensorFlow adds ``forget_bias`` at run time, but in seqjax it is a part of the bias. So each
+``from_...`` function adds it and each ``to_...`` function subtracts it. Its default is
+TensorFlow's.
 """
 
 from seqjax.interop.tensorflow.core import (

@@ -1,4 +1,4 @@
-"""TensorFlow's core cells. One kernel holds the input rows over the recurrent ones."""
+"""TensorFlow's core cells. A kernel holds the rows for the input, then those for the state."""
 
 from collections.abc import Mapping
 
@@ -25,17 +25,17 @@ from seqjax.types import Array
 DENSE = {"kernel": 2, "bias": 1}
 PEEPHOLES = {"w_i_diag": 1, "w_f_diag": 1, "w_o_diag": 1}
 PROJECTION = {"projection/kernel": 2}
-IJFO = (0, 2, 1, 3)  # i, j, f, o to i, f, g, o and back
+IJFO = (0, 2, 1, 3)  # converts i, j, f, o to i, f, g, o, and back
 
 
 def from_basic_rnn(variables: Variables) -> BasicRNNParams:
-    """Take the variables of a ``BasicRNNCell``.
+    """Convert the variables of a ``BasicRNNCell`` to parameters of `seqjax.BasicRNN`.
 
     Args:
       variables: ``kernel [D + H, H]`` and ``bias [H]``.
 
     Raises:
-      ValueError: a variable is missing, unknown or of another shape.
+      ValueError: a variable is missing or unknown, or has an unexpected shape.
 
     >>> params = from_basic_rnn({"kernel": jnp.zeros((5, 2)), "bias": jnp.zeros(2)})
     >>> params.input_kernel.shape, params.recurrent_kernel.shape
@@ -46,10 +46,10 @@ def from_basic_rnn(variables: Variables) -> BasicRNNParams:
 
 
 def to_basic_rnn(params: BasicRNNParams) -> dict[str, Array]:
-    """Give the variables of a ``BasicRNNCell``.
+    """Convert parameters of `seqjax.BasicRNN` to the variables of a ``BasicRNNCell``.
 
     Raises:
-      ValueError: the parameters are not of a `seqjax.BasicRNN`.
+      ValueError: ``params`` are not those of a `seqjax.BasicRNN`.
 
     >>> params = BasicRNNParams(jnp.zeros((3, 2)), jnp.zeros((2, 2)), jnp.zeros(2))
     >>> to_basic_rnn(params)["kernel"].shape
@@ -63,19 +63,19 @@ def to_basic_rnn(params: BasicRNNParams) -> dict[str, Array]:
 
 
 def from_lstm(variables: Variables, *, forget_bias: float = 1.0) -> LSTMParams:
-    """Take the variables of a ``BasicLSTMCell``, ``LSTMCell`` or ``LSTMBlockCell``.
+    """Convert the variables of an LSTM to parameters of `seqjax.LSTM`.
 
-    Those of an ``LSTMBlockFusedCell`` are the same. A cell that clips its memory by default needs
-    the ``cell_clip`` of `seqjax.LSTM`.
+    ``BasicLSTMCell``, ``LSTMCell``, ``LSTMBlockCell`` and ``LSTMBlockFusedCell`` have the same
+    variables. If the cell clips its memory, set ``cell_clip`` of `seqjax.LSTM` too.
 
     Args:
-      variables: ``kernel [D + R, 4H]`` and ``bias [4H]``, gates in the order i, j, f, o; where the
-        cell has them, ``w_i_diag``, ``w_f_diag`` and ``w_o_diag [H]`` for its peepholes, and
-        ``projection/kernel [H, R]``.
-      forget_bias: what the cell adds to the forget gate at run time.
+      variables: ``kernel [D + R, 4H]`` and ``bias [4H]``, gates in the order i, j, f, o. Optional:
+        ``w_i_diag``, ``w_f_diag`` and ``w_o_diag [H]`` for peepholes, and ``projection/kernel [H,
+        R]``.
+      forget_bias: the constant that the cell adds to the forget gate at run time.
 
     Raises:
-      ValueError: a variable is missing, unknown or of another shape.
+      ValueError: a variable is missing or unknown, or has an unexpected shape.
 
     >>> params = from_lstm({"kernel": jnp.zeros((5, 8)), "bias": jnp.zeros(8)})
     >>> print(params.bias)
@@ -86,10 +86,10 @@ def from_lstm(variables: Variables, *, forget_bias: float = 1.0) -> LSTMParams:
 
 
 def to_lstm(params: LSTMParams, *, forget_bias: float = 1.0) -> dict[str, Array]:
-    """Give the variables of an ``LSTMCell`` of this ``forget_bias``.
+    """Convert parameters of `seqjax.LSTM` to the variables of an ``LSTMCell``.
 
     Raises:
-      ValueError: the parameters are not of a `seqjax.LSTM`, or hold layer norm.
+      ValueError: ``params`` are not those of a `seqjax.LSTM`, or they have layer normalisation.
 
     >>> params = LSTMParams(jnp.zeros((3, 8)), jnp.zeros((2, 8)), jnp.zeros(8))
     >>> print(to_lstm(params)["bias"])
@@ -101,7 +101,7 @@ def to_lstm(params: LSTMParams, *, forget_bias: float = 1.0) -> dict[str, Array]
 
 
 def read_lstm(owner: str, arrays: Mapping[str, Array], forget_bias: float) -> LSTMParams:
-    """`from_lstm`, of the arrays of a variant that has these among others.
+    """Convert checked arrays, which may hold other arrays too, as `from_lstm` does.
 
     >>> read_lstm("LSTMCell", {"kernel": jnp.zeros((5, 8)), "bias": jnp.zeros(8)}, 0.0).bias.shape
     (8,)
@@ -125,7 +125,7 @@ def read_lstm(owner: str, arrays: Mapping[str, Array], forget_bias: float) -> LS
 
 
 def write_lstm(params: LSTMParams, forget_bias: float) -> dict[str, Array]:
-    """`to_lstm`, of parameters that are checked already and may hold more.
+    """Convert checked parameters, which may hold other parameters too, as `to_lstm` does.
 
     >>> params = LSTMParams(jnp.zeros((3, 8)), jnp.zeros((2, 8)), jnp.zeros(8))
     >>> print(*write_lstm(params, 0.0))
@@ -142,14 +142,16 @@ def write_lstm(params: LSTMParams, forget_bias: float) -> dict[str, Array]:
 
 
 def from_gru(variables: Variables) -> GRUParams:
-    """Take the variables of a ``GRUCell`` or ``GRUBlockCellV2``, for a `seqjax.GRU` by default.
+    """Convert the variables of a ``GRUCell`` or ``GRUBlockCellV2`` to parameters of `seqjax.GRU`.
+
+    The parameters are those of a ``GRU(H)``, with the default ``reset_after=False``.
 
     Args:
-      variables: ``gates/kernel [D + H, 2H]`` and ``gates/bias [2H]`` of r and u,
+      variables: ``gates/kernel [D + H, 2H]`` and ``gates/bias [2H]`` for r and u;
         ``candidate/kernel [D + H, H]`` and ``candidate/bias [H]``.
 
     Raises:
-      ValueError: a variable is missing, unknown or of another shape.
+      ValueError: a variable is missing or unknown, or has an unexpected shape.
 
     >>> params = from_gru(
     ...     {
@@ -179,10 +181,10 @@ def from_gru(variables: Variables) -> GRUParams:
 
 
 def to_gru(params: GRUParams) -> dict[str, Array]:
-    """Give the variables of a ``GRUCell``.
+    """Convert parameters of `seqjax.GRU` to the variables of a ``GRUCell``.
 
     Raises:
-      ValueError: the parameters are not of a `seqjax.GRU`, or of one with ``reset_after``.
+      ValueError: ``params`` are not those of a `seqjax.GRU` with ``reset_after=False``.
 
     >>> params = GRUParams(jnp.zeros((3, 6)), jnp.zeros((2, 4)), jnp.zeros((2, 2)), jnp.zeros(6))
     >>> print(*to_gru(params))
@@ -190,7 +192,10 @@ def to_gru(params: GRUParams) -> dict[str, Array]:
     """
     check_gru("GRUCell", params)
     if params.candidate_bias is not None:
-        raise ValueError("TensorFlow's GRUCell resets before the product: use GRU(units)")
+        raise ValueError(
+            "TensorFlow's GRUCell resets before the product, got parameters of a GRU that resets "
+            "after it; use GRU(units)"
+        )
     split = params.gate_kernel.shape[1]
     w, w_n = jnp.split(params.input_kernel, [split], axis=1)
     return {

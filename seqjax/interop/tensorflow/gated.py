@@ -1,4 +1,4 @@
-"""Contributed cells with gates of their own kind."""
+"""Contributed cells with other gates."""
 
 import jax.numpy as jnp
 
@@ -24,14 +24,16 @@ from seqjax.types import Array
 
 
 def from_ugrnn(variables: Variables, *, forget_bias: float = 1.0) -> UGRNNParams:
-    """Take the variables of a ``UGRNNCell``, whose g is our u and whose c is our n.
+    """Convert the variables of a ``UGRNNCell`` to parameters of `seqjax.UGRNN`.
+
+    TensorFlow's g and c are u and n in seqjax.
 
     Args:
       variables: ``kernel [D + H, 2H]`` and ``bias [2H]``, gates in the order g, c.
-      forget_bias: what the cell adds to g at run time.
+      forget_bias: the constant that the cell adds to g at run time.
 
     Raises:
-      ValueError: a variable is missing, unknown or of another shape.
+      ValueError: a variable is missing or unknown, or has an unexpected shape.
 
     >>> print(from_ugrnn({"kernel": jnp.zeros((5, 4)), "bias": jnp.zeros(4)}).bias)
     [1. 1. 0. 0.]
@@ -42,10 +44,10 @@ def from_ugrnn(variables: Variables, *, forget_bias: float = 1.0) -> UGRNNParams
 
 
 def to_ugrnn(params: UGRNNParams, *, forget_bias: float = 1.0) -> dict[str, Array]:
-    """Give the variables of a ``UGRNNCell``.
+    """Convert parameters of `seqjax.UGRNN` to the variables of a ``UGRNNCell``.
 
     Raises:
-      ValueError: the parameters are not of a `seqjax.UGRNN`.
+      ValueError: ``params`` are not those of a `seqjax.UGRNN`.
 
     >>> params = UGRNNParams(jnp.zeros((3, 4)), jnp.zeros((2, 4)), jnp.zeros(4))
     >>> print(to_ugrnn(params)["bias"])
@@ -61,16 +63,16 @@ def to_ugrnn(params: UGRNNParams, *, forget_bias: float = 1.0) -> dict[str, Arra
 def from_intersection_rnn(
     variables: Variables, *, forget_bias: float = 1.0
 ) -> IntersectionRNNParams:
-    """Take the variables of an ``IntersectionRNNCell``.
+    """Convert the variables of an ``IntersectionRNNCell`` to `seqjax.IntersectionRNN` parameters.
 
     Args:
-      variables: ``kernel [2H, 4H]`` and ``bias [4H]``, gates in the order gh, h, gy, y. A cell with
-        ``num_in_proj`` has ``in_projection/kernel`` and ``in_projection/bias`` too: take these with
-        `split_scope` and `from_projection`, for an `seqjax.InputProjection` around the cell.
-      forget_bias: what the cell adds to gh and to gy at run time.
+      variables: ``kernel [2H, 4H]`` and ``bias [4H]``, gates in the order gh, h, gy, y. For a cell
+        with ``num_in_proj``, convert ``in_projection/kernel`` and ``in_projection/bias`` with
+        `split_scope` and `from_projection`, for a `seqjax.InputProjection` around the cell.
+      forget_bias: the constant that the cell adds to gh and gy at run time.
 
     Raises:
-      ValueError: a variable is missing, unknown or of another shape.
+      ValueError: a variable is missing or unknown, or has an unexpected shape.
 
     >>> print(from_intersection_rnn({"kernel": jnp.zeros((2, 4)), "bias": jnp.zeros(4)}).bias)
     [1. 0. 1. 0.]
@@ -86,10 +88,10 @@ def from_intersection_rnn(
 def to_intersection_rnn(
     params: IntersectionRNNParams, *, forget_bias: float = 1.0
 ) -> dict[str, Array]:
-    """Give the variables of an ``IntersectionRNNCell``.
+    """Convert `seqjax.IntersectionRNN` parameters to the variables of an ``IntersectionRNNCell``.
 
     Raises:
-      ValueError: the parameters are not of a `seqjax.IntersectionRNN`.
+      ValueError: ``params`` are not those of a `seqjax.IntersectionRNN`.
 
     >>> params = IntersectionRNNParams(jnp.zeros((1, 4)), jnp.zeros((1, 4)), jnp.zeros(4))
     >>> print(to_intersection_rnn(params)["bias"])
@@ -107,14 +109,14 @@ def _open_both(bias: Array, shift: float) -> Array:
 
 
 def from_nas(variables: Variables) -> NASParams:
-    """Take the variables of a ``NASCell``.
+    """Convert the variables of a ``NASCell`` to parameters of `seqjax.NAS`.
 
     Args:
-      variables: ``kernel [D, 8H]`` and ``recurrent_kernel [R, 8H]``; where the cell has them,
-        ``bias [8H]`` and ``projection_weights [H, R]``.
+      variables: ``kernel [D, 8H]`` and ``recurrent_kernel [R, 8H]``. Optional: ``bias [8H]`` and
+        ``projection_weights [H, R]``.
 
     Raises:
-      ValueError: a variable is missing, unknown or of another shape.
+      ValueError: a variable is missing or unknown, or has an unexpected shape.
 
     >>> kernels = {"kernel": jnp.zeros((3, 16)), "recurrent_kernel": jnp.zeros((2, 16))}
     >>> from_nas(kernels).input_kernel.shape
@@ -136,10 +138,10 @@ def from_nas(variables: Variables) -> NASParams:
 
 
 def to_nas(params: NASParams) -> dict[str, Array]:
-    """Give the variables of a ``NASCell``.
+    """Convert parameters of `seqjax.NAS` to the variables of a ``NASCell``.
 
     Raises:
-      ValueError: the parameters are not of a `seqjax.NAS`.
+      ValueError: ``params`` are not those of a `seqjax.NAS`.
 
     >>> print(*to_nas(NASParams(jnp.zeros((3, 16)), jnp.zeros((2, 16)), jnp.zeros(16), None)))
     kernel recurrent_kernel bias
@@ -155,14 +157,14 @@ def to_nas(params: NASParams) -> dict[str, Array]:
 
 
 def from_sru(variables: Variables) -> SRUParams:
-    """Take the variables of an ``SRUCell``.
+    """Convert the variables of an ``SRUCell`` to parameters of `seqjax.SRU`.
 
     Args:
       variables: ``kernel [D, 4H]``, columns in the order n, f, r, s (candidate, forget, reset,
-        skip), and ``bias [2H]`` of f and r.
+        skip), and ``bias [2H]`` for f and r.
 
     Raises:
-      ValueError: a variable is missing, unknown or of another shape.
+      ValueError: a variable is missing or unknown, or has an unexpected shape.
 
     >>> print(from_sru({"kernel": jnp.array([[1, 2, 3, 4]]), "bias": jnp.zeros(2)}).input_kernel)
     [[2 3 1 4]]
@@ -175,10 +177,10 @@ def from_sru(variables: Variables) -> SRUParams:
 
 
 def to_sru(params: SRUParams) -> dict[str, Array]:
-    """Give the variables of an ``SRUCell``.
+    """Convert parameters of `seqjax.SRU` to the variables of an ``SRUCell``.
 
     Raises:
-      ValueError: the parameters are not of a `seqjax.SRU`.
+      ValueError: ``params`` are not those of a `seqjax.SRU`.
 
     >>> print(to_sru(SRUParams(jnp.array([[2, 3, 1, 4]]), jnp.zeros(2)))["kernel"])
     [[1 2 3 4]]
@@ -188,14 +190,14 @@ def to_sru(params: SRUParams) -> dict[str, Array]:
 
 
 def from_minimal_rnn(variables: Variables) -> MinimalRNNParams:
-    """Take the variables of a ``MinimalRNNCell``.
+    """Convert the variables of a ``MinimalRNNCell`` to parameters of `seqjax.MinimalRNN`.
 
     Args:
-      variables: ``kernel [D + 2H, H]``, the rows of the input over those of the embedded input and
-        those of the state, and ``bias [H]``.
+      variables: ``kernel [D + 2H, H]``, with the rows for the input, the embedded input and the
+        state in this order, and ``bias [H]``.
 
     Raises:
-      ValueError: a variable is missing, unknown or of another shape.
+      ValueError: a variable is missing or unknown, or has an unexpected shape.
 
     >>> params = from_minimal_rnn({"kernel": jnp.zeros((7, 2)), "bias": jnp.zeros(2)})
     >>> params.input_kernel.shape, params.gate_kernel.shape, params.recurrent_kernel.shape
@@ -210,10 +212,10 @@ def from_minimal_rnn(variables: Variables) -> MinimalRNNParams:
 
 
 def to_minimal_rnn(params: MinimalRNNParams) -> dict[str, Array]:
-    """Give the variables of a ``MinimalRNNCell``.
+    """Convert parameters of `seqjax.MinimalRNN` to the variables of a ``MinimalRNNCell``.
 
     Raises:
-      ValueError: the parameters are not of a `seqjax.MinimalRNN`.
+      ValueError: ``params`` are not those of a `seqjax.MinimalRNN`.
 
     >>> square = jnp.zeros((2, 2))
     >>> to_minimal_rnn(MinimalRNNParams(square, square, square, jnp.zeros(2)))["kernel"].shape
@@ -225,14 +227,14 @@ def to_minimal_rnn(params: MinimalRNNParams) -> dict[str, Array]:
 
 
 def from_cfn(variables: Variables) -> CFNParams:
-    """Take the variables of a ``CFNCell``, whose layout is that of `seqjax.CFN`.
+    """Convert the variables of a ``CFNCell`` to parameters of `seqjax.CFN`.
 
     Args:
       variables: ``kernel [D, 3H]``, columns in the order theta, eta, n; ``recurrent_kernel [H,
-        2H]`` and ``bias [2H]`` of theta and eta.
+        2H]`` and ``bias [2H]`` for theta and eta.
 
     Raises:
-      ValueError: a variable is missing, unknown or of another shape.
+      ValueError: a variable is missing or unknown, or has an unexpected shape.
 
     >>> kernels = {"kernel": jnp.zeros((3, 6)), "recurrent_kernel": jnp.zeros((2, 4))}
     >>> from_cfn(kernels | {"bias": jnp.zeros(4)}).input_kernel.shape
@@ -251,10 +253,10 @@ def from_cfn(variables: Variables) -> CFNParams:
 
 
 def to_cfn(params: CFNParams) -> dict[str, Array]:
-    """Give the variables of a ``CFNCell``.
+    """Convert parameters of `seqjax.CFN` to the variables of a ``CFNCell``.
 
     Raises:
-      ValueError: the parameters are not of a `seqjax.CFN`.
+      ValueError: ``params`` are not those of a `seqjax.CFN`.
 
     >>> print(*to_cfn(CFNParams(jnp.zeros((3, 6)), jnp.zeros((2, 4)), jnp.zeros(4))))
     kernel recurrent_kernel bias

@@ -1,6 +1,6 @@
 """Contributed LSTMs over frequencies.
 
-TensorFlow's gate order is i, j, f, o, seqjax's i, f, g, o.
+TensorFlow's gates i, j, f, o are i, g, f, o in seqjax, in the order i, f, g, o.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,17 +27,17 @@ _TIME_FREQ_PEEPHOLES = ("W_I_diag", "W_F_diag", "W_O_diag")
 
 
 def from_time_freq_lstm(variables: Variables, *, forget_bias: float = 1.0) -> LSTMParams:
-    """Take the variables of a ``TimeFreqLSTMCell``, for a `seqjax.TimeFreqLSTM`.
+    """Convert the variables of a ``TimeFreqLSTMCell`` to parameters of `seqjax.TimeFreqLSTM`.
 
     Args:
-      variables: ``W_0 [window + 2H, 4H]``, the rows of the window over those of the state and
-        those of the output at the window below, and ``B [4H]``, gates in the order i, j, f, o;
-        with peepholes also ``W_I_diag``, ``W_F_diag`` and ``W_O_diag [H]``. A kernel in several
-        shards ``W_0``, ``W_1``, ... has to be concatenated first.
-      forget_bias: what the cell adds to the forget gate at run time.
+      variables: ``W_0 [window + 2H, 4H]``, with the rows for the window, the state and the output
+        at the previous window in this order, and ``B [4H]``, gates in the order i, j, f, o; with
+        peepholes also ``W_I_diag``, ``W_F_diag`` and ``W_O_diag [H]``. Concatenate a kernel in
+        several shards ``W_0``, ``W_1``, ... first.
+      forget_bias: the constant that the cell adds to the forget gate at run time.
 
     Raises:
-      ValueError: a variable is missing, unknown or of another shape.
+      ValueError: a variable is missing or unknown, or has an unexpected shape.
 
     >>> params = from_time_freq_lstm({"W_0": jnp.zeros((7, 8)), "B": jnp.zeros(8)})
     >>> params.input_kernel.shape, params.recurrent_kernel.shape
@@ -59,11 +59,11 @@ def from_time_freq_lstm(variables: Variables, *, forget_bias: float = 1.0) -> LS
 
 
 def to_time_freq_lstm(params: LSTMParams, *, forget_bias: float = 1.0) -> dict[str, Array]:
-    """Give the variables of a ``TimeFreqLSTMCell``.
+    """Convert parameters of `seqjax.TimeFreqLSTM` to the variables of a ``TimeFreqLSTMCell``.
 
     Raises:
-      ValueError: the parameters are not of a `seqjax.TimeFreqLSTM`, or hold a projection or layer
-        norm.
+      ValueError: ``params`` are not those of a `seqjax.TimeFreqLSTM`, or they have a projection or
+        layer normalisation.
 
     >>> params = LSTMParams(jnp.zeros((5, 8)), jnp.zeros((2, 8)), jnp.zeros(8))
     >>> to_time_freq_lstm(params)["W_0"].shape
@@ -86,20 +86,20 @@ def to_time_freq_lstm(params: LSTMParams, *, forget_bias: float = 1.0) -> dict[s
 def from_grid_lstm(
     variables: Variables, *, coupled: bool = False, forget_bias: float = 1.0
 ) -> tuple[GridLSTMParams, ...]:
-    """Take the variables of a ``GridLSTMCell``.
+    """Convert the variables of a ``GridLSTMCell`` to parameters of `seqjax.GridLSTM`.
 
     Args:
       variables: for each block, here 0, ``W_f_0_0 [window + 2H, 4H]`` and ``B_f_0 [4H]`` of the
-        frequency LSTM, ``W_t_0_0`` and ``B_t_0`` of the time LSTM unless they share weights, gates
-        in the order i, j, f, o, or i, j, o if ``coupled``; with peepholes also ``W_I_diag_freqf_0
-        [H]`` and so on: of gates I, F and O, into the LSTMs freq and time, from the memories f and
-        t. A kernel in several shards ``W_f_0_0``, ``W_f_0_1``, ... has to be concatenated first.
-      coupled: ``couple_input_forget_gates``.
-      forget_bias: what the cell adds to the forget gates at run time; without effect if
+        frequency LSTM, and ``W_t_0_0`` and ``B_t_0`` of the time LSTM unless they share weights.
+        The gates are in the order i, j, f, o, or i, j, o if ``coupled``. With peepholes also
+        ``W_I_diag_freqf_0 [H]`` and so on, for each gate (I, F, O), LSTM (freq, time) and memory
+        (f, t). Concatenate a kernel in several shards ``W_f_0_0``, ``W_f_0_1``, ... first.
+      coupled: the option ``couple_input_forget_gates`` of the cell.
+      forget_bias: the constant that the cell adds to the forget gates at run time; not used if
         ``coupled``.
 
     Raises:
-      ValueError: a variable is missing, unknown or of another shape.
+      ValueError: a variable is missing or unknown, or has an unexpected shape.
 
     >>> kernels = {"W_f_0_0": jnp.zeros((7, 8)), "W_t_0_0": jnp.zeros((7, 8))}
     >>> (block,) = from_grid_lstm(kernels | {"B_f_0": jnp.zeros(8), "B_t_0": jnp.zeros(8)})
@@ -122,10 +122,10 @@ def from_grid_lstm(
 
 
 def to_grid_lstm(params: Sequence[GridLSTMParams], *, forget_bias: float = 1.0) -> dict[str, Array]:
-    """Give the variables of a ``GridLSTMCell``.
+    """Convert parameters of `seqjax.GridLSTM` to the variables of a ``GridLSTMCell``.
 
     Raises:
-      ValueError: the parameters are not of a `seqjax.GridLSTM`.
+      ValueError: ``params`` are not those of a `seqjax.GridLSTM`.
 
     >>> import jax
     >>> from seqjax import GridLSTM
@@ -143,15 +143,17 @@ def to_grid_lstm(params: Sequence[GridLSTMParams], *, forget_bias: float = 1.0) 
 def from_bidirectional_grid_lstm(
     variables: Variables, *, coupled: bool = False, forget_bias: float = 1.0
 ) -> BidirectionalGridLSTMParams:
-    """Take the variables of a ``BidirectionalGridLSTMCell``.
+    """Convert the variables of a ``BidirectionalGridLSTMCell`` to parameters.
+
+    The parameters are those of a `seqjax.BidirectionalGridLSTM`.
 
     Args:
-      variables: those of `from_grid_lstm`, below ``fwd`` and below ``bwd``.
-      coupled: as for `from_grid_lstm`.
-      forget_bias: as for `from_grid_lstm`.
+      variables: those of `from_grid_lstm`, in the scopes ``fwd`` and ``bwd``.
+      coupled: as in `from_grid_lstm`.
+      forget_bias: as in `from_grid_lstm`.
 
     Raises:
-      ValueError: a variable is missing, unknown or of another shape.
+      ValueError: a variable is missing or unknown, or has an unexpected shape.
 
     >>> one = {"W_f_0_0": jnp.zeros((7, 8)), "B_f_0": jnp.zeros(8)}
     >>> params = from_bidirectional_grid_lstm(join_scope("fwd", one) | join_scope("bwd", one))
@@ -160,7 +162,7 @@ def from_bidirectional_grid_lstm(
     """
     forward, rest = split_scope(variables, "fwd")
     backward, rest = split_scope(rest, "bwd")
-    take_variables("BidirectionalGridLSTMCell beside fwd and bwd", rest, {})
+    take_variables("BidirectionalGridLSTMCell outside of fwd and bwd", rest, {})
     ways = (forward, backward)
     return BidirectionalGridLSTMParams(
         *(from_grid_lstm(way, coupled=coupled, forget_bias=forget_bias) for way in ways)
@@ -170,10 +172,10 @@ def from_bidirectional_grid_lstm(
 def to_bidirectional_grid_lstm(
     params: BidirectionalGridLSTMParams, *, forget_bias: float = 1.0
 ) -> dict[str, Array]:
-    """Give the variables of a ``BidirectionalGridLSTMCell``.
+    """Convert parameters to the variables of a ``BidirectionalGridLSTMCell``.
 
     Raises:
-      ValueError: the parameters are not of a `seqjax.BidirectionalGridLSTM`.
+      ValueError: ``params`` are not those of a `seqjax.BidirectionalGridLSTM`.
 
     >>> block = GridLSTMParams(jnp.zeros((3, 8)), jnp.zeros((4, 8)), jnp.zeros(8))
     >>> print(*to_bidirectional_grid_lstm(BidirectionalGridLSTMParams((block,), (block,))))
@@ -218,7 +220,7 @@ def _read_block(
     shapes |= dict.fromkeys(biases, (gates * units,)) | dict.fromkeys(holes, (units,))
     check_arrays(owner, arrays, shapes)
 
-    def join(names: Sequence[str]) -> Array:  # both LSTMs inside of each gate
+    def join(names: Sequence[str]) -> Array:  # side by side within each gate
         parts = [permute_gates(arrays[name], order) for name in names]
         parts = [a.reshape(*a.shape[:-1], gates, units) for a in parts]
         return jnp.stack(parts, axis=-2).reshape(*parts[0].shape[:-2], -1)

@@ -1,4 +1,4 @@
-"""The grids of cells of ``tensorflow.contrib.grid_rnn``."""
+"""Grids of cells of ``tensorflow.contrib.grid_rnn``."""
 
 from collections.abc import Callable
 
@@ -20,23 +20,22 @@ from seqjax.wrappers import GridDenseParams, GridRNN, GridRNNParams
 def from_grid_rnn(
     variables: Variables, grid: GridRNN, scope: str, from_cell: Callable[[Variables], Params]
 ) -> GridRNNParams:
-    """Take the variables of a ``Grid2LSTMCell`` or another cell of ``contrib.grid_rnn``.
+    """Convert the variables of a cell of ``contrib.grid_rnn`` to parameters of `seqjax.GridRNN`.
 
     Args:
-      variables: for each input dimension, here 0, ``project_m_0 [D, H]`` and, around LSTMs,
-        ``project_c_0 [D, H]``; for each dimension with a cell its variables below
-        ``recurrent/cell_0`` and its scope; for each one without
-        ``non_recurrent/cell_0/fully_connected/weights [N * H, H]`` and ``biases [H]``. Tied
-        dimensions share what is below ``recurrent`` and ``non_recurrent``, without ``cell_0``.
-      grid: the `seqjax.GridRNN` that the parameters are for.
-      scope: of the cells, such as ``"lstm_cell"``.
-      from_cell: the function that takes the variables of a cell. In a grid of one dimension
-        TensorFlow's cell has no input and no rows for it; seqjax's reads a zero, through a row of
-        zeros.
+      variables: the variables of the cell, such as a ``Grid2LSTMCell``. For each input dimension,
+        here 0: ``project_m_0 [D, H]`` and, around LSTMs, ``project_c_0 [D, H]``. For each dimension
+        with a cell: its variables, in the scope ``recurrent/cell_0`` and the scope of the cell. For
+        each dimension with no cell: ``non_recurrent/cell_0/fully_connected/weights [N * H, H]`` and
+        ``biases [H]``. Tied dimensions share one scope, with no ``cell_0`` in its name.
+      grid: the `seqjax.GridRNN` for the parameters.
+      scope: the scope of the cells, such as ``"lstm_cell"``.
+      from_cell: the function that converts the variables of a cell. In a grid of one dimension,
+        TensorFlow's cell has no input, and seqjax's cell reads a zero through a row of zeros.
 
     Raises:
-      ValueError: a variable is missing, unknown or of another shape, or the state of the cell is
-        not that of an LSTM, a GRU or a basic RNN.
+      ValueError: a variable is missing or unknown, or has an unexpected shape, or the state of the
+        cell is not that of an LSTM, a GRU or a basic RNN.
 
     >>> import jax
     >>> from seqjax import GRU
@@ -80,20 +79,20 @@ def from_grid_rnn(
 def to_grid_rnn(
     params: GridRNNParams, grid: GridRNN, scope: str, to_cell: Callable[[Params], Variables]
 ) -> dict[str, Array]:
-    """Give the variables of a cell of ``contrib.grid_rnn``.
+    """Convert parameters of `seqjax.GridRNN` to the variables of a cell of ``contrib.grid_rnn``.
 
-    In a grid of one dimension the row of the input, which the cell multiplies with zero, is left
-    out. Around LSTMs, ``project_c`` of a dimension without a cell, which has no effect, is 0.
+    In a grid of one dimension, the row for the input is dropped, since the input is 0. Around
+    LSTMs, ``project_c`` of a dimension with no cell has no effect and is 0.
 
     Args:
-      params: those of ``grid``.
-      grid: the `seqjax.GridRNN` that the parameters are of.
-      scope: of the cells, such as ``"lstm_cell"``.
-      to_cell: the function that gives the variables of a cell.
+      params: the parameters of ``grid``.
+      grid: the `seqjax.GridRNN`.
+      scope: the scope of the cells, such as ``"lstm_cell"``.
+      to_cell: the function that converts the parameters of a cell.
 
     Raises:
-      ValueError: the parameters are not of a `seqjax.GridRNN`, or the state of the cell is not that
-        of an LSTM, a GRU or a basic RNN.
+      ValueError: ``params`` are not those of a `seqjax.GridRNN`, or the state of the cell is not
+        that of an LSTM, a GRU or a basic RNN.
 
     >>> import jax
     >>> from seqjax import BasicRNN

@@ -1,4 +1,4 @@
-"""Contributed cells of independent units, whose recurrent kernel is one row."""
+"""Contributed cells of independent units, whose recurrent kernel has one row."""
 
 import jax.numpy as jnp
 
@@ -15,13 +15,13 @@ from seqjax.types import Array
 
 
 def from_ind_rnn(variables: Variables) -> BasicRNNParams:
-    """Take the variables of an ``IndRNNCell``.
+    """Convert the variables of an ``IndRNNCell`` to parameters of `seqjax.IndRNN`.
 
     Args:
       variables: ``kernel_w [D, H]``, ``kernel_u [1, H]`` and ``bias [H]``.
 
     Raises:
-      ValueError: a variable is missing, unknown or of another shape.
+      ValueError: a variable is missing or unknown, or has an unexpected shape.
 
     >>> kernels = {"kernel_w": jnp.zeros((3, 2)), "kernel_u": jnp.zeros((1, 2))}
     >>> from_ind_rnn(kernels | {"bias": jnp.zeros(2)}).recurrent_kernel.shape
@@ -35,10 +35,10 @@ def from_ind_rnn(variables: Variables) -> BasicRNNParams:
 
 
 def to_ind_rnn(params: BasicRNNParams) -> dict[str, Array]:
-    """Give the variables of an ``IndRNNCell``.
+    """Convert parameters of `seqjax.IndRNN` to the variables of an ``IndRNNCell``.
 
     Raises:
-      ValueError: the parameters are not of a `seqjax.IndRNN`.
+      ValueError: ``params`` are not those of a `seqjax.IndRNN`.
 
     >>> to_ind_rnn(BasicRNNParams(jnp.zeros((3, 2)), jnp.zeros(2), jnp.zeros(2)))["kernel_u"].shape
     (1, 2)
@@ -54,15 +54,15 @@ def to_ind_rnn(params: BasicRNNParams) -> dict[str, Array]:
 
 
 def from_indy_gru(variables: Variables) -> GRUParams:
-    """Take the variables of an ``IndyGRUCell``.
+    """Convert the variables of an ``IndyGRUCell`` to parameters of `seqjax.IndyGRU`.
 
     Args:
-      variables: ``gates/kernel_w [D, 2H]``, ``gates/kernel_u [1, 2H]`` and ``gates/bias [2H]`` of r
-        and u, ``candidate/kernel [D, H]``, ``candidate/kernel_u [1, H]`` and ``candidate/bias
+      variables: ``gates/kernel_w [D, 2H]``, ``gates/kernel_u [1, 2H]`` and ``gates/bias [2H]`` for
+        r and u; ``candidate/kernel [D, H]``, ``candidate/kernel_u [1, H]`` and ``candidate/bias
         [H]``.
 
     Raises:
-      ValueError: a variable is missing, unknown or of another shape.
+      ValueError: a variable is missing or unknown, or has an unexpected shape.
 
     >>> import jax
     >>> from seqjax import IndyGRU
@@ -92,10 +92,10 @@ def from_indy_gru(variables: Variables) -> GRUParams:
 
 
 def to_indy_gru(params: GRUParams) -> dict[str, Array]:
-    """Give the variables of an ``IndyGRUCell``.
+    """Convert parameters of `seqjax.IndyGRU` to the variables of an ``IndyGRUCell``.
 
     Raises:
-      ValueError: the parameters are not of a `seqjax.IndyGRU`, or of one with ``reset_after``.
+      ValueError: ``params`` are not those of a `seqjax.IndyGRU` with ``reset_after=False``.
 
     >>> params = GRUParams(jnp.zeros((3, 6)), jnp.zeros(4), jnp.zeros(2), jnp.zeros(6))
     >>> print(*to_indy_gru(params))
@@ -106,7 +106,10 @@ def to_indy_gru(params: GRUParams) -> dict[str, Array]:
     shapes = {"candidate_kernel": (units,), "gate_kernel": (2 * units,)}
     check_params("IndyGRUCell", params, **shapes, bias=(3 * units,))
     if params.candidate_bias is not None:
-        raise ValueError("TensorFlow's IndyGRUCell has no second bias: use IndyGRU(units)")
+        raise ValueError(
+            "TensorFlow's IndyGRUCell resets before the product, got parameters of an IndyGRU that "
+            "resets after it; use IndyGRU(units)"
+        )
     split = 2 * units
     return {
         "gates/kernel_w": params.input_kernel[:, :split],
@@ -119,15 +122,15 @@ def to_indy_gru(params: GRUParams) -> dict[str, Array]:
 
 
 def from_indy_lstm(variables: Variables, *, forget_bias: float = 1.0) -> LSTMParams:
-    """Take the variables of an ``IndyLSTMCell``.
+    """Convert the variables of an ``IndyLSTMCell`` to parameters of `seqjax.IndyLSTM`.
 
     Args:
       variables: ``kernel_w [D, 4H]``, ``kernel_u [1, 4H]`` and ``bias [4H]``, gates in the order i,
         j, f, o.
-      forget_bias: what the cell adds to the forget gate at run time.
+      forget_bias: the constant that the cell adds to the forget gate at run time.
 
     Raises:
-      ValueError: a variable is missing, unknown or of another shape.
+      ValueError: a variable is missing or unknown, or has an unexpected shape.
 
     >>> kernels = {"kernel_w": jnp.zeros((3, 8)), "kernel_u": jnp.zeros((1, 8))}
     >>> from_indy_lstm(kernels | {"bias": jnp.zeros(8)}).recurrent_kernel.shape
@@ -144,10 +147,11 @@ def from_indy_lstm(variables: Variables, *, forget_bias: float = 1.0) -> LSTMPar
 
 
 def to_indy_lstm(params: LSTMParams, *, forget_bias: float = 1.0) -> dict[str, Array]:
-    """Give the variables of an ``IndyLSTMCell``.
+    """Convert parameters of `seqjax.IndyLSTM` to the variables of an ``IndyLSTMCell``.
 
     Raises:
-      ValueError: the parameters are not of a `seqjax.IndyLSTM`, or hold peepholes or layer norm.
+      ValueError: ``params`` are not those of a `seqjax.IndyLSTM`, or they have peepholes or layer
+        normalisation.
 
     >>> params = LSTMParams(jnp.zeros((3, 8)), jnp.zeros(8), jnp.zeros(8))
     >>> to_indy_lstm(params)["kernel_u"].shape

@@ -1,7 +1,7 @@
-"""Contributed LSTMs with coupled gates, with layer norm and with weight norm.
+"""Contributed LSTMs with coupled gates, layer normalisation or weight normalisation.
 
-One kernel holds the input rows over the recurrent ones. TensorFlow's gate order is i, j, f, o,
-seqjax's i, f, g, o.
+One kernel holds the rows for the input, followed by those for the state. TensorFlow's gates i, j,
+f, o are i, g, f, o in seqjax, in the order i, f, g, o.
 """
 
 from collections.abc import Mapping
@@ -34,25 +34,27 @@ from seqjax.operations.affine import split_gates
 from seqjax.types import Array
 from seqjax.wrappers import WeightNormParams
 
-_JFO = (1, 0, 2)  # j, f, o to f, g, o and back
-_SCOPES = {"i": "input", "f": "forget", "g": "transform", "o": "output"}  # of layer norms
+_JFO = (1, 0, 2)  # converts j, f, o to f, g, o, and back
+_SCOPES = {"i": "input", "f": "forget", "g": "transform", "o": "output"}  # of layer normalisation
 
 
 def from_coupled_input_forget_gate_lstm(
     variables: Variables, *, forget_bias: float = 1.0
 ) -> LSTMParams:
-    """Take the variables of a ``CoupledInputForgetGateLSTMCell``.
+    """Convert the variables of a ``CoupledInputForgetGateLSTMCell`` to parameters.
+
+    The parameters are those of a `seqjax.CoupledInputForgetGateLSTM`.
 
     Args:
-      variables: ``W_0 [D + R, 3H]`` and ``B [3H]``, gates in the order j, f, o; where the cell has
-        them, ``W_F_diag`` and ``W_O_diag [H]`` for its peepholes, ``W_P_0 [H, R]`` for its
-        projection, and for its layer norms ``gamma`` and ``beta [H]`` below ``transform``,
-        ``forget``, ``output`` and ``state``. A ``B`` beside layer norms is not used. A kernel in
-        several shards ``W_0``, ``W_1``, ... has to be concatenated first.
-      forget_bias: what the cell adds to the forget gate at run time.
+      variables: ``W_0 [D + R, 3H]`` and ``B [3H]``, gates in the order j, f, o. Optional:
+        ``W_F_diag`` and ``W_O_diag [H]`` for peepholes, ``W_P_0 [H, R]`` for a projection, and
+        for layer normalisation ``gamma`` and ``beta [H]`` in the scopes ``transform``,
+        ``forget``, ``output`` and ``state``. With layer normalisation ``B`` is not used.
+        Concatenate a kernel in several shards ``W_0``, ``W_1``, ... first.
+      forget_bias: the constant that the cell adds to the forget gate at run time.
 
     Raises:
-      ValueError: a variable is missing, unknown or of another shape.
+      ValueError: a variable is missing or unknown, or has an unexpected shape.
 
     >>> params = from_coupled_input_forget_gate_lstm({"W_0": jnp.zeros((5, 6)), "B": jnp.zeros(6)})
     >>> print(params.bias)
@@ -84,10 +86,10 @@ def from_coupled_input_forget_gate_lstm(
 def to_coupled_input_forget_gate_lstm(
     params: LSTMParams, *, forget_bias: float = 1.0
 ) -> dict[str, Array]:
-    """Give the variables of a ``CoupledInputForgetGateLSTMCell``.
+    """Convert parameters to the variables of a ``CoupledInputForgetGateLSTMCell``.
 
     Raises:
-      ValueError: the parameters are not of a `seqjax.CoupledInputForgetGateLSTM`.
+      ValueError: ``params`` are not those of a `seqjax.CoupledInputForgetGateLSTM`.
 
     >>> params = LSTMParams(jnp.zeros((3, 6)), jnp.zeros((2, 6)), jnp.zeros(6))
     >>> print(to_coupled_input_forget_gate_lstm(params)["B"])
@@ -112,16 +114,16 @@ def to_coupled_input_forget_gate_lstm(
 
 
 def from_layer_norm_lstm(variables: Variables, *, forget_bias: float = 1.0) -> LSTMParams:
-    """Take the variables of a ``LayerNormLSTMCell``.
+    """Convert the variables of a ``LayerNormLSTMCell`` to parameters of `seqjax.LSTM`.
 
     Args:
-      variables: those of `from_lstm`; with ``layer_norm=True`` also ``gamma`` and ``beta [H]``
-        below ``input``, ``transform``, ``forget``, ``output`` and ``state``. The ``bias`` beside
-        them is not used.
-      forget_bias: what the cell adds to the forget gate at run time.
+      variables: those of `from_lstm`; with ``layer_norm=True`` also ``gamma`` and ``beta [H]`` in
+        the scopes ``input``, ``transform``, ``forget``, ``output`` and ``state``, and ``bias`` is
+        not used.
+      forget_bias: the constant that the cell adds to the forget gate at run time.
 
     Raises:
-      ValueError: a variable is missing, unknown or of another shape.
+      ValueError: a variable is missing or unknown, or has an unexpected shape.
 
     >>> scopes = "input", "transform", "forget", "output", "state"
     >>> norms = {f"{scope}/{name}": jnp.zeros(1) for scope in scopes for name in ("gamma", "beta")}
@@ -138,10 +140,12 @@ def from_layer_norm_lstm(variables: Variables, *, forget_bias: float = 1.0) -> L
 
 
 def to_layer_norm_lstm(params: LSTMParams, *, forget_bias: float = 1.0) -> dict[str, Array]:
-    """Give the variables of a ``LayerNormLSTMCell``; its unused ``bias`` is 0.
+    """Convert parameters of `seqjax.LSTM` to the variables of a ``LayerNormLSTMCell``.
+
+    With layer normalisation its ``bias``, which the cell does not use, is 0.
 
     Raises:
-      ValueError: the parameters are not of a `seqjax.LSTM`.
+      ValueError: ``params`` are not those of a `seqjax.LSTM`.
 
     >>> norm = LSTMNormParams(jnp.ones(8), jnp.ones(2), jnp.zeros(2))
     >>> params = LSTMParams(jnp.zeros((3, 8)), jnp.zeros((2, 8)), jnp.zeros(8), norm=norm)
@@ -154,15 +158,15 @@ def to_layer_norm_lstm(params: LSTMParams, *, forget_bias: float = 1.0) -> dict[
 
 
 def from_layer_norm_basic_lstm(variables: Variables, *, forget_bias: float = 1.0) -> LSTMParams:
-    """Take the variables of a ``LayerNormBasicLSTMCell``.
+    """Convert the variables of a ``LayerNormBasicLSTMCell`` to parameters of `seqjax.LSTM`.
 
     Args:
-      variables: as for `from_layer_norm_lstm`, but for ``bias`` where there are layer norms.
-        Without them, those of a ``BasicLSTMCell``.
-      forget_bias: what the cell adds to the forget gate at run time.
+      variables: with layer normalisation, those of `from_layer_norm_lstm` except ``bias``; else
+        those of a ``BasicLSTMCell``.
+      forget_bias: the constant that the cell adds to the forget gate at run time.
 
     Raises:
-      ValueError: a variable is missing, unknown or of another shape.
+      ValueError: a variable is missing or unknown, or has an unexpected shape.
 
     >>> params = from_layer_norm_basic_lstm({"kernel": jnp.zeros((3, 4)), "bias": jnp.zeros(4)})
     >>> print(params.bias, params.norm)
@@ -177,10 +181,11 @@ def from_layer_norm_basic_lstm(variables: Variables, *, forget_bias: float = 1.0
 
 
 def to_layer_norm_basic_lstm(params: LSTMParams, *, forget_bias: float = 1.0) -> dict[str, Array]:
-    """Give the variables of a ``LayerNormBasicLSTMCell``.
+    """Convert parameters of `seqjax.LSTM` to the variables of a ``LayerNormBasicLSTMCell``.
 
     Raises:
-      ValueError: the parameters are not of a `seqjax.LSTM`, or hold peepholes or a projection.
+      ValueError: ``params`` are not those of a `seqjax.LSTM`, or they have peepholes or a
+        projection.
 
     >>> norm = LSTMNormParams(jnp.ones(8), jnp.ones(2), jnp.zeros(2))
     >>> params = LSTMParams(jnp.zeros((3, 8)), jnp.zeros((2, 8)), jnp.zeros(8), norm=norm)
@@ -196,18 +201,19 @@ def to_layer_norm_basic_lstm(params: LSTMParams, *, forget_bias: float = 1.0) ->
 
 
 def from_weight_norm_lstm(variables: Variables, *, forget_bias: float = 1.0) -> WeightNormParams:
-    """Take the variables of a ``WeightNormLSTMCell``, for a `seqjax.WeightNorm` of an LSTM.
+    """Convert the variables of a ``WeightNormLSTMCell`` to parameters of `seqjax.WeightNorm`.
 
-    Of a cell with ``norm=False`` take them with `from_lstm`.
+    The parameters are those of ``WeightNorm(LSTM(H))``. Use `from_lstm` for a cell with
+    ``norm=False``.
 
     Args:
       variables: those of `from_lstm`, with ``norm_0 [4H]`` for the input rows of the kernel and
-        ``norm_1 [4H]`` for the recurrent ones, gates in the order i, j, f, o; with a projection
-        also ``projection/norm_0 [R]``. They stand below ``wn_lstm_cell`` in the scope of the cell.
-      forget_bias: what the cell adds to the forget gate at run time.
+        ``norm_1 [4H]`` for the recurrent rows, gates in the order i, j, f, o; with a projection
+        also ``projection/norm_0 [R]``. Their scope is ``wn_lstm_cell`` in the scope of the cell.
+      forget_bias: the constant that the cell adds to the forget gate at run time.
 
     Raises:
-      ValueError: a variable is missing, unknown or of another shape.
+      ValueError: a variable is missing or unknown, or has an unexpected shape.
 
     >>> arrays = {name: jnp.zeros(8) for name in ("bias", "norm_0", "norm_1")}
     >>> params = from_weight_norm_lstm({"kernel": jnp.zeros((5, 8))} | arrays)
@@ -224,7 +230,7 @@ def from_weight_norm_lstm(variables: Variables, *, forget_bias: float = 1.0) -> 
     if params.projection_kernel is not None:
         shapes["projection/norm_0"] = params.projection_kernel.shape[1:]
     check_arrays(owner, arrays, shapes)
-    gains: tuple[Any, ...] = (  # None for what is not normed
+    gains: tuple[Any, ...] = (  # None for arrays without weight normalisation
         permute_gates(arrays["norm_0"], IJFO),
         permute_gates(arrays["norm_1"], IJFO),
         None,
@@ -235,11 +241,11 @@ def from_weight_norm_lstm(variables: Variables, *, forget_bias: float = 1.0) -> 
 
 
 def to_weight_norm_lstm(params: WeightNormParams, *, forget_bias: float = 1.0) -> dict[str, Array]:
-    """Give the variables of a ``WeightNormLSTMCell``.
+    """Convert parameters of `seqjax.WeightNorm` to the variables of a ``WeightNormLSTMCell``.
 
     Raises:
-      ValueError: the parameters are not of a `seqjax.WeightNorm` of a `seqjax.LSTM`, or hold layer
-        norm.
+      ValueError: ``params`` are not those of a `seqjax.WeightNorm` of a `seqjax.LSTM`, or they have
+        layer normalisation.
 
     >>> import jax
     >>> from seqjax import LSTM, WeightNorm
@@ -267,7 +273,7 @@ def _norm_names(gates: str) -> dict[str, int]:
 def _read_norm(
     owner: str, arrays: Mapping[str, Array], gates: str, bias: Array
 ) -> tuple[Array, LSTMNormParams | None]:
-    """The shifts of the gates, or ``bias`` without layer norm, and the other parts of the norms."""
+    """The bias (with layer normalisation, the shifts of the gates) and the other parameters."""
     if "state/gamma" not in arrays:
         return bias, None
     units = bias.shape[0] // len(gates)
@@ -280,7 +286,7 @@ def _read_norm(
 def _write_norm(
     norm: LSTMNormParams | None, bias: Array, gates: str
 ) -> tuple[Array, dict[str, Array]]:
-    """The bias, which is 0 beside layer norm, and the variables of the norms."""
+    """The bias (0 with layer normalisation) and the variables of the layer normalisation."""
     if norm is None:
         return bias, {}
     parts = zip(

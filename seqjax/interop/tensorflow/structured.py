@@ -1,6 +1,6 @@
-"""Contributed LSTMs with kernels in groups, over space and over phases.
+"""Contributed LSTMs with grouped kernels, with convolutions and with time gates.
 
-TensorFlow's gate order is i, j, f, o, seqjax's i, f, g, o.
+TensorFlow's gates i, j, f, o are i, g, f, o in seqjax, in the order i, f, g, o.
 """
 
 import jax.numpy as jnp
@@ -21,16 +21,16 @@ from seqjax.types import Array
 
 
 def from_glstm(variables: Variables, *, forget_bias: float = 1.0) -> LSTMParams:
-    """Take the variables of a ``GLSTMCell`` of G groups.
+    """Convert the variables of a ``GLSTMCell`` of G groups to parameters of `seqjax.GLSTM`.
 
     Args:
       variables: for each group ``group0/kernel [(D + R) / G, 4H / G]``, gates in the order i, j,
-        f, o; ``bias_i``, ``bias_j``, ``bias_f`` and ``bias_o [H]``; where the cell has one,
+        f, o; ``bias_i``, ``bias_j``, ``bias_f`` and ``bias_o [H]``. Optional:
         ``projection/kernel [H, R]``.
-      forget_bias: what the cell adds to the forget gate at run time.
+      forget_bias: the constant that the cell adds to the forget gate at run time.
 
     Raises:
-      ValueError: a variable is missing, unknown or of another shape.
+      ValueError: a variable is missing or unknown, or has an unexpected shape.
 
     >>> kernels = {f"group{n}/kernel": jnp.zeros((5, 8)) for n in (0, 1)}
     >>> params = from_glstm(kernels | {f"bias_{gate}": jnp.zeros(4) for gate in "ijfo"})
@@ -60,10 +60,11 @@ def from_glstm(variables: Variables, *, forget_bias: float = 1.0) -> LSTMParams:
 
 
 def to_glstm(params: LSTMParams, *, forget_bias: float = 1.0) -> dict[str, Array]:
-    """Give the variables of a ``GLSTMCell``.
+    """Convert parameters of `seqjax.GLSTM` to the variables of a ``GLSTMCell``.
 
     Raises:
-      ValueError: the parameters are not of a `seqjax.GLSTM`, or hold peepholes or layer norm.
+      ValueError: ``params`` are not those of a `seqjax.GLSTM`, or they have peepholes or layer
+        normalisation.
 
     >>> params = LSTMParams(jnp.zeros((3, 16)), jnp.zeros((2, 16)), jnp.zeros(16))
     >>> print(*to_glstm(params))
@@ -90,16 +91,18 @@ def to_glstm(params: LSTMParams, *, forget_bias: float = 1.0) -> dict[str, Array
 
 
 def from_conv_lstm(variables: Variables, *, forget_bias: float = 1.0) -> ConvLSTMParams:
-    """Take the variables of a ``Conv1DLSTMCell``, ``Conv2DLSTMCell`` or ``Conv3DLSTMCell``.
+    """Convert the variables of a convolutional LSTM to parameters of `seqjax.ConvLSTM`.
+
+    The cell is a ``Conv1DLSTMCell``, ``Conv2DLSTMCell`` or ``Conv3DLSTMCell``.
 
     Args:
-      variables: ``kernel [*window, C + F, 4F]``, channels of the input before those of the state,
-        gates in the order i, j, f, o; ``biases [4F]`` unless ``use_bias=False``.
-      forget_bias: what the cell adds to the forget gate at run time. Without biases this remains
-        for the ``forget_bias`` of `seqjax.ConvLSTM` to add.
+      variables: ``kernel [*window, C + F, 4F]``, with the channels of the input before those of the
+        state, gates in the order i, j, f, o; ``biases [4F]`` unless ``use_bias=False``.
+      forget_bias: the constant that the cell adds to the forget gate at run time. With
+        ``use_bias=False``, `seqjax.ConvLSTM` adds its own ``forget_bias`` instead.
 
     Raises:
-      ValueError: a variable is missing, unknown or of another shape.
+      ValueError: a variable is missing or unknown, or has an unexpected shape.
 
     >>> params = from_conv_lstm({"kernel": jnp.zeros((3, 3, 5, 12)), "biases": jnp.zeros(12)})
     >>> params.input_kernel.shape, params.recurrent_kernel.shape
@@ -117,8 +120,8 @@ def from_conv_lstm(variables: Variables, *, forget_bias: float = 1.0) -> ConvLST
     channels = kernel.shape[-2] - filters
     if channels < 1:
         raise ValueError(
-            f"{owner}: a kernel for {filters} filters must have more than {filters} channels, the "
-            f"input's before the state's, got {kernel.shape}"
+            f"{owner}: a kernel for {filters} filters must have more than {filters} channels (for "
+            f"the input, then for the state), got {kernel.shape}"
         )
     kernel, bias = permute_gates(kernel, IJFO), arrays.get("biases")
     if bias is not None:
@@ -127,10 +130,12 @@ def from_conv_lstm(variables: Variables, *, forget_bias: float = 1.0) -> ConvLST
 
 
 def to_conv_lstm(params: ConvLSTMParams, *, forget_bias: float = 1.0) -> dict[str, Array]:
-    """Give the variables of a ``Conv1DLSTMCell``, ``Conv2DLSTMCell`` or ``Conv3DLSTMCell``.
+    """Convert parameters of `seqjax.ConvLSTM` to the variables of a convolutional LSTM.
+
+    The cell is a ``Conv1DLSTMCell``, ``Conv2DLSTMCell`` or ``Conv3DLSTMCell``.
 
     Raises:
-      ValueError: the parameters are not of a `seqjax.ConvLSTM`.
+      ValueError: ``params`` are not those of a `seqjax.ConvLSTM`.
 
     >>> params = ConvLSTMParams(jnp.zeros((3, 3, 2, 12)), jnp.zeros((3, 3, 3, 12)), None)
     >>> to_conv_lstm(params)["kernel"].shape
@@ -146,15 +151,16 @@ def to_conv_lstm(params: ConvLSTMParams, *, forget_bias: float = 1.0) -> dict[st
 
 
 def from_phased_lstm(variables: Variables) -> PhasedLSTMParams:
-    """Take the variables of a ``PhasedLSTMCell``.
+    """Convert the variables of a ``PhasedLSTMCell`` to parameters of `seqjax.PhasedLSTM`.
 
     Args:
-      variables: ``mask_gates/kernel [D + H, 2H]`` of i and f, ``new_input/kernel [D + H, H]`` and
-        ``output_gate/kernel [D + H, H]``, each with its ``bias``; with peepholes the first and the
-        last have H more rows; ``period``, ``phase`` and ``ratio_on [H]``.
+      variables: ``mask_gates/kernel [D + H, 2H]`` for i and f, ``new_input/kernel [D + H, H]`` and
+        ``output_gate/kernel [D + H, H]``, each with its ``bias``; ``period``, ``phase`` and
+        ``ratio_on [H]``. With peepholes, ``mask_gates/kernel`` and ``output_gate/kernel`` have H
+        more rows.
 
     Raises:
-      ValueError: a variable is missing, unknown or of another shape.
+      ValueError: a variable is missing or unknown, or has an unexpected shape.
 
     >>> columns = {"mask_gates": 4, "new_input": 2, "output_gate": 2}
     >>> variables = {f"{name}/kernel": jnp.zeros((5, n)) for name, n in columns.items()}
@@ -191,10 +197,10 @@ def from_phased_lstm(variables: Variables) -> PhasedLSTMParams:
 
 
 def to_phased_lstm(params: PhasedLSTMParams) -> dict[str, Array]:
-    """Give the variables of a ``PhasedLSTMCell``.
+    """Convert parameters of `seqjax.PhasedLSTM` to the variables of a ``PhasedLSTMCell``.
 
     Raises:
-      ValueError: the parameters are not of a `seqjax.PhasedLSTM`.
+      ValueError: ``params`` are not those of a `seqjax.PhasedLSTM`.
 
     >>> import jax
     >>> from seqjax import PhasedLSTM

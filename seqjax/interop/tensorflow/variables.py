@@ -1,4 +1,4 @@
-"""What the layouts of TensorFlow's cells have in common."""
+"""Helpers for the layouts of TensorFlow's cells."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,20 +8,20 @@ from seqjax.types import Array
 
 Variables = Mapping[str, Array]  # by the names below the scope of the cell, such as "gates/kernel"
 _ADVICE = (
-    "Give all variables of the cell by their names below its scope, which split_scope takes out of "
-    "a checkpoint's."
+    "Give all variables of the cell by their names in its scope; split_scope extracts them from a "
+    "checkpoint."
 )
 
 
 def split_scope(variables: Variables, scope: str) -> tuple[dict[str, Array], dict[str, Array]]:
-    """Split variables into those below a scope, without its name, and all others.
+    """Split variables into those in a scope, by their names in the scope, and all others.
 
     Args:
-      variables: by name, such as those of a checkpoint.
-      scope: such as ``"rnn/gru_cell"``.
+      variables: variables by name, such as those of a checkpoint.
+      scope: the name of the scope, such as ``"rnn/gru_cell"``.
 
     Raises:
-      ValueError: no variable is below the scope.
+      ValueError: no variable is in the scope.
 
     >>> variables = {"rnn/gru_cell/gates/bias": 1, "rnn/carry_b": 2}
     >>> split_scope(variables, "rnn/gru_cell")
@@ -32,13 +32,13 @@ def split_scope(variables: Variables, scope: str) -> tuple[dict[str, Array], dic
     below = {name[len(prefix) :]: variables[name] for name in names if name.startswith(prefix)}
     if not below:
         raise ValueError(
-            f"split_scope: no variable is below {prefix}, got {', '.join(names) or 'none'}"
+            f"split_scope: no variable is in the scope {prefix}, got {', '.join(names) or 'none'}"
         )
     return below, {name: variables[name] for name in names if not name.startswith(prefix)}
 
 
 def join_scope(scope: str, variables: Variables) -> dict[str, Array]:
-    """Put variables below a scope.
+    """Prefix the names of variables with a scope.
 
     >>> join_scope("fwd", {"B_f_0": 1})
     {'fwd/B_f_0': 1}
@@ -47,7 +47,7 @@ def join_scope(scope: str, variables: Variables) -> dict[str, Array]:
 
 
 def given_names(variables: Any) -> list[str]:
-    """The names of what should be variables; none of anything else, which `take` then refuses.
+    """The names of variables; empty if they are not a mapping, which `take_variables` rejects.
 
     >>> given_names({"kernel": 1}), given_names(None)
     (['kernel'], [])
@@ -58,7 +58,7 @@ def given_names(variables: Any) -> list[str]:
 def take_variables(
     owner: str, variables: Variables, names: Mapping[str, int], *options: Mapping[str, int]
 ) -> dict[str, Array]:
-    """`take`, with the advice for TensorFlow.
+    """Check the variables of a cell and return them as JAX arrays, as `take` does.
 
     >>> import jax.numpy as jnp
     >>> take_variables("SRUCell", {"kernel": jnp.zeros((3, 8))}, {"kernel": 2})["kernel"].shape
@@ -70,7 +70,7 @@ def take_variables(
 def check_arrays(
     owner: str, arrays: Mapping[str, Array], shapes: Mapping[str, tuple[int, ...]]
 ) -> None:
-    """Raise ``ValueError`` unless those of the arrays that are there have these shapes.
+    """Raise ``ValueError`` unless the arrays have these shapes; absent arrays are ignored.
 
     >>> import jax.numpy as jnp
     >>> check_arrays("SRUCell", {"bias": jnp.zeros(2)}, {"bias": (2,), "kernel": (3, 4)})
@@ -82,10 +82,10 @@ def check_arrays(
 
 
 def split_rows(owner: str, kernel: Array, recurrent: int) -> tuple[Array, Array]:
-    """Split the input rows of a kernel from the recurrent ones, which come last.
+    """Split a kernel into the rows for the input and, after them, those for the state.
 
     Raises:
-      ValueError: there are no input rows.
+      ValueError: the kernel has no rows for the input.
 
     >>> import jax.numpy as jnp
     >>> [part.shape for part in split_rows("GRUCell", jnp.zeros((5, 4)), 2)]
@@ -93,8 +93,8 @@ def split_rows(owner: str, kernel: Array, recurrent: int) -> tuple[Array, Array]
     """
     if kernel.shape[0] <= recurrent:
         raise ValueError(
-            f"{owner}: a kernel for {recurrent} units must have more than {recurrent} rows, the "
-            f"input's over the state's, got {kernel.shape}"
+            f"{owner}: a kernel for {recurrent} units must have more than {recurrent} rows (for "
+            f"the input, then for the state), got {kernel.shape}"
         )
     return kernel[:-recurrent], kernel[-recurrent:]
 
@@ -102,7 +102,7 @@ def split_rows(owner: str, kernel: Array, recurrent: int) -> tuple[Array, Array]
 def split_dense(
     owner: str, arrays: Mapping[str, Array], gates: int = 1
 ) -> tuple[Array, Array, Array]:
-    """Split ``kernel [D + H, gates * H]``, and return ``bias [gates * H]`` with its parts.
+    """Split ``kernel [D + H, gates * H]``; return its two parts and ``bias [gates * H]``.
 
     >>> import jax.numpy as jnp
     >>> arrays = {"kernel": jnp.zeros((5, 4)), "bias": jnp.zeros(4)}
@@ -116,7 +116,7 @@ def split_dense(
 
 
 def shift_gate(bias: Array, gates: int, gate: int, shift: float) -> Array:
-    """Add to the part of one gate, as TensorFlow does at run time with a forget bias.
+    """Add a constant to the bias of one gate, as TensorFlow does at run time.
 
     >>> import jax.numpy as jnp
     >>> print(shift_gate(jnp.zeros(6), gates=3, gate=1, shift=0.5))

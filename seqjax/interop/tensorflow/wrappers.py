@@ -1,8 +1,9 @@
 """TensorFlow's cells around other cells.
 
-Those around one cell take the variables that are their own, and the parameters of the cell inside:
-``from_highway(own, from_gru(inner))``. `split_scope` tells the two apart. ``ResidualWrapper``,
-``DropoutWrapper`` and ``DeviceWrapper`` have no variables; their parameters are those of the cell.
+The functions for a wrapper of one cell take the variables of the wrapper and the parameters of the
+inner cell: ``from_highway(own, from_gru(inner))``. `split_scope` separates the two.
+``ResidualWrapper``, ``DropoutWrapper`` and ``DeviceWrapper`` have no variables: use the parameters
+of the inner cell.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,16 +27,16 @@ from seqjax.wrappers import AttentionCellParams, HighwayParams, ProjectionParams
 def from_multi_rnn(
     variables: Variables, cells: Sequence[tuple[str, Callable[[Variables], Params]]]
 ) -> tuple[Params, ...]:
-    """Take the variables of a ``MultiRNNCell``, for a `seqjax.Stack`.
+    """Convert the variables of a ``MultiRNNCell`` to parameters of `seqjax.Stack`.
 
     Args:
-      variables: those of each cell, below ``cell_0``, ``cell_1``, ... and the scope of the cell,
-        such as ``cell_0/gru_cell/gates/kernel``.
-      cells: for each cell its scope, "" for a wrapper without, and the function that takes its
-        variables.
+      variables: the variables of each cell, in the scopes ``cell_0``, ``cell_1``, ... and the scope
+        of the cell, such as ``cell_0/gru_cell/gates/kernel``.
+      cells: for each cell its scope ("" for a wrapper with no scope) and the function that converts
+        its variables.
 
     Raises:
-      ValueError: variables are missing, unknown or of another shape.
+      ValueError: variables are missing or unknown, or have unexpected shapes.
 
     >>> from seqjax.interop.tensorflow import from_basic_rnn
     >>> kernels = {"kernel": jnp.zeros((4, 2)), "bias": jnp.zeros(2)}
@@ -55,14 +56,14 @@ def from_multi_rnn(
 def to_multi_rnn(
     params: Sequence[Params], cells: Sequence[tuple[str, Callable[[Params], Variables]]]
 ) -> dict[str, Array]:
-    """Give the variables of a ``MultiRNNCell``.
+    """Convert parameters of `seqjax.Stack` to the variables of a ``MultiRNNCell``.
 
     Args:
-      params: those of each layer of a `seqjax.Stack`.
-      cells: for each layer the scope of its cell and the function that gives its variables.
+      params: the parameters of each layer of a `seqjax.Stack`.
+      cells: for each layer the scope of its cell and the function that converts its parameters.
 
     Raises:
-      ValueError: there are not as many parameters as cells.
+      ValueError: the numbers of layers and cells differ.
 
     >>> from seqjax.cells import BasicRNNParams
     >>> from seqjax.interop.tensorflow import to_basic_rnn
@@ -82,15 +83,15 @@ def to_multi_rnn(
 
 
 def from_highway(variables: Variables, cell: Params) -> HighwayParams:
-    """Take the variables of a ``HighwayWrapper``.
+    """Convert the variables of a ``HighwayWrapper`` to parameters of `seqjax.Highway`.
 
     Args:
-      variables: ``carry_w [D, D]`` and ``carry_b [D]``; ``transform_w [D, D]`` and ``transform_b
-        [D]`` too for a `seqjax.Highway` with ``coupled=False``.
-      cell: the parameters of the cell inside, whose variables stand beside these.
+      variables: ``carry_w [D, D]`` and ``carry_b [D]``; for a `seqjax.Highway` with
+        ``coupled=False`` also ``transform_w [D, D]`` and ``transform_b [D]``.
+      cell: the parameters of the inner cell.
 
     Raises:
-      ValueError: a variable is missing, unknown or of another shape.
+      ValueError: a variable is missing or unknown, or has an unexpected shape.
 
     >>> from_highway({"carry_w": jnp.zeros((3, 3)), "carry_b": jnp.zeros(3)}, cell=()).kernel.shape
     (3, 3)
@@ -105,10 +106,13 @@ def from_highway(variables: Variables, cell: Params) -> HighwayParams:
 
 
 def to_highway(params: HighwayParams) -> tuple[dict[str, Array], Params]:
-    """Give the variables of a ``HighwayWrapper``, and the parameters of the cell inside.
+    """Convert parameters of `seqjax.Highway` to the variables of a ``HighwayWrapper``.
+
+    Returns:
+      ``(variables, cell)``, with the parameters of the inner cell.
 
     Raises:
-      ValueError: the parameters are not of a `seqjax.Highway`.
+      ValueError: ``params`` are not those of a `seqjax.Highway`.
 
     >>> variables, cell = to_highway(HighwayParams((), jnp.zeros((3, 6)), jnp.zeros(6)))
     >>> print(*variables)
@@ -123,14 +127,16 @@ def to_highway(params: HighwayParams) -> tuple[dict[str, Array], Params]:
 
 
 def from_projection(variables: Variables, cell: Params) -> ProjectionParams:
-    """Take the variables of an ``InputProjectionWrapper`` or ``OutputProjectionWrapper``.
+    """Convert the variables of an ``InputProjectionWrapper`` or ``OutputProjectionWrapper``.
+
+    The parameters are those of a `seqjax.InputProjection` or `seqjax.OutputProjection`.
 
     Args:
       variables: ``kernel [D, size]`` and ``bias [size]``.
-      cell: the parameters of the cell inside.
+      cell: the parameters of the inner cell.
 
     Raises:
-      ValueError: a variable is missing, unknown or of another shape.
+      ValueError: a variable is missing or unknown, or has an unexpected shape.
 
     >>> from_projection({"kernel": jnp.zeros((3, 2)), "bias": jnp.zeros(2)}, cell=()).kernel.shape
     (3, 2)
@@ -141,10 +147,14 @@ def from_projection(variables: Variables, cell: Params) -> ProjectionParams:
 
 
 def to_projection(params: ProjectionParams) -> tuple[dict[str, Array], Params]:
-    """Give the variables of a projection wrapper, and the parameters of the cell inside.
+    """Convert parameters to the variables of a projection wrapper.
+
+    Returns:
+      ``(variables, cell)``, with the parameters of the inner cell.
 
     Raises:
-      ValueError: the parameters are not of a `seqjax.InputProjection` or `seqjax.OutputProjection`.
+      ValueError: ``params`` are not those of a `seqjax.InputProjection` or a
+        `seqjax.OutputProjection`.
 
     >>> variables, cell = to_projection(ProjectionParams((), jnp.zeros((3, 2)), jnp.zeros(2)))
     >>> print(*variables)
@@ -155,17 +165,19 @@ def to_projection(params: ProjectionParams) -> tuple[dict[str, Array], Params]:
 
 
 def from_attention_cell(variables: Variables, cell: Params) -> AttentionCellParams:
-    """Take the variables of an ``AttentionCellWrapper``.
+    """Convert the variables of an ``AttentionCellWrapper`` to parameters of `seqjax.AttentionCell`.
 
     Args:
-      variables: ``kernel [D + A, I]`` and ``bias [I]`` of the mixed input; ``attention/kernel [S,
-        V]`` and ``attention/bias [V]`` of the query, ``attention/attn_w [1, 1, A, V]`` and
-        ``attention/attn_v [V]``; ``attn_output_projection/kernel [H + A, A]`` and
-        ``attn_output_projection/bias [A]``.
-      cell: the parameters of the cell inside.
+      variables: ``kernel [D + A, I]`` and ``bias [I]`` for the input of the cell;
+        ``attention/kernel [S, V]`` and ``attention/bias [V]`` for the query; ``attention/attn_w [1,
+        1, A, V]`` and ``attention/attn_v [V]`` for the scores; ``attn_output_projection/kernel [H +
+        A, A]`` and ``attn_output_projection/bias [A]`` for the output. I is the input size of the
+        cell, A the size of an output, S the size of the flattened state and V the size of the
+        attention vectors.
+      cell: the parameters of the inner cell.
 
     Raises:
-      ValueError: a variable is missing, unknown or of another shape.
+      ValueError: a variable is missing or unknown, or has an unexpected shape.
 
     >>> import jax
     >>> from seqjax import GRU, AttentionCell
@@ -203,10 +215,13 @@ def from_attention_cell(variables: Variables, cell: Params) -> AttentionCellPara
 
 
 def to_attention_cell(params: AttentionCellParams) -> tuple[dict[str, Array], Params]:
-    """Give the variables of an ``AttentionCellWrapper``, and the parameters of the cell inside.
+    """Convert parameters of `seqjax.AttentionCell` to the variables of an ``AttentionCellWrapper``.
+
+    Returns:
+      ``(variables, cell)``, with the parameters of the inner cell.
 
     Raises:
-      ValueError: the parameters are not of a `seqjax.AttentionCell`.
+      ValueError: ``params`` are not those of a `seqjax.AttentionCell`.
 
     >>> import jax
     >>> from seqjax import GRU, AttentionCell
