@@ -191,7 +191,7 @@ def test_sizes_must_be_whole_numbers(cls):
         ),
         (
             lambda: IntersectionRNN(4).init(jax.random.key(0), 3),
-            "units = 4 features, got 3; put it into an InputProjection",
+            "units=4 features, got 3; wrap the cell in an InputProjection",
         ),
     ],
 )

@@ -54,7 +54,7 @@ def run(cell, input_size, xs):
         (lambda: GridRNN(LSTM(3), inputs=0), "inputs must be a tuple of dimensions, got 0"),
         (lambda: Mogrifier(LRU(4, 2)), "gates the real hidden vector of a state"),
         (lambda: AttentionCell(LRU(4, 2), 3), "compares real states"),
-        (lambda: GridLSTM(4, 8, 2, 2, blocks=[0, 4]), "must be made of pairs of numbers, got 0"),
+        (lambda: GridLSTM(4, 8, 2, 2, blocks=[0, 4]), "block must be a pair of numbers, got 0"),
         (lambda: GridLSTM(4, 8, 2, 2, blocks=[(0.0, 4.5)]), "must be a whole number"),
         (lambda: ConvLSTM((4, 4, 1), 2, 3), "window must be a tuple of sizes, got 3"),
         (lambda: Highway(CONV), "Highway: the outputs of the cell must have one feature axis"),
