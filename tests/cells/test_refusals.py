@@ -68,11 +68,11 @@ def run(cell, input_size, xs):
         (lambda: run(GridRNN(LSTM(3), inputs=(0, 1)), 4, TOKENS), "embed tokens first"),
         (
             lambda: run(Stack([LSTM(4), PhasedLSTM(4)]), 3, jnp.ones((2, 5, 3), "f4")),
-            "needs the times of its inputs",
+            "inputs must be TimedInputs(times, features)",
         ),
         (
             lambda: run(InputProjection(PhasedLSTM(4), 3), 3, jnp.ones((2, 5, 3), "f4")),
-            "needs the times of its inputs",
+            "inputs must be TimedInputs(times, features)",
         ),
         (lambda: run(CONV, (4, 4, 1), jnp.ones((2, 5, 4, 4, 1), bool)), "xs must hold floats, got"),
     ],
