@@ -187,7 +187,7 @@ def test_sizes_must_be_whole_numbers(cls):
         (lambda: Mogrifier(3), "Mogrifier: cell must be a cell, got 3"),
         (
             lambda: Mogrifier(SRU(4)),
-            "Mogrifier: gates the real hidden vector .* give a cell such as LSTM",
+            "Mogrifier: the state of the cell must have a real hidden vector, .* use a cell",
         ),
         (
             lambda: IntersectionRNN(4).init(jax.random.key(0), 3),

@@ -116,7 +116,10 @@ def test_the_windows_of_a_time_freq_lstm_drop_different_units():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: TimeFreqLSTM(GRU(2), 9, 3, 2), "cell must be an LSTM with whole kernels, got GRU"),
+        (
+            lambda: TimeFreqLSTM(GRU(2), 9, 3, 2),
+            "cell must be an LSTM with a dense input kernel, got GRU",
+        ),
         (lambda: TimeFreqLSTM(LSTM(2), 9, 10, 2), "window must be at most the 9 frequencies"),
         (lambda: TimeFreqLSTM(LSTM(2), 9, 3, 0), "stride must be a whole number of at least 1"),
         (
