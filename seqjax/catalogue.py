@@ -218,7 +218,7 @@ CATALOGUE = (
         lambda units: GLSTM(units, groups=4),
         "Kuchaiev and Ginsburg 2017",
         "`contrib_glstm`",
-        input_size=64,  # the groups divide it
+        input_size=64,  # divisible by the groups
     ),
     Entry("SRU", SRU, "Lei et al. 2017", "`contrib_sru`", short="sru"),
     Entry("IndRNN", IndRNN, "Li et al. 2018", "`contrib_indrnn`", short="indrnn"),
@@ -318,6 +318,6 @@ CATALOGUE = (
         lambda units: LanguageModel(LSTM(units), 64),
         "Mikolov et al. 2010",
         "NumPy loop",
-        input_size=64,  # its vocabulary
+        input_size=64,  # the vocabulary size
     ),
 )

@@ -38,8 +38,8 @@ class CFN(HiddenCell):
         eta   = sigmoid(x @ W_eta + h @ U_eta + b_eta)
         h'    = theta * activation(h) + (1 - eta) * activation(x @ W_n)
 
-    The output is ``h'``. Corresponds to TensorFlow's ``CFNCell``. The paper has ``eta`` instead of
-    ``1 - eta``, which is the same model with the parameters of eta negated.
+    The output is ``h'``. The cell corresponds to TensorFlow's ``CFNCell``. The paper has ``eta``
+    instead of ``1 - eta``, which is the same model with the parameters of eta negated.
 
     Args:
       units: H, the width of the state and of the output.

@@ -55,8 +55,8 @@ class ConvLSTM(Cell):
         c' = f c + i g
         h' = o tanh(c')
 
-    Here ``*`` is a convolution with zero padding that keeps the shape. The output is ``h'``.
-    Corresponds to TensorFlow's ``Conv1DLSTMCell``, ``Conv2DLSTMCell`` and ``Conv3DLSTMCell``,
+    Here ``*`` is a convolution with zero padding that keeps the shape. The output is ``h'``. The
+    cell corresponds to TensorFlow's ``Conv1DLSTMCell``, ``Conv2DLSTMCell`` and ``Conv3DLSTMCell``,
     except that the forget bias is part of the initial ``b_f``.
 
     Args:

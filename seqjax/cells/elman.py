@@ -35,8 +35,8 @@ class BasicRNN(HiddenCell):
 
         h' = activation(x @ W + h @ U + b)
 
-    The output is ``h'``. Corresponds to TensorFlow's ``BasicRNNCell``, whose one kernel stacks
-    ``W`` on ``U``.
+    The output is ``h'``. The cell corresponds to TensorFlow's ``BasicRNNCell``, whose one kernel
+    stacks ``W`` on ``U``.
 
     Args:
       units: H, the width of the state and of the output.

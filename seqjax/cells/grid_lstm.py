@@ -51,12 +51,12 @@ class GridLSTM(Cell):
         o    = sigmoid(w_q @ W + h @ U + b + p_t * c_t' + p_f * c_f')
         h'   = o * tanh(c')
 
-    Here ``h = concat(h_t, h_f)``. The time LSTM takes ``c_t`` and ``h_t`` from the last step at
+    Here ``h = concat(h_t, h_f)``. The time LSTM takes ``c_t`` and ``h_t`` from the previous step at
     window q. The frequency LSTM takes ``c_f`` and ``h_f`` from this step at window q - 1, and zeros
     at the first window. The output is ``concat(h_t', h_f')`` over all windows. Each block is a
     range of frequencies with separate weights, and blocks do not read each other. Frequencies after
-    the last whole window of a block are not read. Corresponds to TensorFlow's ``GridLSTMCell``,
-    except that the forget bias is part of the initial ``b_f``.
+    the last whole window of a block are not read. The cell corresponds to TensorFlow's
+    ``GridLSTMCell``, except that the forget bias is part of the initial ``b_f``.
 
     Args:
       units: H, the width of each LSTM.

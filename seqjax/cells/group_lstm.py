@@ -28,8 +28,8 @@ class GLSTM(LSTM):
 
     Every ``W`` and ``U`` is block-diagonal. The kernels hold their blocks side by side,
     ``[D / groups, 4H]`` and ``[R / groups, 4H]``, so that each column belongs to one unit of one
-    gate. A projection is dense and mixes the groups. Otherwise as in `LSTM`. Corresponds to
-    TensorFlow's ``GLSTMCell``, whose candidate is tanh for any activation.
+    gate. A projection is dense and mixes the groups. Everything else is as in `LSTM`. The cell
+    corresponds to TensorFlow's ``GLSTMCell``, whose candidate is tanh for any activation.
 
     Args:
       units: H. This and the options not listed here are those of `LSTM`.

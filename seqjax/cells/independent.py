@@ -18,8 +18,8 @@ class IndRNN(BasicRNN):
 
         h' = activation(x @ W + u * h + b)
 
-    The output is ``h'``. The recurrent kernel is ``u``, ``[H]``. Otherwise as in `BasicRNN`.
-    Corresponds to TensorFlow's ``IndRNNCell``.
+    The output is ``h'``. The recurrent kernel is ``u``, ``[H]``. Everything else is as in
+    `BasicRNN`. The cell corresponds to TensorFlow's ``IndRNNCell``.
 
     Args:
       units: H. This and ``activation`` are those of `BasicRNN`.
@@ -56,7 +56,8 @@ class IndyGRU(GRU):
         h' = u * h + (1 - u) * n
 
     The update gate ``u`` keeps the old state. The output is ``h'``. The recurrent kernels are
-    ``[2H]`` and ``[H]``. Otherwise as in `GRU`. Corresponds to TensorFlow's ``IndyGRUCell``.
+    ``[2H]`` and ``[H]``. Everything else is as in `GRU`. The cell corresponds to TensorFlow's
+    ``IndyGRUCell``.
 
     Args:
       units: H. This and all other options are those of `GRU`.
@@ -95,8 +96,8 @@ class IndyLSTM(LSTM):
         c' = f * c + i * g
         h' = o * activation(c')
 
-    The output is ``h'``. The recurrent kernel is ``u``, ``[4H]``. Otherwise as in `LSTM`.
-    Corresponds to TensorFlow's ``IndyLSTMCell``.
+    The output is ``h'``. The recurrent kernel is ``u``, ``[4H]``. Everything else is as in `LSTM`.
+    The cell corresponds to TensorFlow's ``IndyLSTMCell``.
 
     Args:
       units: H. This and all other options are those of `LSTM`, except ``projection_size``, because

@@ -42,7 +42,7 @@ class IntersectionRNN(HiddenCell):
         h' = gh * h + (1 - gh) * n        through time
         y' = gy * x + (1 - gy) * y        through depth
 
-    The output is ``y'``, so inputs must have H features. Corresponds to TensorFlow's
+    The output is ``y'``, so inputs must have H features. The cell corresponds to TensorFlow's
     ``IntersectionRNNCell``, except that the forget bias is part of the initial ``b_gh`` and
     ``b_gy``. Wrap the cell in an `InputProjection` to get its ``num_in_proj``.
 

@@ -120,7 +120,7 @@ class LSTM(Cell):
         projection_size    h' = (o * activation(c')) @ P
         projection_clip    clip h' to [-projection_clip, projection_clip]
 
-    Corresponds to TensorFlow's ``LSTMCell``, ``BasicLSTMCell``, ``LayerNormLSTMCell``,
+    The cell corresponds to TensorFlow's ``LSTMCell``, ``BasicLSTMCell``, ``LayerNormLSTMCell``,
     ``LayerNormBasicLSTMCell`` and, with ``straight_through``, ``LSTMBlockCell``. Their gate order
     differs, and they add the forget bias at run time, whereas here it is part of the initial
     ``b_f``.
@@ -368,7 +368,8 @@ class CoupledInputForgetGateLSTM(LSTM):
         h' = o * activation(c')
 
     The output is ``h'``. Kernels and bias are ``[..., 3H]``, and only f and o have peepholes.
-    Otherwise as in `LSTM`. Corresponds to TensorFlow's ``CoupledInputForgetGateLSTMCell``.
+    Everything else is as in `LSTM`. The cell corresponds to TensorFlow's
+    ``CoupledInputForgetGateLSTMCell``.
 
     Args:
       units: H. This and all other options are those of `LSTM`.

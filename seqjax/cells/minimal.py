@@ -39,8 +39,8 @@ class MinimalRNN(HiddenCell):
         u  = sigmoid(n @ V + h @ U + b)
         h' = u * h + (1 - u) * n
 
-    The update gate ``u`` keeps the old state. The output is ``h'``. Corresponds to TensorFlow's
-    ``MinimalRNNCell``.
+    The update gate ``u`` keeps the old state. The output is ``h'``. The cell corresponds to
+    TensorFlow's ``MinimalRNNCell``.
 
     Args:
       units: H, the width of the state and of the output.

@@ -46,8 +46,8 @@ class NAS(Cell):
         c' = tanh(l0 + c) * l1
         h' = tanh(c' * tanh(l2 + l3)) @ P
 
-    Gate 3 multiplies ``X_3`` by ``M_3``, which includes the bias. The output is ``h'``. Corresponds
-    to TensorFlow's ``NASCell``.
+    Gate 3 multiplies ``X_3`` by ``M_3``, which includes the bias. The output is ``h'``. The cell
+    corresponds to TensorFlow's ``NASCell``.
 
     Args:
       units: H, the width of the memory.

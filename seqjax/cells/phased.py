@@ -73,9 +73,9 @@ class PhasedLSTM(Cell):
         h' = k * h~ + (1 - k) * h
 
     The output is ``h'``. Each unit has its own period, phase and ratio. The peephole kernels ``P``
-    are full matrices. The ratio ``r`` is computed in the dtype of the times. Corresponds to
-    TensorFlow's ``PhasedLSTMCell``, including its gradient, which treats ``mod`` as the identity of
-    ``time - phase``.
+    are full matrices. The ratio ``r`` is computed in the dtype of the times. The cell corresponds
+    to TensorFlow's ``PhasedLSTMCell``, including its gradient, which treats ``mod`` as the identity
+    of ``time - phase``.
 
     Args:
       units: H, the width of the state and of the output.

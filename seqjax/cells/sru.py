@@ -46,8 +46,8 @@ class SRU(LinearCell):
         c' = f * c + (1 - f) * (x @ W_n)
         y  = r * activation(c') + (1 - r) * (x @ W_s)
 
-    The output is ``y``. The recurrence is linear, so all steps can run at once. Corresponds to
-    TensorFlow's ``SRUCell``, whose column order is n, f, r, s.
+    The output is ``y``. The recurrence is linear, so all steps can run at once. The cell
+    corresponds to TensorFlow's ``SRUCell``, whose column order is n, f, r, s.
 
     Args:
       units: H, the width of the state and of the output.

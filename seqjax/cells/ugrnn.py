@@ -38,8 +38,8 @@ class UGRNN(HiddenCell):
         n  = activation(x @ W_n + h @ U_n + b_n)
         h' = u * h + (1 - u) * n
 
-    The update gate ``u`` keeps the old state. The output is ``h'``. Corresponds to TensorFlow's
-    ``UGRNNCell``, except that the forget bias is part of the initial ``b_u``.
+    The update gate ``u`` keeps the old state. The output is ``h'``. The cell corresponds to
+    TensorFlow's ``UGRNNCell``, except that the forget bias is part of the initial ``b_u``.
 
     Args:
       units: H, the width of the state and of the output.

@@ -186,8 +186,8 @@ class MLSTMState(NamedTuple):
 class MLSTM(Cell):
     """The mLSTM: an LSTM with exponential gates and a matrix memory of keys and values.
 
-    Maps ``[B, T, D]`` to ``[B, T, H]``; the state is ``C``, ``[B, N, H/N, H/N]``, ``n``,
-    ``[B, N, H/N]``, and ``m``, ``[B, N]``. Each of the N heads computes::
+    Maps ``[B, T, D]`` to ``[B, T, H]``; the state is ``C`` (``[B, N, H/N, H/N]``), ``n``
+    (``[B, N, H/N]``) and ``m`` (``[B, N]``). Each of the N heads computes::
 
         q  = x @ W_q + b_q                                                 (22)
         k  = x @ W_k / sqrt(H / N) + b_k                                   (23)

@@ -72,8 +72,8 @@ class AttentionCell(Cell):
         m'    = (m_2, ..., m_L, y)
 
     Here ``concat(s')`` joins all arrays of the new state of the wrapped cell. The memory starts
-    with zeros, which are not masked: the cell attends to them as to outputs. Corresponds to
-    TensorFlow's ``AttentionCellWrapper``.
+    with zeros, which are not masked: the cell attends to them as to outputs. The wrapper
+    corresponds to TensorFlow's ``AttentionCellWrapper``.
 
     Args:
       cell: the wrapped cell, whose outputs have one feature axis.

@@ -35,9 +35,9 @@ class Bidirectional(Cell):
     The backward cell starts at the last step of each row. Inside a `Reset` it also restarts at the
     last step of each sequence in the row. Parameters and states are `Directions`; the final
     backward state is the one after step 0. The layer runs with `seqjax.unroll` and stacks with
-    other cells. It has no `Cell.step`, because a single step has no future. Corresponds to
-    TensorFlow's ``bidirectional_dynamic_rnn`` with concatenated outputs. A `Stack` of such layers
-    corresponds to TensorFlow's ``stack_bidirectional_dynamic_rnn`` and PyTorch's
+    other cells. It has no `Cell.step`, because a single step has no future. The layer corresponds
+    to TensorFlow's ``bidirectional_dynamic_rnn`` with concatenated outputs. A `Stack` of such
+    layers corresponds to TensorFlow's ``stack_bidirectional_dynamic_rnn`` and PyTorch's
     ``bidirectional=True``.
 
     Args:

@@ -47,8 +47,8 @@ class BidirectionalGridLSTM(Wrapper):
         y = concat(forward(w_0, w_1, ..., w_n), backward(w_n, ..., w_1, w_0))
 
     Each direction has its own parameters, with gates in the order i, f, g, o. The backward outputs
-    and states stay in the order of their computation, w_n first. Corresponds to TensorFlow's
-    ``BidirectionalGridLSTMCell``.
+    and states stay in the order of their computation, w_n first. The cell corresponds to
+    TensorFlow's ``BidirectionalGridLSTMCell``.
 
     Args:
       cell: the grid LSTM to run in both directions.

@@ -41,8 +41,8 @@ class Dropout(Wrapper):
         drop(a, rate) = a * keep / (1 - rate),   keep ~ Bernoulli(1 - rate) for each unit
 
     The state is dropped after the output is computed; the next step and the final state see the
-    result. Evaluation drops nothing. Corresponds to TensorFlow's ``DropoutWrapper``, which takes
-    the probability to keep a unit instead of the rate.
+    result. Evaluation drops nothing. The wrapper corresponds to TensorFlow's ``DropoutWrapper``,
+    which takes the probability to keep a unit instead of the rate.
 
     Args:
       cell: the wrapped cell.

@@ -62,7 +62,7 @@ class GridRNN(Cell):
         h_d' = activation(concat(h_1, ..., h_N) @ W + b)
 
     The output is ``concat`` of ``h_d'`` over the output dimensions. In a grid of one dimension, the
-    input of the cell is a single zero. Corresponds to TensorFlow's ``GridRNNCell``:
+    input of the cell is a single zero. The cell corresponds to TensorFlow's ``GridRNNCell``:
     ``GridRNN(LSTM(H), 2)`` is ``Grid2LSTMCell``. ``Grid3LSTMCell``, ``Grid2BasicRNNCell``,
     ``Grid2GRUCell`` and others differ in ``cell`` and ``dims``. Their ``non_recurrent_fn`` is
     ``activation`` with ``non_recurrent=(0,)``.

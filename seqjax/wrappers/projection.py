@@ -67,8 +67,8 @@ class InputProjection(_Projection):
 
         s', y = cell(s, activation(x @ W + b))
 
-    Integer tokens ``[B, T]`` select rows of ``W``, so the layer can embed tokens. Corresponds to
-    TensorFlow's ``InputProjectionWrapper``.
+    Integer tokens ``[B, T]`` select rows of ``W``, so the layer can embed tokens. The wrapper
+    corresponds to TensorFlow's ``InputProjectionWrapper``.
 
     Args:
       cell: the wrapped cell.
@@ -127,8 +127,8 @@ class OutputProjection(_Projection):
         s', o = cell(s, x)
         y     = activation(o @ W + b)
 
-    Over a whole sequence the layer is one product for all steps. Corresponds to TensorFlow's
-    ``OutputProjectionWrapper``.
+    Over a whole sequence the layer is one product for all steps. The wrapper corresponds to
+    TensorFlow's ``OutputProjectionWrapper``.
 
     Args:
       cell: the wrapped cell.

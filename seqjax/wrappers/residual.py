@@ -24,7 +24,7 @@ class Residual(Wrapper):
         s', o = cell(s, x)
         y     = combine(x, o)
 
-    Corresponds to TensorFlow's ``ResidualWrapper``.
+    The wrapper corresponds to TensorFlow's ``ResidualWrapper``.
 
     Args:
       cell: the wrapped cell.
@@ -116,8 +116,8 @@ class Highway(Wrapper):
         transform = sigmoid(x @ W_t + b_t)     coupled=False
         y         = carry * x + transform * o
 
-    The gates read only the input, so they are computed for all steps at once. Corresponds to
-    TensorFlow's ``HighwayWrapper``.
+    The gates read only the input, so they are computed for all steps at once. The wrapper
+    corresponds to TensorFlow's ``HighwayWrapper``.
 
     Args:
       cell: the wrapped cell, whose output has the size of its input.

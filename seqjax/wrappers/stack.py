@@ -20,8 +20,8 @@ class Stack(Cell):
         y_0 = x,   s_n', y_n = layer_n(s_n, y_{n-1}),   output = y_N
 
     A whole sequence runs layer by layer, so each layer projects all steps at once. A single
-    `Cell.step` runs through all layers and gives the same numbers up to rounding. Corresponds to
-    TensorFlow's ``MultiRNNCell``.
+    `Cell.step` runs through all layers and gives the same numbers up to rounding. A stack
+    corresponds to TensorFlow's ``MultiRNNCell``.
 
     Args:
       layers: the cells, the lowest first.

@@ -29,7 +29,7 @@ class TimeFreqLSTM(Cell):
     All windows share one set of weights, and each window has its own state over time. Frequencies
     after the last whole window are not read. The parameters are those of the LSTM, with gates in
     the order i, f, g, o; its input kernel has the rows of the window above those of ``h_{q-1}'``.
-    Corresponds to TensorFlow's ``TimeFreqLSTMCell``.
+    The cell corresponds to TensorFlow's ``TimeFreqLSTMCell``.
 
     Args:
       cell: the LSTM.
