@@ -47,8 +47,8 @@ class GridRNNParams(NamedTuple):
 class GridRNN(Cell):
     """A grid RNN: one cell along each dimension of a grid.
 
-    Maps ``[B, T, D]`` to ``[B, T, H]`` per output dimension; the state is a tuple of the states of
-    all dimensions that recur::
+    Maps ``[B, T, D]`` to ``[B, T, M*H]`` for M output dimensions; the state is a tuple of the
+    states of all dimensions that recur::
 
         s_d = x_d @ W_d                                       for input dimensions
         s_d', h_d' = cell_d(s_d with h_N for its h, concat(h_1, ..., h_{N-1}))
@@ -56,8 +56,8 @@ class GridRNN(Cell):
     ``h_d`` is the output that the state ``s_d`` holds, so all cells read all dimensions. Dimensions
     without priority step first. The dimensions with priority step next and read the new outputs
     ``h'`` of the others. A linear map of the input overwrites the state of an input dimension, so
-    its earlier value has no effect. A dimension that does not recur has no state and a dense
-    layer::
+    its earlier value has no effect. A dimension that does not recur has a dense layer and no
+    state::
 
         h_d' = activation(concat(h_1, ..., h_N) @ W + b)
 
@@ -70,7 +70,7 @@ class GridRNN(Cell):
     Args:
       cell: the cell of each dimension; the field ``h`` of its state is its output.
       dims: N, the number of dimensions.
-      tied: whether all dimensions with a cell share weights, and all dimensions without one.
+      tied: whether all cells share one set of weights, and all dense layers another.
       inputs: the dimensions that get the input, each an equal part of its features.
       outputs: the dimensions whose outputs form the output.
       priority: the dimensions that step after the others.

@@ -19,7 +19,8 @@ from seqjax.wrappers.wrapper import Wrapper, check_one_axis
 class Residual(Wrapper):
     """A residual connection around a cell, which adds the input to the output.
 
-    Maps ``[B, T, H]`` to ``[B, T, H]``; parameters and state are those of the wrapped cell::
+    Maps ``[B, T, D]`` to ``[B, T, H]``, with D = H for the default sum; parameters and state are
+    those of the wrapped cell::
 
         s', o = cell(s, x)
         y     = combine(x, o)
@@ -28,11 +29,11 @@ class Residual(Wrapper):
 
     Args:
       cell: the wrapped cell.
-      combine: a function of input and output, ``[..., H]`` each; defaults to the sum.
+      combine: a function of input ``[..., D]`` and output ``[..., H]``; defaults to the sum.
 
     Raises:
-      ValueError: ``cell`` is not a cell, ``combine`` is not a function, or, later, a sum is taken
-        of different sizes or the inputs are tokens.
+      ValueError: ``cell`` is not a cell, ``combine`` is not a function, the sizes of a default sum
+        differ, or the inputs are tokens.
 
     Reference: Wu et al., "Google's neural machine translation system", 2016.
 
@@ -126,8 +127,8 @@ class Highway(Wrapper):
         first.
 
     Raises:
-      ValueError: ``cell`` is not a cell with one output feature axis, or, later, sizes differ or
-        the inputs are tokens.
+      ValueError: ``cell`` is not a cell with one output feature axis, its input and output sizes
+        differ, or the inputs are tokens.
 
     Reference: Srivastava, Greff and Schmidhuber, "Highway networks", 2015.
 
