@@ -31,7 +31,8 @@ class WithState(Wrapper):
     `seqjax.unroll` then returns the state after every step instead of only the last one. Past the
     length of a row these states are 0, like all outputs. The wrapped cell runs step by step, even
     if it is a `Stack`. This wrapper must be the outermost one, because other cells take only an
-    output.
+    output. TensorFlow's ``dynamic_rnn`` returns only the last state; its ``scan`` returns the
+    states of all steps.
 
     Args:
       cell: the wrapped cell.
