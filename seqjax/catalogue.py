@@ -1,4 +1,4 @@
-"""Every cell of the library in one table, which tests, the benchmark and ``--cell`` read."""
+"""The catalogue: one table of all cells, for the tests, the benchmark and ``--cell``."""
 
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
@@ -59,7 +59,18 @@ from seqjax.wrappers import (
 
 
 class Entry(NamedTuple):
-    """A cell of the table.
+    """One row of `CATALOGUE`: a cell, how to build it and how it is tested.
+
+    Attributes:
+      name: the name of the class.
+      make: builds the cell from its number of units.
+      source: the paper.
+      held_to: the reference for values and gradients, such as files in ``tests/golden/``.
+      short: the name for ``--cell``; None if the inputs are not features of any size.
+      input_size: the required input size; ``"any"`` for any number of features, ``"units"`` for as
+        many features as units.
+      wrap: makes the inputs from a key and features; None if the features are the inputs.
+      variant: whether this is a second entry for a class, with options.
 
     >>> entry = next(entry for entry in CATALOGUE if entry.name == "GRU")
     >>> entry.make(4), entry.short, entry.source
@@ -68,43 +79,43 @@ class Entry(NamedTuple):
     (2, 5, 3)
     """
 
-    name: str  # of the class
-    make: Callable[[int], Cell]  # of units
+    name: str
+    make: Callable[[int], Cell]
     source: str
-    held_to: str  # the vectors in tests/golden, or what else tests hold values and gradients to
-    short: str | None = None  # for `--cell`; None where inputs are not features of any size
-    input_size: Size | Literal["any", "units"] = "any"  # "units": as many features as units
-    wrap: Callable[[Array, Array], PyTree] | None = None  # makes inputs of a key and features
-    variant: bool = False  # whether there is another entry for the class, without options
+    held_to: str
+    short: str | None = None
+    input_size: Size | Literal["any", "units"] = "any"
+    wrap: Callable[[Array, Array], PyTree] | None = None
+    variant: bool = False
 
     def size(self, units: int, features: int) -> Size:
-        """The input size of the cell: ``features``, where it takes any."""
+        """Return the input size of the cell, which is ``features`` if the cell takes any size."""
         return {"any": features, "units": units}.get(self.input_size, self.input_size)
 
     def draw_inputs(
         self, key: Array, leading_shape: tuple[int, ...], size: Size, dtype: Any = jnp.float32
     ) -> PyTree:
-        """Draw inputs of ``size``, ``[*leading_shape, ...]``, time the last of the leading axes."""
+        """Draw inputs ``[*leading_shape, ...]`` of ``size``; the last leading axis is time."""
         features = size if isinstance(size, tuple) else (size,)
         xs = jax.random.normal(key, (*leading_shape, *features), dtype)
         return self.wrap(key, xs) if self.wrap else xs
 
 
 def _timed(key: Array, xs: Array) -> TimedInputs:
-    """Features and the growing times at which they were seen."""
+    """Pair features with random, increasing times."""
     waits = jax.random.uniform(key, xs.shape[:-1], xs.dtype, maxval=2)
     return TimedInputs(waits.cumsum(-1), xs)
 
 
 def _with_starts(key: Array, xs: Array) -> ResetInputs:
-    """Features of rows in which sequences start over at a quarter of the steps."""
+    """Pair features with random starts, at a quarter of the steps."""
     return ResetInputs(jax.random.bernoulli(key, 0.25, xs.shape[:-1]), xs)
 
 
 FREQUENCIES = 64
 _SPECTRUM: dict[str, Any] = {"frequencies": FREQUENCIES, "window": 16, "stride": 16}
 
-# The core of TensorFlow 1, its contributed cells, what came since, and what goes around a cell.
+# The core cells of TensorFlow 1, its contributed cells, later cells, and wrappers.
 CATALOGUE = (
     Entry(
         "BasicRNN",
@@ -207,7 +218,7 @@ CATALOGUE = (
         lambda units: GLSTM(units, groups=4),
         "Kuchaiev and Ginsburg 2017",
         "`contrib_glstm`",
-        input_size=64,  # the groups divide it
+        input_size=64,  # divisible by the groups
     ),
     Entry("SRU", SRU, "Lei et al. 2017", "`contrib_sru`", short="sru"),
     Entry("IndRNN", IndRNN, "Li et al. 2018", "`contrib_indrnn`", short="indrnn"),
@@ -272,7 +283,7 @@ CATALOGUE = (
         "Reset",
         lambda units: Reset(LSTM(units)),
         "Krell et al. 2021",
-        "one row a sequence",
+        "one sequence per row",
         wrap=_with_starts,
     ),
     Entry("WithState", lambda units: WithState(LSTM(units)), "", "the state of each prefix"),
@@ -307,6 +318,6 @@ CATALOGUE = (
         lambda units: LanguageModel(LSTM(units), 64),
         "Mikolov et al. 2010",
         "NumPy loop",
-        input_size=64,  # its vocabulary
+        input_size=64,  # the vocabulary size
     ),
 )

@@ -1,4 +1,4 @@
-"""Argument checks whose errors say what was given, what was expected and how to mend it."""
+"""Argument checks: their errors say what was given, what was expected and what to do."""
 
 import math
 import operator
@@ -43,7 +43,7 @@ def check_clip(owner: str, name: str, value: Any) -> None:
 
 
 def check_activation(owner: str, value: Any, name: str = "activation") -> None:
-    """Raise ``ValueError`` unless ``value`` can be called.
+    """Raise ``ValueError`` unless ``value`` is callable.
 
     >>> check_activation("LSTM", "tanh")
     Traceback (most recent call last):
@@ -95,17 +95,17 @@ def check_range(owner: str, name: str, value: Any, low: float, high: float) -> N
 def check_pair(owner: str, name: str, value: Any) -> tuple[Any, Any]:
     """Return the two numbers of ``value``, or raise ``ValueError``.
 
-    >>> check_pair("GridLSTM", "blocks", 4)
+    >>> check_pair("PhasedLSTM", "period_range", 4)
     Traceback (most recent call last):
     ...
-    ValueError: GridLSTM: blocks must be made of pairs of numbers, got 4
+    ValueError: PhasedLSTM: period_range must be a pair of numbers, got 4
     """
     if (
         not isinstance(value, Sequence | np.ndarray)
         or len(value) != 2
         or not all(map(_is_number, value))
     ):
-        raise ValueError(f"{owner}: {name} must be made of pairs of numbers, got {value!r}")
+        raise ValueError(f"{owner}: {name} must be a pair of numbers, got {value!r}")
     first, second = value
     return first, second
 
@@ -123,17 +123,15 @@ def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
 
 
 def check_fixed_size(owner: str, name: str, value: Any, fixed: Any) -> None:
-    """Raise ``ValueError`` unless a size is the one that ``owner`` was built for.
+    """Raise ``ValueError`` unless ``value`` is the size for which ``owner`` was built.
 
     >>> check_fixed_size("ConvLSTM", "input_size", (8, 8, 1), (8, 8, 3))
     Traceback (most recent call last):
     ...
-    ValueError: ConvLSTM: input_size must be (8, 8, 3), as the cell was built for, got (8, 8, 1)
+    ValueError: ConvLSTM: input_size must be (8, 8, 3), the size of this cell, got (8, 8, 1)
     """
     if value != fixed:
-        raise ValueError(
-            f"{owner}: {name} must be {fixed}, as the cell was built for, got {value!r}"
-        )
+        raise ValueError(f"{owner}: {name} must be {fixed}, the size of this cell, got {value!r}")
 
 
 def check_rate(owner: str, name: str, value: Any) -> None:
@@ -154,22 +152,22 @@ def check_rate(owner: str, name: str, value: Any) -> None:
 
 
 def check_input_size(owner: str, input_size: Any, size: int) -> None:
-    """Raise ``ValueError`` unless the inputs are as wide as a cell that passes them on.
+    """Raise ``ValueError`` unless the number of input features equals the number of units.
 
     >>> check_input_size("RGLRU", 3, 4)
     Traceback (most recent call last):
     ...
-    ValueError: RGLRU: inputs must have units = 4 features, got 3; put it into an InputProjection
+    ValueError: RGLRU: inputs must have units=4 features, got 3; wrap the cell in an InputProjection
     """
     if input_size != size:
         raise ValueError(
-            f"{owner}: inputs must have units = {size} features, got {input_size!r}; "
-            "put it into an InputProjection"
+            f"{owner}: inputs must have units={size} features, got {input_size!r}; "
+            "wrap the cell in an InputProjection"
         )
 
 
 def check_key(key: Any) -> None:
-    """Raise ``ValueError`` unless ``key`` is one key of `jax.random`.
+    """Raise ``ValueError`` unless ``key`` is one key of ``jax.random``.
 
     >>> check_key(0)
     Traceback (most recent call last):
@@ -186,7 +184,7 @@ def check_key(key: Any) -> None:
 
 
 def check_dtype(dtype: Any) -> None:
-    """Raise ``ValueError`` unless ``dtype`` is a floating one.
+    """Raise ``ValueError`` unless ``dtype`` is a floating-point dtype.
 
     >>> check_dtype(int)
     Traceback (most recent call last):

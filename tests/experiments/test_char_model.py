@@ -262,7 +262,7 @@ def test_weight_dropout_is_refused_where_there_are_no_recurrent_weights():
 
 
 def test_a_cell_that_needs_features_asks_for_an_embedding():
-    with pytest.raises(ValueError, match="works on one array of input features, got tokens"):
+    with pytest.raises(ValueError, match="inputs must be one array of features, got tokens"):
         check_model(Config(cell="mogrifier_lstm", units=4))
 
 
