@@ -59,7 +59,7 @@ from seqjax.wrappers import (
 
 
 class Entry(NamedTuple):
-    """One row of `CATALOGUE`: a cell, how to build it and how it is tested.
+    """One row of ``CATALOGUE``: a cell, how to build it and how it is tested.
 
     Attributes:
       name: the name of the class.
