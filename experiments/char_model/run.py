@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import fcntl
 import json
 import math
 import signal
@@ -12,6 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
+import filelock
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -333,11 +333,11 @@ def _signals() -> Iterator[list[int]]:
 @contextlib.contextmanager
 def _only_one(folder: Path) -> Iterator[None]:
     """Hold the folder while this process writes to it; the lock ends with the process."""
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ValueError(f"another process is training in {folder}; wait for it") from None
+    try:
+        lock = filelock.FileLock(folder / ".lock", blocking=False).acquire()
+    except filelock.Timeout:
+        raise ValueError(f"another process is training in {folder}; wait for it") from None
+    with lock:
         yield
 
 
