@@ -20,6 +20,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from tensorboardX import SummaryWriter
 
 from experiments.char_model.config import Config, build_model, config_from_json
+from experiments.char_model.errors import NotFiniteError, StoppedError
 from experiments.char_model.evaluation import streaming, windowed
 from experiments.char_model.train import (
     Data,
@@ -62,14 +63,6 @@ class Trained(NamedTuple):
     model: LanguageModel
     params: Params  # the running average
     step: int
-
-
-class StoppedError(Exception):
-    """The run was asked to stop, and has saved itself."""
-
-
-class NotFiniteError(Exception):
-    """The loss was no number."""
 
 
 def read_text(config: Config) -> Text:

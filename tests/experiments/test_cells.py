@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import tyro
 
-from experiments import memory_tasks
 from experiments.cells import NAMES, make_cell
 from experiments.char_model.config import Config, build_model, check_model, config_from_json
+from experiments.memory_tasks import experiment as memory_tasks
 from seqjax import LSTM, Bidirectional, Cell, Dropout, unroll
 from seqjax.operations.affine import affine
 from seqjax.operations.initializers import glorot_uniform

@@ -333,7 +333,7 @@ def test_from_the_shell_an_error_has_no_traceback(tmp_path):
 
 
 def test_commands_that_cannot_run_end_with_a_message(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(cli, "one_cpu_device_per_core", lambda: None)  # JAX has started already
+    monkeypatch.setattr(cli, "set_up", lambda: None)  # JAX has started already
     for arguments, message in (
         (("train", "--corpus", tmp_path / "none.txt", "--out", tmp_path / "a"), "none.txt"),
         (("evaluate", tmp_path), "is no folder of a run"),

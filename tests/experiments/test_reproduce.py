@@ -11,8 +11,8 @@ import pytest
 import tyro
 
 from experiments.char_model import __main__ as char_model
-from experiments.reproduce import __main__ as reproduce
 from experiments.reproduce import articles, report
+from experiments.reproduce import experiment as reproduce
 from experiments.reproduce.claims import (
     Claim,
     Files,
