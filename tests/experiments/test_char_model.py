@@ -282,7 +282,7 @@ def test_a_cell_that_needs_features_asks_for_an_embedding():
 )
 def test_bad_options_are_value_errors(options, message):
     with pytest.raises(ValueError, match=message):
-        Config(**options)
+        check_model(Config(**options))
 
 
 @pytest.mark.parametrize(
