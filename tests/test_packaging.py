@@ -1,11 +1,16 @@
 """What is installed, and what an import does to the process that asks for it."""
 
+import ast
+import itertools
+import os
 import re
 import subprocess
 import sys
 import tomllib
 import zipfile
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parent.parent
 
@@ -53,6 +58,28 @@ def test_the_library_asks_for_nothing_of_the_experiments():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     names = {re.match(r"[\w-]+", requirement)[0] for requirement in project["dependencies"]}
     assert not names & {"matplotlib", "rich", "scikit-learn", "tensorboardX", "tyro"}
+
+
+def text_files_without_encoding(path):
+    """Calls that leave the encoding of a file to the system."""
+    for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute | ast.Name):
+            continue
+        name = call.func.attr if isinstance(call.func, ast.Attribute) else call.func.id
+        if ast.unparse(call.func) == "os.open":
+            continue
+        values = [*call.args, *(keyword.value for keyword in call.keywords)]
+        given = [value.value for value in values if isinstance(value, ast.Constant)]
+        is_text = name == "open" and not any("b" in mode for mode in given if str(mode) == mode)
+        is_text |= isinstance(call.func, ast.Attribute) and name in ("read_text", "write_text")
+        if is_text and not {"encoding", None} & {keyword.arg for keyword in call.keywords}:
+            yield f"{path}:{call.lineno}"
+
+
+@pytest.mark.parametrize("package", ["seqjax", "experiments", "benchmarks", "notebooks"])
+def test_text_files_are_utf_8_on_every_system(package):
+    found = [text_files_without_encoding(path) for path in (ROOT / package).rglob("*.py")]
+    assert [*itertools.chain(*found)] == []
 
 
 IMPORT_ALL = """
@@ -113,3 +140,44 @@ def test_checkpoints_leave_the_logs_of_others_alone(tmp_path):
         "    checkpoints.save(0, {'w': np.ones(2, 'float32')}, {}, loss=1.0)\n"
         "assert logging.getLogger('absl').level == level"
     )
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_what_a_terminal_cannot_show_is_replaced(encoding):
+    """Words of another alphabet, and the lines of tables."""
+    shown = (
+        "from rich.console import Console\n"
+        "from rich.table import Table\n"
+        "from experiments.command_line import set_up\n"
+        "set_up()\n"
+        "table = Table('言語')\n"
+        "table.add_row('日本')\n"
+        "Console(force_terminal=True).print(table)\n"
+        "print('日本', flush=True)\n"
+        "raise SystemExit('日本語')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", shown],
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert b"Traceback" not in done.stderr
+    assert done.stderr.strip() == b"???"
+    assert b"????" in done.stdout
+    assert done.stdout.rstrip().endswith(b"??")
+
+
+def test_a_table_of_records_is_shown_on_any_terminal(tmp_path):
+    (tmp_path / "lines.txt").write_text("日本\n日本語\n", encoding="utf-8")
+    convert = [sys.executable, "-m", "seqjax.data.convert"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    for arguments in (
+        ["text", tmp_path / "lines.txt", tmp_path / "out"],
+        ["inspect", tmp_path / "out"],
+    ):
+        done = subprocess.run(
+            [*convert, *arguments], env=environment, capture_output=True, check=False
+        )
+        assert done.returncode == 0, done.stderr

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import math
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -308,7 +309,11 @@ class _Run:
 def _signals() -> Iterator[list[int]]:
     """Collect SIGTERM and Ctrl-C; a second one of them ends the process as ever."""
     caught: list[int] = []
-    before = {int(n): signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
+    if threading.current_thread() is not threading.main_thread():  # others get no signals
+        yield caught
+        return
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGINT") if hasattr(signal, name)]
+    before = {int(n): signal.getsignal(n) for n in numbers}
 
     def catch(number: int, frame: FrameType | None) -> None:
         caught.append(number)
@@ -341,6 +346,6 @@ def read_config(folder: Path) -> Config:
       ValueError: there is none.
     """
     try:
-        return config_from_json(json.loads((folder / "config.json").read_text()))
+        return config_from_json(json.loads((folder / "config.json").read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise ValueError(f"{folder} holds no run to go on with: {error}") from None

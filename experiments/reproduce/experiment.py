@@ -39,7 +39,7 @@ def execute(run: Run, full: bool, folder: Path) -> Finished:
     """Run a command; its files go into ``folder/NAME``, what it prints into ``NAME.log``."""
     arguments, out, log = run.arguments(full), folder / run.name, folder / f"{run.name}.log"
     began = time.perf_counter()
-    with log.open("w") as file:
+    with log.open("w", encoding="utf-8") as file:
         done = subprocess.run(
             [sys.executable, "-m", *arguments, "--out", str(out)],
             stdout=file,
@@ -54,7 +54,7 @@ def execute(run: Run, full: bool, folder: Path) -> Finished:
         shlex.join(["python", "-m", *arguments]),
         time.perf_counter() - began,
         trouble,
-        log.read_text(errors="replace"),
+        log.read_text(errors="replace", encoding="utf-8"),
         sorted(out.glob("*.png")),
     )
 
@@ -65,8 +65,8 @@ def judge(claim: Claim, finished: Finished | None, full: bool, folder: Path) -> 
         return Finding(claim, None, FULL_ONLY)
     if finished.trouble:
         return Finding(claim, None, FAILED)
-    lines = (folder / claim.run / "metrics.jsonl").read_text().splitlines()
-    result = json.loads((folder / claim.run / "result.json").read_text())
+    lines = (folder / claim.run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    result = json.loads((folder / claim.run / "result.json").read_text(encoding="utf-8"))
     try:
         measured = claim.read(Files(result, [json.loads(line) for line in lines]))
         holds = claim.criterion.holds
@@ -118,9 +118,9 @@ def main(config: Config, folder: RunDirectory) -> None:
         config.full, now, machine(), [findings[c] for c in CLAIMS], [*finished.values()]
     )
     with folder.replacing("report.html") as path:
-        path.write_text(html_page(report))
+        path.write_text(html_page(report), encoding="utf-8")
     with folder.replacing("report.md") as path:
-        path.write_text(markdown(report))
+        path.write_text(markdown(report), encoding="utf-8")
     runs = [f._asdict() | {"run": f.run.name} for f in report.finished]
     folder.write_json(
         "result.json",
