@@ -312,8 +312,7 @@ def _signals() -> Iterator[list[int]]:
     if threading.current_thread() is not threading.main_thread():  # others get no signals
         yield caught
         return
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGINT") if hasattr(signal, name)]
-    before = {int(n): signal.getsignal(n) for n in numbers}
+    before = {int(n): signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
 
     def catch(number: int, frame: FrameType | None) -> None:
         caught.append(number)

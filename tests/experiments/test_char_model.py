@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jax
@@ -346,6 +347,11 @@ def test_commands_that_cannot_run_end_with_a_message(tmp_path, monkeypatch, caps
     monkeypatch.setattr(sys, "argv", ["", "train", "--resume", str(tmp_path), "--units", "3"])
     with pytest.raises(SystemExit, match="give no others"):
         cli.main()
+
+
+def test_a_run_in_another_thread_catches_no_signals():
+    with ThreadPoolExecutor() as pool:
+        assert pool.submit(lambda: runs._signals().__enter__()).result() == []
 
 
 FULL_DISK = """
