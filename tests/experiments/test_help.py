@@ -10,8 +10,8 @@ import experiments
 
 # what --help may import but for Python itself, the experiments and seqjax: no JAX, no plots
 LIGHT = {"docstring_parser", "filelock", "google_crc32c", "numpy", "typing_extensions", "tyro"}
-# what tyro and numpy find installed
-LIGHT |= {"typeguard", "rich", "_distutils_hack", "_cython_3_2_4", "cython_runtime"}
+# what tyro and numpy take along
+LIGHT |= {"typeguard", "rich", "_distutils_hack", "cython_runtime"}
 
 HELP = """
 import runpy, sys
@@ -41,7 +41,7 @@ def test_help_imports_no_more_than_the_options_need(arguments):
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "usage" in done.stdout
     imported = {*done.stdout.splitlines()[-1].split()} - {"__main__", "experiments", "seqjax"}
-    assert imported <= LIGHT
+    assert {name for name in imported if not name.startswith("_cython_")} <= LIGHT
 
 
 def test_seqjax_alone_imports_nothing():
