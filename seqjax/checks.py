@@ -5,8 +5,6 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 
@@ -174,8 +172,10 @@ def check_key(key: Any) -> None:
     ...
     ValueError: key must be one key, such as jax.random.key(0), got 0
     """
+    import jax  # here alone: options are checked before JAX is needed
+
     is_key = isinstance(key, jax.Array) and (
-        (jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ())
+        (jax.numpy.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ())
         or (key.dtype == np.uint32 and key.ndim == 1)
     )
     if not is_key:
@@ -191,8 +191,10 @@ def check_dtype(dtype: Any) -> None:
     ...
     ValueError: dtype must be floating, such as jax.numpy.float32, got <class 'int'>
     """
+    import jax
+
     try:
-        floating = jnp.issubdtype(np.dtype(dtype), np.floating)
+        floating = jax.numpy.issubdtype(np.dtype(dtype), np.floating)
     except TypeError:
         floating = False
     if not floating:
