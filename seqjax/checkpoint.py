@@ -7,6 +7,7 @@ import re
 import shutil
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
@@ -353,16 +354,19 @@ def _signed(header: dict[str, Any]) -> dict[str, Any]:
 
 def _checksums(tree: PyTree) -> dict[str, int]:
     """The CRC-32 of the bytes of each array, by name."""
-    return {
-        jax.tree_util.keystr(path): zlib.crc32(
-            np.ascontiguousarray(leaf).reshape(-1).view(np.uint8).data
-        )
-        for path, leaf in jax.tree.leaves_with_path(tree)
-    }
+
+    def checksum(leaf: Any) -> int:
+        return zlib.crc32(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8).data)
+
+    names, leaves = _named(tree)
+    with ThreadPoolExecutor() as pool:  # zlib runs without the lock of the interpreter
+        return dict(zip(names, pool.map(checksum, leaves), strict=True))
 
 
-def _reason(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0][-200:]
+def _reason(error: BaseException) -> str:
+    while error.__cause__:  # the first one names array and file
+        error = error.__cause__
+    return str(error).strip().partition("\n")[0][:300]
 
 
 def _is_key(leaf: Any) -> bool:
@@ -385,11 +389,16 @@ def _plain(tree: PyTree) -> PyTree:
 
 
 def _arrays(tree: PyTree) -> dict[str, str]:
-    """What arrays there are, by name."""
+    """The dtype and shape of each array, by name."""
     return {
-        jax.tree_util.keystr(path): f"{leaf.dtype}{list(np.shape(leaf))}"
-        for path, leaf in jax.tree.leaves_with_path(tree)
+        name: f"{leaf.dtype}{list(np.shape(leaf))}"
+        for name, leaf in zip(*_named(tree), strict=True)
     }
+
+
+def _named(tree: PyTree) -> tuple[list[str], list[Any]]:
+    paths = [path for path, _ in jax.tree.leaves_with_path(tree)]
+    return [*map(jax.tree_util.keystr, paths)], jax.tree.leaves(tree)
 
 
 def _template(leaf: Any) -> jax.ShapeDtypeStruct:

@@ -1,5 +1,6 @@
 """Damage of every kind to a checkpoint is named, and the other checkpoint is read in its place."""
 
+import gc
 import shutil
 
 import jax
@@ -12,6 +13,13 @@ from seqjax.checkpoint import Checkpoints, CorruptCheckpointError, _arrays, _pla
 
 # orbax leaves coroutines behind where an array cannot be read
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.fixture(autouse=True)
+def _collected_here():
+    yield
+    gc.collect()
+
 
 LIKE = {"kernel": jax.ShapeDtypeStruct((40, 50), "float32"), "step": jnp.int32(0), "rest": (
     jax.ShapeDtypeStruct((30,), "bfloat16"), jax.random.key(0))}  # fmt: skip
@@ -183,6 +191,14 @@ def test_a_checkpoint_that_a_run_replaces_meanwhile_is_read_again(folder):
         assert is_right(checkpoints.restore(LIKE), 3)
         checkpoints._restore = late
         assert is_right(checkpoints.restore(LIKE, "best"), 3)
+
+
+def test_a_file_that_is_cut_is_named(folder, caplog):
+    path = max(files(folder / "2" / "state"), key=lambda path: path.stat().st_size)
+    path.write_bytes(path.read_bytes()[:100])
+    with Checkpoints(folder) as checkpoints:
+        assert is_right(checkpoints.restore(LIKE), 1)
+    assert f'"kernel/0.0" in OCDBT database at local file "{folder}/2/state/"' in caplog.text
 
 
 def damage(rng, folder):
