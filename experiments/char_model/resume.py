@@ -8,6 +8,8 @@ from experiments.char_model.config import Config, config_from_json
 from experiments.command_line import option
 from seqjax.data.text import Corpus, Vocabulary
 
+MAY_CHANGE = ("epochs", "max_seconds")  # a run may be extended
+
 
 @dataclasses.dataclass(frozen=True)
 class Resume:
@@ -15,7 +17,6 @@ class Resume:
 
     which: Literal["last", "best"] = "last"  # the checkpoint to go on from
     changed_corpus: bool = False  # whether the text may be another one
-    changed_options: frozenset[str] = frozenset()  # fields of the config that may differ
 
 
 class TrainedOn(NamedTuple):
@@ -71,11 +72,11 @@ def trained_on(folder: Path, about: dict[str, Any]) -> tuple[Config, TrainedOn]:
     return config, text
 
 
-def check_config(folder: Path, config: Config, trained: Config, resume: Resume) -> None:
+def check_config(folder: Path, config: Config, trained: Config) -> None:
     """Raise ``ValueError`` unless the run goes on with the options that it was trained with."""
     for field in dataclasses.fields(Config):
         now, then = getattr(config, field.name), getattr(trained, field.name)
-        if now != then and field.name not in resume.changed_options:
+        if now != then and field.name not in MAY_CHANGE:
             raise ValueError(
                 f"{folder / 'config.json'} was changed: it says {option(field.name)} {now}, and "
                 f"the checkpoint was trained with {then}; set it back to go on, or start a new run"

@@ -138,7 +138,7 @@ def verify(folder: Path) -> dict[int, str | None]:
         raise ValueError(f"{folder} is no folder of a run: it has no checkpoints in it")
     with Checkpoints(folder / "checkpoints") as checkpoints:
         config, text = trained_on(folder, checkpoints.about())
-        check_config(folder, read_config(folder), config, Resume())
+        check_config(folder, read_config(folder), config)
         model = build_model(config, text.vocabulary.size)
         return checkpoints.verify(jax.eval_shape(lambda: init_state(config, model)))
 
@@ -188,7 +188,7 @@ def _resumed(
     if not checkpoints.steps():
         return None
     trained, text = trained_on(folder, checkpoints.about(resume.which))
-    check_config(folder, config, trained, resume)
+    check_config(folder, config, trained)
     return text._replace(changed=resume.changed_corpus)
 
 
