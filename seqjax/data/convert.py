@@ -24,7 +24,7 @@ import numpy as np
 
 from seqjax.data.records import RecordSource, infer_schema, tensorflow_without_gpus
 from seqjax.data.schema import BYTES, Feature, Schema
-from seqjax.data.tfrecord import Compression
+from seqjax.data.tfrecord import DECOMPRESSED_BYTES, Compression
 from seqjax.data.writing import write
 
 _COLUMN = re.compile(r"(?P<name>.+):(?P<dtype>\w+)(\[(?P<shape>\d+(,\d+)*)\])?")
@@ -284,20 +284,24 @@ def tfds(
     _write(out, schema, examples, shards, compression)
 
 
-def inspect(path: Path, /, first: int = 3) -> None:
+def inspect(
+    path: Path, /, first: int = 3, max_decompressed_bytes: int = DECOMPRESSED_BYTES
+) -> None:
     """Show the schema, the counts, how long the sequences are and the first examples.
 
     Args:
       path: directory of a data set, a file, or a pattern for several.
       first: how many examples to show.
+      max_decompressed_bytes: the most that a compressed file of another origin may decompress to.
     """
     from rich.console import Console
     from rich.table import Table
 
     console = Console()
     with Console(stderr=True).status(f"reading {path}"):
-        schema = None if path.is_dir() else infer_schema(path)
-        source = RecordSource(path, schema, skip_corrupt=True)
+        limit = max_decompressed_bytes
+        schema = None if path.is_dir() else infer_schema(path, max_decompressed_bytes=limit)
+        source = RecordSource(path, schema, skip_corrupt=True, max_decompressed_bytes=limit)
     lengths = source.lengths
     schema_table = Table("feature", "kind", "dtype", title=f"{path}", title_justify="left")
     for kind in ("context", "sequence"):
