@@ -77,6 +77,37 @@ def write(
     >>> write(tempfile.mkdtemp(), schema, ({"tokens": range(n)} for n in range(5)))
     5
     """
+    records = (encode(schema, example, f"example {k}") for k, example in enumerate(examples))
+    return write_encoded(directory, schema, records, shards=shards, compression=compression)
+
+
+def write_encoded(
+    directory: str | os.PathLike[str],
+    schema: Schema,
+    records: Iterable[tuple[bytes, int]],
+    *,
+    shards: int = 1,
+    compression: Compression | None = None,
+) -> int:
+    """Write a data set as `write` does, of examples that are encoded already.
+
+    Args:
+      directory: as for `write`.
+      schema: of the examples.
+      records: what `seqjax.data.schema.encode` returns of each.
+      shards: as for `write`.
+      compression: as for `write`.
+
+    Returns:
+      The number of examples.
+
+    >>> import tempfile
+    >>> from seqjax.data.schema import Feature
+    >>> schema = Schema(sequence={"tokens": Feature(np.int32)})
+    >>> record = encode(schema, {"tokens": [1, 2]}, "line 1")
+    >>> write_encoded(tempfile.mkdtemp(), schema, [record])
+    1
+    """
     check_size("write", "shards", shards)
     if not isinstance(compression, Compression | None):
         raise ValueError(f"compression must be a Compression or None, got {compression!r}")
@@ -93,8 +124,8 @@ def write(
             for i in range(shards)
         ]
         count = 0
-        for example in examples:
-            writers[count % shards].add(*encode(schema, example, f"example {count}"))
+        for record in records:
+            writers[count % shards].add(*record)
             count += 1
         for writer in writers:
             writer.finish()
