@@ -1,10 +1,12 @@
 """Checkpoints: everything that a run is, kept whole through a kill at any moment."""
 
+import gc
 import json
 import logging
 import math
 import re
 import shutil
+import sys
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -327,8 +329,10 @@ class Checkpoints:
         try:
             return self._checkpointer.restore(self._path(step), args=ocp.args.Composite(**args))
         except Exception as error:  # orbax and its storage raise many kinds
-            where = self._path(step) / next(iter(args))
-            raise self._corrupt(step, f"{where} cannot be read ({_reason(error)})") from error
+            reason = _reason(error)
+        _drop_coroutines()
+        where = self._path(step) / next(iter(args))
+        raise self._corrupt(step, f"{where} cannot be read ({reason})")
 
     def _corrupt(self, step: int, problem: str) -> CorruptCheckpointError:
         return CorruptCheckpointError(
@@ -367,6 +371,17 @@ def _reason(error: BaseException) -> str:
     while error.__cause__:  # the first one names array and file
         error = error.__cause__
     return str(error).strip().partition("\n")[0][:300]
+
+
+def _drop_coroutines() -> None:
+    """Collect what orbax left unfinished when it failed, which would print a traceback each."""
+    hook, asyncio = sys.unraisablehook, logging.getLogger("asyncio")
+    disabled = asyncio.disabled
+    sys.unraisablehook, asyncio.disabled = lambda _: None, True
+    try:
+        gc.collect()
+    finally:
+        sys.unraisablehook, asyncio.disabled = hook, disabled
 
 
 def _is_key(leaf: Any) -> bool:

@@ -11,7 +11,7 @@ import pytest
 
 from seqjax.checkpoint import Checkpoints, CorruptCheckpointError, _arrays, _plain
 
-# orbax leaves coroutines behind where an array cannot be read
+# orbax may leave coroutines behind where an array cannot be read
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
