@@ -9,6 +9,7 @@ records, and hides all GPUs from it. Writing needs none of it.
 
 import contextlib
 import functools
+import hashlib
 import itertools
 import logging
 import os
@@ -41,7 +42,7 @@ from seqjax.data.tfrecord import (
     readable,
     unframe,
 )
-from seqjax.data.writing import write
+from seqjax.data.writing import MANIFEST, write
 
 __all__ = [
     "Compression",
@@ -115,8 +116,11 @@ class RecordSource:
         self._skip_corrupt = skip_corrupt
         self._skipped: list[str] = []
         self._decompressed = functools.lru_cache(_DECOMPRESSED_SHARDS)(read_compressed)
+        self._manifest_sha256: str | None = None
         if path.is_dir():
             stored, shards = open_data_set(path, check_files=not skip_corrupt)
+            manifest = (path / MANIFEST).read_bytes()
+            self._manifest_sha256 = hashlib.sha256(manifest).hexdigest()
             self.schema = schema or stored
             _check_part(path, self.schema, stored)
             self._parser = _Parser(self.schema, flat=False)
@@ -146,6 +150,24 @@ class RecordSource:
     def shards(self) -> list[int]:
         """Examples in each file, in order."""
         return [len(shard.sizes) for shard in self._shards]
+
+    @property
+    def manifest_sha256(self) -> str | None:
+        """The sha256 of the manifest, or None for files that `write` did not make.
+
+        A run that stores it can tell when it goes on whether these are still its examples, which a
+        `seqjax.data.Position` alone does not say.
+
+        >>> import tempfile
+        >>> directory = tempfile.mkdtemp()
+        >>> schema = Schema(sequence={"tokens": Feature(np.int32)})
+        >>> _ = write(directory, schema, [{"tokens": [1]}])
+        >>> before = RecordSource(directory).manifest_sha256
+        >>> _ = write(directory, schema, [{"tokens": [2]}])
+        >>> RecordSource(directory).manifest_sha256 == before
+        False
+        """
+        return self._manifest_sha256
 
     @property
     def sequence_features(self) -> frozenset[str]:

@@ -285,6 +285,12 @@ def test_a_manifest_that_names_other_files_is_refused(tmp_path, name):
         entry["file"] = before
 
 
+def test_files_of_another_origin_have_no_manifest(tmp_path):
+    write(tmp_path, SCHEMA, EXAMPLES)
+    assert len(RecordSource(tmp_path).manifest_sha256) == 64
+    assert RecordSource(*files(tmp_path), SCHEMA).manifest_sha256 is None
+
+
 def test_an_index_of_other_records_is_refused(tmp_path):
     write(tmp_path, SCHEMA, EXAMPLES)
     manifest = read_manifest(tmp_path)
