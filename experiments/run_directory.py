@@ -61,13 +61,14 @@ class RunDirectory:
             file.write(json.dumps(_plain(record), allow_nan=False) + "\n")
 
     def keep_jsonl(self, name: str, keep: Callable[[dict[str, Any]], bool]) -> None:
-        """Keep only some records of a log, and no line that was cut off half-way."""
+        """Keep only some records of a log, and no line that was cut off or holds no record."""
         if not (self.path / name).exists():
             return
         lines = []
-        for line in (self.path / name).read_text(encoding="utf-8").splitlines():
+        for line in (self.path / name).read_text(encoding="utf-8", errors="replace").splitlines():
             with contextlib.suppress(json.JSONDecodeError):
-                if keep(json.loads(line)):
+                record = json.loads(line)
+                if isinstance(record, dict) and keep(record):
                     lines.append(line + "\n")
         with self.replacing(name) as path:
             path.write_text("".join(lines), encoding="utf-8")

@@ -1,20 +1,44 @@
 """Checkpoints: everything that a run is, kept whole through a kill at any moment."""
 
+import gc
+import json
+import logging
+import math
+import re
 import shutil
+import sys
+import zlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from jax.sharding import SingleDeviceSharding
-from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
+from seqjax.checks import check_choice
 from seqjax.types import PyTree
 
-_LOSS = "loss"
+T = TypeVar("T")
+
+# orbax writes under a name with this in it, and renames what is whole
+_TEMPORARY = ".orbax-checkpoint-tmp"
+_OTHER = {"last": "best", "best": "last"}
+_RETRIES = 20
+
+_logger = logging.getLogger(__name__)
+
+
+class CorruptCheckpointError(ValueError):
+    """A checkpoint is not what was saved; the message names its step and the array or file.
+
+    >>> issubclass(CorruptCheckpointError, ValueError)
+    True
+    """
 
 
 class Restored(NamedTuple):
@@ -25,15 +49,25 @@ class Restored(NamedTuple):
     step: int
 
 
-class Checkpoints:
-    """The last and the best checkpoint of a run, kept by orbax in one folder.
+class _Header(NamedTuple):
+    """What a checkpoint says about itself."""
 
-    A checkpoint is written under a temporary name and renamed when it is whole, so what is found
-    is whole; what was killed half-way is never taken for one, and what was there before stays. It
-    holds arrays and JSON alone, and loading it runs no code from it.
+    about: dict[str, Any]
+    arrays: dict[str, str]  # dtype and shape by name
+    loss: float
+    checksums: dict[str, int] | None  # by name; None where seqjax did not keep them yet
+
+
+class Checkpoints:
+    """The last and the best checkpoint of a run, in one folder.
+
+    orbax writes a checkpoint under a temporary name and renames it when it is whole, so a run that
+    is killed half-way leaves the earlier ones as they were. A checkpoint holds arrays and JSON
+    alone; loading it runs no code from it. A CRC-32 of each array's bytes, and one of the JSON, is
+    stored with it and checked whenever it is read. One process may save while others read.
 
     Args:
-      folder: where they are, or will be.
+      folder: where the checkpoints are, or will be.
 
     >>> import tempfile
     >>> with Checkpoints(Path(tempfile.mkdtemp())) as checkpoints:
@@ -45,18 +79,8 @@ class Checkpoints:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
-        policy = AnyPreservationPolicy(
-            [LatestN(1), BestN(n=1, get_metric_fn=lambda metrics: -metrics[_LOSS])]
-        )
-        self._manager = ocp.CheckpointManager(
-            self.folder,
-            options=ocp.CheckpointManagerOptions(
-                preservation_policy=policy,
-                best_fn=lambda metrics: metrics[_LOSS],
-                best_mode="min",
-                enable_async_checkpointing=False,
-            ),
-        )
+        self._checkpointer = ocp.Checkpointer(ocp.CompositeCheckpointHandler())
+        self._warned: set[str] = set()
 
     def __enter__(self) -> Self:
         """Use it in a ``with`` block."""
@@ -68,96 +92,294 @@ class Checkpoints:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Let go of the folder."""
-        self._manager.close()
+        """Close what orbax has open."""
+        self._checkpointer.close()
 
     def save(self, step: int, state: PyTree, about: dict[str, Any], loss: float) -> None:
-        """Write a checkpoint; older ones go, but for the best.
+        """Write a checkpoint and remove all others but the best.
+
+        Checkpoints of later steps are removed too: they belong to a run that was given up for an
+        earlier step. What a killed process left half-written is removed first.
 
         Args:
-          step: by which it is known; a step that was saved already is left as it is.
+          step: the number of the checkpoint. If it holds these very arrays already, it is left as
+            it is.
           state: a pytree of arrays; keys from `jax.random.key` as well.
           about: anything that JSON can say, such as the config.
-          loss: by which the best is found.
+          loss: the lowest one is the best; what is not finite ranks last, NaN after infinity.
 
         Raises:
-          OSError: it cannot be written, as when the disk is full; what was there stays.
+          OSError: it cannot be written, as when the disk is full; those of other steps stay.
+          ValueError: ``step`` is no whole number, or JSON cannot say ``about``.
         """
-        if step in self._manager.all_steps():
-            return
+        if not isinstance(step, int | np.integer) or step < 0:
+            raise ValueError(f"step must be a whole number, 0 or more, got {step!r}")
+        step = int(step)
         state = _plain(state)
-        args = ocp.args.Composite(
-            state=ocp.args.StandardSave(state),
-            about=ocp.args.JsonSave({"about": about, "arrays": _arrays(state)}),
+        checksums = _checksums(state)
+        header = _signed(
+            {
+                "about": about,
+                "arrays": _arrays(state),
+                "checksums": checksums,
+                "step": step,
+                "loss": float(loss),
+            }
         )
+        where = f"the checkpoint of step {step} cannot be written to {self.folder}"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for path in self.folder.glob(f"*{_TEMPORARY}*"):
+                shutil.rmtree(path)
+            if step in self._steps():
+                if self._holds(step, state, checksums):
+                    return
+                self._remove(step)
+        except OSError as error:
+            raise OSError(f"{where}: {error}") from error
         needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
         free = shutil.disk_usage(self.folder).free
-        where = f"the checkpoint of step {step} cannot be written to {self.folder}"
         if free < needed:  # half-way orbax would leave several threads behind, each with a trace
             raise OSError(f"{where}: it has {needed:,} bytes, and {free:,} are free; make room")
         try:
-            self._manager.save(step, args=args, metrics={_LOSS: float(loss)})
-            self._manager.wait_until_finished()
+            self._checkpointer.save(
+                self._path(step),
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(state), about=ocp.args.JsonSave(header)
+                ),
+            )
+            steps = self._steps()
+            best = self._best([other for other in steps if other <= step])
+            for other in steps:
+                if other not in (step, best):
+                    self._remove(other)
         except Exception as error:  # orbax and its storage raise many kinds
             raise OSError(f"{where}; earlier ones are whole ({_reason(error)})") from error
 
     def steps(self) -> dict[str, int]:
-        """The steps of the checkpoints there are, as ``last`` and ``best``; empty without any."""
-        last, best = self._manager.latest_step(), self._manager.best_step()
-        return {} if last is None or best is None else {"last": last, "best": best}
+        """The steps of the checkpoints there are, as ``last`` and ``best``; empty without any.
+
+        A checkpoint whose loss cannot be read is not the best, which is logged as a warning.
+        """
+        steps = self._steps()
+        return {"last": steps[-1], "best": self._best(steps)} if steps else {}
 
     def about(self, which: str = "last") -> dict[str, Any]:
         """What was said about a checkpoint, without its arrays.
 
+        Falls back to the other checkpoint as `restore` does.
+
         Raises:
-          ValueError: there is no checkpoint, or it cannot be read.
+          CorruptCheckpointError: no checkpoint can be read.
+          ValueError: there is none.
         """
-        return self._header(which)["about"]
+        return self._read(which, lambda step: self._header(step).about)
 
     def restore(self, like: PyTree, which: str = "last") -> Restored:
         """Read a checkpoint back, bit for bit.
+
+        If it is damaged and the other one is whole, the other one is returned, which is logged as a
+        warning; `Restored.step` says which one it is. If a run that goes on replaces the checkpoint
+        meanwhile, its successor is read.
 
         Args:
           like: a pytree of arrays, or of `jax.ShapeDtypeStruct`, of the structure that was saved.
           which: ``"last"`` or ``"best"``.
 
         Raises:
-          ValueError: there is no checkpoint, it is damaged, or it is of another structure.
+          CorruptCheckpointError: no checkpoint is whole.
+          ValueError: there is none, or it is of another structure.
         """
-        header = self._header(which)
+        return self._read(which, lambda step: self._restore(step, like))
+
+    def verify(self, like: PyTree) -> dict[int, str | None]:
+        """Read every checkpoint, and say what is wrong with each.
+
+        Args:
+          like: as for `restore`.
+
+        Returns:
+          By step a message, or None where the checkpoint is whole.
+
+        >>> import tempfile
+        >>> with Checkpoints(Path(tempfile.mkdtemp())) as checkpoints:
+        ...     checkpoints.save(3, {"w": np.ones(2, "float32")}, {}, loss=0.5)
+        ...     checkpoints.verify({"w": np.zeros(2, "float32")})
+        {3: None}
+        """
+        problems: dict[int, str | None] = {}
+        for step in self._steps():
+            try:
+                self._restore(step, like)
+                problems[step] = None
+            except ValueError as error:
+                problems[step] = str(error)
+        return problems
+
+    def _path(self, step: int) -> Path:
+        return self.folder / str(step)
+
+    def _steps(self) -> list[int]:
+        if not self.folder.is_dir():
+            return []
+        names = (path.name for path in self.folder.iterdir())
+        return sorted(int(name) for name in names if re.fullmatch("0|[1-9][0-9]*", name))
+
+    def _remove(self, step: int) -> None:
+        # renamed first, so that nobody finds a half of it
+        path = self._path(step)
+        shutil.rmtree(path.rename(path.with_name(f"{step}{_TEMPORARY}-removed")))
+
+    def _best(self, steps: list[int]) -> int:
+        def rank(step: int) -> tuple[int, float]:
+            try:
+                loss = self._header(step).loss
+            except CorruptCheckpointError as error:
+                if len(steps) > 1 and self._path(step).exists():  # not replaced meanwhile
+                    self._warn(f"{error}; it is not taken for the best")
+                return 3, 0.0
+            if math.isfinite(loss):
+                return 0, loss
+            return (1 if loss == math.inf else 2), 0.0
+
+        return min(reversed(steps), key=rank)
+
+    def _read(self, which: str, read: Callable[[int], T]) -> T:
+        """Read a checkpoint, or else the other one."""
+        check_choice("which", which, tuple(_OTHER))
+        try:
+            return self._read_current(which, read)
+        except CorruptCheckpointError as error:
+            steps = self.steps()
+            if steps.get(which) == steps.get(_OTHER[which]):
+                raise
+            self._warn(f"{error}; the {_OTHER[which]} checkpoint is read in its place")
+            return self._read_current(_OTHER[which], read)
+
+    def _read_current(self, which: str, read: Callable[[int], T]) -> T:
+        """Read a checkpoint, and its successor if a run replaces it meanwhile."""
+        for attempt in range(_RETRIES):
+            steps = self.steps()
+            if which not in steps:
+                break
+            try:
+                return read(steps[which])
+            except CorruptCheckpointError:
+                if self._path(steps[which]).exists() or attempt == _RETRIES - 1:
+                    raise
+        raise ValueError(f"{self.folder} holds no checkpoint; was this folder made by a run?")
+
+    def _header(self, step: int) -> _Header:
+        header: dict[str, Any] = self._read_item(step, about=ocp.args.JsonRestore()).about
+        path = self._path(step) / "about"
+        if isinstance(header, dict) and header.keys() == {"about", "arrays"}:
+            # from before there were checksums; orbax kept the loss by itself
+            path = self._path(step) / "metrics" / "metrics"
+            try:
+                loss = float(json.loads(path.read_text())["loss"])
+            except (OSError, ValueError, TypeError, KeyError) as error:
+                raise self._corrupt(step, f"{path} holds no loss ({error!r})") from None
+            self._warn(
+                f"the checkpoint of step {step} in {self.folder} was saved without checksums: "
+                "changed bits in it would go unnoticed"
+            )
+            return _Header(header["about"], header["arrays"], loss, None)
+        if not isinstance(header, dict) or header != _signed(header):
+            raise self._corrupt(step, f"{path} does not fit its checksum")
+        if header["step"] != step:
+            raise self._corrupt(step, f"{path} is that of step {header['step']}")
+        return _Header(header["about"], header["arrays"], header["loss"], header["checksums"])
+
+    def _restore(self, step: int, like: PyTree) -> Restored:
+        header = self._header(step)
         template = jax.tree.map(_template, _plain(like))
-        wanted, held = _arrays(template), header["arrays"]
+        wanted, held = _arrays(template), header.arrays
         for name in [*wanted, *held]:
             if wanted.get(name) != held.get(name):
                 raise ValueError(
-                    f"the {which} checkpoint in {self.folder} is of another structure: of {name} "
-                    f"it holds {held.get(name, 'nothing')}, and what was asked for has "
+                    f"the checkpoint of step {step} in {self.folder} is of another structure: of "
+                    f"{name} it holds {held.get(name, 'nothing')}, and what was asked for has "
                     f"{wanted.get(name, 'nothing')}"
                 )
-        state = self._read(which, state=ocp.args.StandardRestore(template)).state
-        return Restored(_with_keys(like, state), header["about"], self.steps()[which])
+        for leaf in jax.tree.leaves(template):
+            if jax.dtypes.canonicalize_dtype(leaf.dtype) != leaf.dtype:
+                raise ValueError(
+                    f"the checkpoint of step {step} in {self.folder} holds {leaf.dtype}, which JAX "
+                    "narrows to 32 bits; set jax_enable_x64 to read it"
+                )
+        state = self._read_item(step, state=ocp.args.StandardRestore(template)).state
+        if header.checksums is not None:
+            found = _checksums(state)
+            for name, checksum in header.checksums.items():
+                if found.get(name) != checksum:
+                    path = self._path(step) / "state"
+                    raise self._corrupt(step, f"the array {name} in {path} does not fit its "
+                                              "checksum")  # fmt: skip
+        return Restored(_with_keys(like, state), header.about, step)
 
-    def _header(self, which: str) -> dict[str, Any]:
-        header: dict[str, Any] = self._read(which, about=ocp.args.JsonRestore()).about
-        if not {"about", "arrays"} <= {*header}:
-            raise ValueError(f"the {which} checkpoint in {self.folder} was not made by seqjax")
-        return header
-
-    def _read(self, which: str, **args: Any) -> Any:
-        steps = self.steps()
-        if which not in steps:
-            raise ValueError(f"{self.folder} holds no checkpoint; was this folder made by a run?")
+    def _holds(self, step: int, state: PyTree, checksums: dict[str, int]) -> bool:
         try:
-            return self._manager.restore(steps[which], args=ocp.args.Composite(**args))
+            return _checksums(self._restore(step, state).state) == checksums
+        except ValueError:
+            return False
+
+    def _read_item(self, step: int, **args: Any) -> Any:
+        try:
+            return self._checkpointer.restore(self._path(step), args=ocp.args.Composite(**args))
         except Exception as error:  # orbax and its storage raise many kinds
-            raise ValueError(
-                f"the {which} checkpoint in {self.folder} cannot be read: it is damaged, or was "
-                f"made by another program ({_reason(error)})"
-            ) from error
+            reason = _reason(error)
+        _drop_coroutines()
+        where = self._path(step) / next(iter(args))
+        raise self._corrupt(step, f"{where} cannot be read ({reason})")
+
+    def _corrupt(self, step: int, problem: str) -> CorruptCheckpointError:
+        return CorruptCheckpointError(
+            f"the checkpoint of step {step} in {self.folder} is damaged, or was made by another "
+            f"program: {problem}"
+        )
+
+    def _warn(self, message: str) -> None:
+        if message not in self._warned:
+            self._warned.add(message)
+            _logger.warning(message)
 
 
-def _reason(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0][-200:]
+def _signed(header: dict[str, Any]) -> dict[str, Any]:
+    """The header as JSON gives it back, with a checksum of all else in it."""
+    content = {name: value for name, value in header.items() if name != "checksum"}
+    try:
+        content = json.loads(json.dumps(content))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"about must be what JSON can say: {error}") from None
+    return content | {"checksum": zlib.crc32(json.dumps(content, sort_keys=True).encode())}
+
+
+def _checksums(tree: PyTree) -> dict[str, int]:
+    """The CRC-32 of the bytes of each array, by name."""
+
+    def checksum(leaf: Any) -> int:
+        return zlib.crc32(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8).data)
+
+    names, leaves = _named(tree)
+    with ThreadPoolExecutor() as pool:  # zlib runs without the lock of the interpreter
+        return dict(zip(names, pool.map(checksum, leaves), strict=True))
+
+
+def _reason(error: BaseException) -> str:
+    while error.__cause__:  # the first one names array and file
+        error = error.__cause__
+    return str(error).strip().partition("\n")[0][:300]
+
+
+def _drop_coroutines() -> None:
+    """Collect what orbax left unfinished when it failed, which would print a traceback each."""
+    hook, asyncio = sys.unraisablehook, logging.getLogger("asyncio")
+    disabled = asyncio.disabled
+    sys.unraisablehook, asyncio.disabled = lambda _: None, True
+    try:
+        gc.collect()
+    finally:
+        sys.unraisablehook, asyncio.disabled = hook, disabled
 
 
 def _is_key(leaf: Any) -> bool:
@@ -180,11 +402,16 @@ def _plain(tree: PyTree) -> PyTree:
 
 
 def _arrays(tree: PyTree) -> dict[str, str]:
-    """What arrays there are, by name."""
+    """The dtype and shape of each array, by name."""
     return {
-        jax.tree_util.keystr(path): f"{leaf.dtype}{list(np.shape(leaf))}"
-        for path, leaf in jax.tree.leaves_with_path(tree)
+        name: f"{leaf.dtype}{list(np.shape(leaf))}"
+        for name, leaf in zip(*_named(tree), strict=True)
     }
+
+
+def _named(tree: PyTree) -> tuple[list[str], list[Any]]:
+    paths = [path for path, _ in jax.tree.leaves_with_path(tree)]
+    return [*map(jax.tree_util.keystr, paths)], jax.tree.leaves(tree)
 
 
 def _template(leaf: Any) -> jax.ShapeDtypeStruct:

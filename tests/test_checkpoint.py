@@ -61,6 +61,58 @@ def test_the_last_and_the_best_are_kept_and_no_others(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["5"]
 
 
+def test_a_loss_that_is_no_number_is_never_the_best(tmp_path):
+    with Checkpoints(tmp_path) as checkpoints:
+        for step, loss in enumerate([0.5, math.nan, 0.7, -math.inf, 0.6], start=1):
+            save(checkpoints, step, loss)
+            assert checkpoints.steps() == {"last": step, "best": 1}
+    with Checkpoints(tmp_path / "diverged") as checkpoints:
+        for step, loss in enumerate([math.inf, math.nan, math.nan], start=1):
+            save(checkpoints, step, loss)
+        assert checkpoints.steps() == {"last": 3, "best": 1}
+        save(checkpoints, 4, 0.5)
+        assert checkpoints.steps() == {"last": 4, "best": 4}
+
+
+def test_the_same_state_is_left_as_it_is_and_another_replaces_it(tmp_path):
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, {"w": jnp.ones(2)}, {"n": 1}, 0.5)
+        checkpoints.save(1, {"w": jnp.ones(2)}, {"n": 2}, math.inf)
+        assert checkpoints.about() == {"n": 1}
+        checkpoints.save(1, {"w": jnp.zeros(2)}, {"n": 3}, 0.5)
+        assert checkpoints.about() == {"n": 3}
+        assert checkpoints.restore({"w": jnp.ones(2)}).state["w"].tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("step", "about", "message"),
+    [
+        (-1, {}, "step must be a whole number, 0 or more, got -1"),
+        (1.0, {}, "step must be a whole number, 0 or more, got 1.0"),
+        (1, {"a": object()}, "about must be what JSON can say"),
+    ],
+)
+def test_what_cannot_be_saved_is_named(tmp_path, step, about, message):
+    with Checkpoints(tmp_path) as checkpoints, pytest.raises(ValueError, match=message):
+        checkpoints.save(step, {"w": jnp.ones(2)}, about, 0.5)
+    assert not any(tmp_path.iterdir())
+
+
+def test_float64_is_not_narrowed_silently(tmp_path):
+    with jax.enable_x64(False), Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, {"w": np.ones(2)}, {}, 0.5)
+        with pytest.raises(ValueError, match=r"holds float64, .* set jax_enable_x64"):
+            checkpoints.restore({"w": np.ones(2)})
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.restore({"w": np.ones(2)}).state["w"].dtype == "float64"
+
+
+def test_reading_writes_nothing(tmp_path):
+    with Checkpoints(tmp_path / "none") as checkpoints:
+        assert checkpoints.steps() == {}
+    assert not any(tmp_path.iterdir())
+
+
 def test_what_two_devices_saved_is_read_where_there_is_one(tmp_path):
     with Checkpoints(tmp_path) as checkpoints:
         state = {"w": split_leading_axis(jnp.arange(4, dtype=jnp.float32))}
@@ -89,6 +141,7 @@ def test_what_was_killed_half_way_is_no_checkpoint(tmp_path):
         assert checkpoints.restore({"step": jnp.int32(0)}).state["step"] == 1
         save(checkpoints, 2, 0.5)
         assert checkpoints.steps()["last"] == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["2"]  # what was half-written is gone
 
 
 @pytest.mark.parametrize(
@@ -114,7 +167,7 @@ def test_an_empty_folder_and_a_damaged_checkpoint_are_named(tmp_path):
         save(checkpoints, 1, 1.0)
         for file in (tmp_path / "1" / "about").iterdir():
             file.write_text("{")
-        with pytest.raises(ValueError, match="cannot be read: it is damaged"):
+        with pytest.raises(ValueError, match=r"is damaged, .* cannot be read"):
             checkpoints.about()
 
 

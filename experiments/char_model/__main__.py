@@ -1,4 +1,4 @@
-"""The command line of the character model: train, evaluate, sample, score."""
+"""The command line of the character model: train, evaluate, sample, score, verify."""
 
 import dataclasses
 import json
@@ -51,14 +51,14 @@ class Evaluate:
 
         trained = load(self.run, self.which)
         if self.corpus is None:
-            text = read_text(trained.config)
+            text = read_text(trained.config, trained.text)
             tokens, name = text.validation, f"{trained.config.corpus}, {text.split}"
             ngrams = ngram_losses(text.train, tokens, NGRAMS, text.vocabulary.size)
         else:
             tokens = trained.vocabulary.encode(read_corpus(self.corpus).text)
             name, ngrams = self.corpus, {}
         _check_length(tokens)
-        table = Table(title=f"{name}: {len(tokens) - 1:,} characters, {self.which} checkpoint")
+        table = Table(title=f"{name}: {len(tokens) - 1:,} characters, step {trained.step}")
         for column in ("", "nats/char", "bits/char"):
             table.add_column(column, justify="right" if column else "left")
         scores = {
@@ -183,6 +183,24 @@ class ScoreText:
         )
 
 
+@dataclasses.dataclass(frozen=True)
+class Verify:
+    """Read all checkpoints of a run and check them; exit code 1 if one is damaged."""
+
+    run: tyro.conf.Positional[Path]
+    """The folder of the run."""
+
+    def main(self, console: "Console") -> None:
+        """Print a line for each checkpoint."""
+        from experiments.char_model.run import verify
+
+        problems = verify(self.run)
+        for step, problem in problems.items():
+            console.print(f"step {step}: {problem or 'whole'}", highlight=False, markup=False)
+        if any(problems.values()):
+            sys.exit(1)
+
+
 def _check_length(tokens: "np.ndarray") -> None:
     if len(tokens) < 2:
         raise ValueError(
@@ -202,9 +220,14 @@ class Train:
     """A new folder for the run; runs/char_model/<time> without."""
     resume: Path | None = None
     """The folder of a run to go on with, with the options it was started with."""
+    which: Literal["last", "best"] = "last"
+    """The checkpoint that --resume goes on from; later ones are given up."""
+    changed_corpus: bool = False
+    """Let --resume go on with another text than the run was trained on, in its vocabulary."""
 
     def main(self, console: "Console") -> None:
         """Train, and print the results."""
+        from experiments.char_model.resume import Resume
         from experiments.char_model.run import read_config
         from experiments.char_model.run import train as train_run
 
@@ -218,7 +241,8 @@ class Train:
             folder = RunDirectory.reopen(self.resume)
         console.print(f"files go to {folder.path}", highlight=False)
         try:
-            result = train_run(config, folder, console)
+            resume = Resume(self.which, self.changed_corpus)
+            result = train_run(config, folder, console, resume)
         except StoppedError as stopped:
             console.print(
                 f"stopped by {stopped}; go on with {PROGRAM} train --resume {folder.path}",
@@ -241,14 +265,20 @@ def main() -> None:
     """Run from the command line; a bad option or file ends with exit code 2, trouble with 1."""
     set_up()
     arguments = sys.argv[1:]
-    if "--resume" in arguments and len(arguments) > 3:
-        sys.exit("error: --resume DIR goes on with the run's own options; give no others")
+    if "--resume" in arguments:
+        others = {*arguments} - {"--resume", "--which", "last", "best", "--changed-corpus"}
+        if len(others) > 2:
+            sys.exit(
+                "error: --resume DIR goes on with the run's own options; give no others but "
+                "--which last|best and --changed-corpus"
+            )
     try:
         command = tyro.cli(
             Annotated[Train, tyro.conf.subcommand("train", default=_default_train(arguments))]
             | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
             | Annotated[Sample, tyro.conf.subcommand("sample")]
-            | Annotated[ScoreText, tyro.conf.subcommand("score")],
+            | Annotated[ScoreText, tyro.conf.subcommand("score")]
+            | Annotated[Verify, tyro.conf.subcommand("verify")],
             prog=PROGRAM,
         )
         # imported now, as the rest: --help needs no more than the options

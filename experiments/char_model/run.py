@@ -23,6 +23,7 @@ from tensorboardX import SummaryWriter
 from experiments.char_model.config import Config, build_model, config_from_json
 from experiments.char_model.errors import NotFiniteError, StoppedError
 from experiments.char_model.evaluation import streaming, windowed
+from experiments.char_model.resume import Resume, TrainedOn, check_config, trained_on
 from experiments.char_model.train import (
     Data,
     init_state,
@@ -39,7 +40,7 @@ from seqjax.data.ngram import ngram_losses
 from seqjax.data.text import Corpus, Vocabulary, read_corpus, split, streams
 from seqjax.devices import data_mesh
 from seqjax.sampling import Sampling, generate, prime
-from seqjax.types import Params
+from seqjax.types import Params, PyTree
 
 BLOCK = 20  # steps in one program
 EVALUATION_ROWS = 32  # parts of the validation text that are read side by side on the way
@@ -64,10 +65,16 @@ class Trained(NamedTuple):
     model: LanguageModel
     params: Params  # the running average
     step: int
+    text: TrainedOn
 
 
-def read_text(config: Config) -> Text:
-    """Read the corpus and make its vocabulary, of the training part alone."""
+def read_text(config: Config, trained: TrainedOn | None = None) -> Text:
+    """Read the corpus and make its vocabulary, of the training part alone.
+
+    Args:
+      config: of the run.
+      trained: of a model that was trained before, whose text and vocabulary these must be.
+    """
     corpus = read_corpus(config.corpus, errors=config.errors)
     parts = split(corpus.text, config.validation)
     if config.bytes:
@@ -77,6 +84,8 @@ def read_text(config: Config) -> Text:
         unseen = {*parts.validation} - {*parts.train}
         if unseen and not vocabulary.unknown:
             vocabulary = dataclasses.replace(vocabulary, unknown=True)
+    if trained is not None:
+        vocabulary = trained.vocabulary_of(config, corpus, vocabulary)
     train, validation = map(vocabulary.encode, (parts.train, parts.validation))
     needed = config.batch_size * span(config) + 1
     if len(train) < needed:
@@ -103,43 +112,78 @@ def load(folder: Path, which: str = "best") -> Trained:
         raise ValueError(f"{folder} is no folder of a run: it has no checkpoints in it")
     with Checkpoints(folder / "checkpoints") as checkpoints:
         about = checkpoints.about(which)
-        config, vocabulary = _config_and_vocabulary(folder, about)
-        model = build_model(config, vocabulary.size)
+        config, text = trained_on(folder, about)
+        model = build_model(config, text.vocabulary.size)
         like = jax.eval_shape(lambda: init_state(config, model))
         restored = checkpoints.restore(like, which)
-    return Trained(config, vocabulary, model, restored.state.average, restored.step)
+    return Trained(config, text.vocabulary, model, restored.state.average, restored.step, text)
 
 
-def _config_and_vocabulary(folder: Path, about: dict[str, Any]) -> tuple[Config, Vocabulary]:
-    try:
-        return config_from_json(about["config"]), Vocabulary.from_json(about["vocabulary"])
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"the checkpoint in {folder} is not one of a character model") from error
+def verify(folder: Path) -> dict[int, str | None]:
+    """Read all checkpoints of a run and compare its config with theirs.
+
+    Returns:
+      By step what is wrong with the checkpoint, or None.
+
+    Raises:
+      ValueError: the folder holds no run, its config was changed, or no checkpoint can be read.
+    """
+    if not (folder / "checkpoints").is_dir():
+        raise ValueError(f"{folder} is no folder of a run: it has no checkpoints in it")
+    with Checkpoints(folder / "checkpoints") as checkpoints:
+        config, text = trained_on(folder, checkpoints.about())
+        check_config(folder, read_config(folder), config)
+        model = build_model(config, text.vocabulary.size)
+        return checkpoints.verify(jax.eval_shape(lambda: init_state(config, model)))
 
 
-def train(config: Config, folder: RunDirectory, console: Console) -> dict[str, Any]:
-    """Train from the last checkpoint in ``folder``, or from the start, and write the results.
+def train(
+    config: Config,
+    folder: RunDirectory,
+    console: Console,
+    resume: Resume = Resume(),  # noqa: B008, a frozen dataclass
+) -> dict[str, Any]:
+    """Train from a checkpoint in ``folder``, or from the start, and write the results.
+
+    Args:
+      config: the options.
+      folder: of the run.
+      console: for progress.
+      resume: how to go on where there is a checkpoint.
 
     Returns:
       What is in ``result.json``.
 
     Raises:
       StoppedError: SIGTERM or Ctrl-C came; the state is saved.
-      NotFiniteError: the loss was no number; the last good checkpoint is there.
-      ValueError: the text does not fit the options, or the checkpoint not the config.
+      NotFiniteError: the loss or the state is not finite; the last good checkpoint is there.
+      ValueError: the text does not fit the options, or they are not those of the checkpoint.
       OSError: a file cannot be written.
     """
-    text = read_text(config)
-    model = build_model(config, text.vocabulary.size)
     with (
         _only_one(folder.path),
         Checkpoints(folder.path / "checkpoints") as checkpoints,
-        _signals() as stop,
-        SummaryWriter(str(folder.path / "tensorboard")) as board,
     ):
-        run = _Run(config, folder, console, text, model, checkpoints, board)
-        run.train(stop)
-        return run.finish()
+        text = read_text(config, _resumed(config, folder.path, checkpoints, resume))
+        model = build_model(config, text.vocabulary.size)
+        with (
+            _signals() as stop,
+            SummaryWriter(str(folder.path / "tensorboard")) as board,
+        ):
+            run = _Run(config, folder, console, text, model, checkpoints, board, resume.which)
+            run.train(stop)
+            return run.finish()
+
+
+def _resumed(
+    config: Config, folder: Path, checkpoints: Checkpoints, resume: Resume
+) -> TrainedOn | None:
+    """What the run was trained on so far, if it has a checkpoint that fits the config."""
+    if not checkpoints.steps():
+        return None
+    trained, text = trained_on(folder, checkpoints.about(resume.which))
+    check_config(folder, config, trained)
+    return text._replace(changed=resume.changed_corpus)
 
 
 class _Run:
@@ -154,6 +198,7 @@ class _Run:
         model: LanguageModel,
         checkpoints: Checkpoints,
         board: SummaryWriter,
+        which: str,
     ) -> None:
         self.config, self.folder, self.console = config, folder, console
         self.text, self.model, self.checkpoints, self.board = text, model, checkpoints, board
@@ -166,11 +211,14 @@ class _Run:
         self.step = 0
         self.evaluated = 0  # how many evaluations there were
         if checkpoints.steps():
-            restored = checkpoints.restore(state)
+            restored = checkpoints.restore(state, which)
             state, self.step = restored.state, restored.step
             self.elapsed, self.evaluated = (restored.about[n] for n in ("elapsed", "evaluated"))
             console.print(f"resumed at step {self.step}", highlight=False)
-        folder.keep_jsonl("metrics.jsonl", lambda record: record["step"] <= self.step)
+        folder.keep_jsonl(
+            "metrics.jsonl",
+            lambda record: isinstance(record.get("step"), int) and record["step"] <= self.step,
+        )
         self.state, self.data = spread(mesh, state, data)
         self.block = make_block(config, model, mesh)
 
@@ -219,7 +267,7 @@ class _Run:
         if bad.size:
             raise NotFiniteError(
                 f"the loss of step {self.step + int(bad[0]) + 1} is {losses[bad[0]]}; "
-                f"the last good checkpoint is that of step {self.checkpoints.steps().get('last')}"
+                + self._last_good()
             )
         seconds = time.perf_counter() - began
         self.step += count
@@ -237,6 +285,10 @@ class _Run:
         began = time.perf_counter()
         score = streaming(self.model, self.average, self.text.validation, EVALUATION_ROWS)
         self._log(validation_nats=score.nats)
+        if not math.isfinite(score.nats):
+            raise NotFiniteError(
+                f"the validation loss of step {self.step} is {score.nats}; {self._last_good()}"
+            )
         self._save(score.nats)
         self.console.print(
             f"step {self.step}: validation {score.nats:.4f} nats, {score.bits:.4f} bits per "
@@ -264,10 +316,23 @@ class _Run:
         for name, value in values.items():
             self.board.add_scalar(name, value, self.step)
 
+    def _last_good(self) -> str:
+        step = self.checkpoints.steps().get("last")
+        advice = "lower --learning-rate or --clip"
+        if step is None:
+            return f"there is no checkpoint yet; {advice}"
+        return f"the last good checkpoint is that of step {step}; {advice}"
+
     def _save(self, loss: float) -> None:
+        """Save a state that is finite, with the loss on the validation text, or infinity."""
+        if not all_finite(self.state):
+            raise NotFiniteError(
+                f"the state of step {self.step} is not finite; {self._last_good()}"
+            )
         about = {
             "config": dataclasses.asdict(self.config),
             "vocabulary": self.text.vocabulary.to_json(),
+            "corpus_sha256": self.text.corpus.sha256,
             "elapsed": self.elapsed,
             "evaluated": self.evaluated,
         }
@@ -303,6 +368,16 @@ class _Run:
         }
         self.folder.write_json("result.json", result)
         return result
+
+
+def all_finite(tree: PyTree) -> bool:
+    """Whether all floating-point numbers in a tree of arrays are finite.
+
+    >>> all_finite([jnp.ones(2), jnp.arange(3)]), all_finite([jnp.array([1.0, jnp.nan])])
+    (True, False)
+    """
+    leaves = (leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.inexact))
+    return all(bool(jnp.isfinite(leaf).all()) for leaf in leaves)
 
 
 @contextlib.contextmanager

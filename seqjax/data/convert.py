@@ -13,19 +13,22 @@ A column is written ``NAME:DTYPE`` or ``NAME:DTYPE[SHAPE]`` with the dtypes of `
 import csv as csv_format
 import itertools
 import json
+import math
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+import zipfile
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from seqjax.data.records import RecordSource, infer_schema, tensorflow_without_gpus
-from seqjax.data.schema import BYTES, Feature, Schema
-from seqjax.data.tfrecord import Compression
-from seqjax.data.writing import write
+from seqjax.data.schema import BYTES, Feature, Schema, encode
+from seqjax.data.tfrecord import DECOMPRESSED_BYTES, Compression
+from seqjax.data.writing import write_encoded
 from seqjax.terminal import replace_what_cannot_be_shown
 
 _COLUMN = re.compile(r"(?P<name>.+):(?P<dtype>\w+)(\[(?P<shape>\d+(,\d+)*)\])?")
@@ -33,6 +36,7 @@ _COLUMN = re.compile(r"(?P<name>.+):(?P<dtype>\w+)(\[(?P<shape>\d+(,\d+)*)\])?")
 _WIDENED = {"int8": "int32", "int16": "int32", "uint16": "int32", "uint32": "int64"}
 _ROUNDED = {"float16": "float32", "float64": "float32"}
 _BAR = 40
+_TOO_DEEP = "lists are nested too deeply"
 
 
 def text(
@@ -62,8 +66,11 @@ def text(
         )
     if vocabulary is None:
         schema = Schema(sequence={"tokens": Feature(np.uint8)})
-        lines = ({"tokens": np.frombuffer(line, np.uint8)} for _, line in _lines(source))
-        return _write(out, schema, lines, shards, compression)
+        lines = (
+            (f"{source}, line {line}", {"tokens": np.frombuffer(content, np.uint8)})
+            for line, content in _lines(source)
+        )
+        return _write(source, out, schema, lines, shards, compression)
     if not vocabulary.exists():
         characters = sorted(set().union(*(_decode(source, *line) for line in _lines(source))))
         temporary = vocabulary.with_name(f".{vocabulary.name}.{os.getpid()}")
@@ -71,14 +78,16 @@ def text(
         os.replace(temporary, vocabulary)
     numbers = {character: k for k, character in enumerate(_load_json(vocabulary))}
 
-    def number(line: int, content: bytes) -> dict[str, Any]:
+    def number(line: int, content: bytes) -> tuple[str, dict[str, Any]]:
+        where = f"{source}, line {line}"
         try:
-            return {"tokens": [numbers[c] for c in _decode(source, line, content)]}
+            return where, {"tokens": [numbers[c] for c in _decode(source, line, content)]}
         except KeyError as error:
-            raise ValueError(f"{source}, line {line}: {error} is not in {vocabulary}") from None
+            raise ValueError(f"{where}: {error} is not in {vocabulary}") from None
 
     schema = Schema(sequence={"tokens": Feature(np.int32)})
-    return _write(out, schema, itertools.starmap(number, _lines(source)), shards, compression)
+    numbered = itertools.starmap(number, _lines(source))
+    return _write(source, out, schema, numbered, shards, compression)
 
 
 def csv(
@@ -108,6 +117,7 @@ def csv(
         with _progress(source, "rt", encoding="utf-8", newline="") as file:
             reader = csv_format.DictReader(file, strict=True)
             missing = {group, *schema.context, *schema.sequence} - {*(reader.fieldnames or ())}
+            _check_once(f"{source}: the column", reader.fieldnames or ())
             if missing:
                 raise ValueError(
                     f"{source}: there is no column {sorted(missing)}, only {reader.fieldnames}"
@@ -118,7 +128,7 @@ def csv(
                 yield reader.line_num, row
 
     try:
-        _write(out, schema, _grouped(source, schema, group, rows()), shards, compression)
+        _write(source, out, schema, _grouped(source, schema, group, rows()), shards, compression)
     except (csv_format.Error, UnicodeDecodeError) as error:
         raise ValueError(f"{source}: {error}") from None
 
@@ -151,9 +161,11 @@ def jsonl(
     def rows() -> Iterator[tuple[int, dict[str, Any]]]:
         for line, content in _lines(source):
             try:
-                row = json.loads(content)
+                row = json.loads(content, parse_float=_number, object_pairs_hook=_object)
             except ValueError as error:
                 raise ValueError(f"{source}, line {line}: {error}") from None
+            except RecursionError:
+                raise ValueError(f"{source}, line {line}: {_TOO_DEEP}") from None
             if not isinstance(row, dict) or not row.keys() >= {*names}:
                 raise ValueError(f"{source}, line {line}: expected an object with {names}")
             yield line, row
@@ -162,13 +174,16 @@ def jsonl(
         examples = _grouped(source, schema, group, rows())
     else:
         examples = (
-            {
-                name: _parsed(feature, row[name], f"{source}, line {line}: {name!r}")
-                for name, feature in (*schema.context.items(), *schema.sequence.items())
-            }
+            (
+                f"{source}, line {line}",
+                {
+                    name: _parsed(feature, row[name], f"{source}, line {line}: {name!r}")
+                    for name, feature in (*schema.context.items(), *schema.sequence.items())
+                },
+            )
             for line, row in rows()
         )
-    _write(out, schema, examples, shards, compression)
+    _write(source, out, schema, examples, shards, compression)
 
 
 def npz(
@@ -180,6 +195,7 @@ def npz(
     lengths: str | None = None,
     shards: int = 1,
     compression: Compression | None = None,
+    max_decompressed_bytes: int = DECOMPRESSED_BYTES,
 ) -> None:
     """Make each row of the arrays of an .npz file a sequence.
 
@@ -191,18 +207,14 @@ def npz(
       lengths: name of an array int[N], the steps of each sequence; all T without.
       shards: number of files.
       compression: of the files.
+      max_decompressed_bytes: the most that the arrays may decompress to.
     """
     names = [*context, *sequence, *([lengths] if lengths else [])]
-    try:
-        with np.load(source) as file:
-            arrays = {name: file[name] for name in names}
-    except KeyError as error:
-        raise ValueError(f"{source}: {error.args[0]}") from None
-    except (OSError, ValueError, EOFError) as error:
-        raise ValueError(f"{source}: cannot be read as .npz: {error}") from None
-    for name in sequence:
-        if arrays[name].ndim < 2:
-            raise ValueError(f"{source}: {name!r} must be [N, T, ...], got {arrays[name].shape}")
+    arrays = _arrays(source, names, max_decompressed_bytes)
+    for name, array in arrays.items():
+        if array.ndim < (2 if name in sequence else 1):
+            wanted = "[N, T, ...]" if name in sequence else "[N, ...]"
+            raise ValueError(f"{source}: {name!r} must be {wanted}, got {array.shape}")
     if len({len(array) for array in arrays.values()}) > 1 or not names:
         shapes = {name: array.shape for name, array in arrays.items()}
         raise ValueError(f"{source}: the arrays must have N rows each, got {shapes}")
@@ -210,16 +222,22 @@ def npz(
         {name: _feature_of(name, arrays[name].dtype, arrays[name].shape[1:]) for name in context},
         {name: _feature_of(name, arrays[name].dtype, arrays[name].shape[2:]) for name in sequence},
     )
-    steps = min(arrays[name].shape[1] for name in sequence) if sequence else 0
+    if len({arrays[name].shape[1] for name in sequence}) > 1:
+        shapes = {name: arrays[name].shape for name in sequence}
+        raise ValueError(f"{source}: the sequences must have T steps each, got {shapes}")
+    steps = arrays[sequence[0]].shape[1] if sequence else 0
     ends = arrays[lengths] if lengths else np.full(len(arrays[names[0]]), steps)
     if ends.ndim != 1 or ends.dtype.kind not in "iu" or (ends < 0).any() or (ends > steps).any():
         raise ValueError(f"{source}: {lengths!r} must be integers [N] in [0, {steps}], got {ends}")
     examples = (
-        {name: arrays[name][k] for name in context}
-        | {name: arrays[name][k, :end] for name in sequence}
+        (
+            f"{source}, row {k}",
+            {name: arrays[name][k] for name in context}
+            | {name: arrays[name][k, :end] for name in sequence},
+        )
         for k, end in enumerate(_tracked(ends.tolist(), source.name))
     )
-    _write(out, schema, examples, shards, compression)
+    _write(source, out, schema, examples, shards, compression)
 
 
 def tfds(
@@ -274,31 +292,38 @@ def tfds(
         {key: Feature(np.uint8) if key in texts else feature(key, 1) for key in sequence},
     )
     examples = (
-        {
-            key: np.frombuffer(flat[key], np.uint8)
-            if key in texts
-            else np.asarray(flat[key], schema_feature.dtype)
-            for key, schema_feature in (*schema.context.items(), *schema.sequence.items())
-        }
-        for flat in (dict(_flat(example)) for example in _tracked(dataset, name))
+        (
+            f"{name}, example {k}",
+            {
+                key: np.frombuffer(flat[key], np.uint8)
+                if key in texts
+                else np.asarray(flat[key], schema_feature.dtype)
+                for key, schema_feature in (*schema.context.items(), *schema.sequence.items())
+            },
+        )
+        for k, flat in enumerate(dict(_flat(example)) for example in _tracked(dataset, name))
     )
-    _write(out, schema, examples, shards, compression)
+    _write(name, out, schema, examples, shards, compression)
 
 
-def inspect(path: Path, /, first: int = 3) -> None:
+def inspect(
+    path: Path, /, first: int = 3, max_decompressed_bytes: int = DECOMPRESSED_BYTES
+) -> None:
     """Show the schema, the counts, how long the sequences are and the first examples.
 
     Args:
       path: directory of a data set, a file, or a pattern for several.
       first: how many examples to show.
+      max_decompressed_bytes: the most that a compressed file of another origin may decompress to.
     """
     from rich.console import Console
     from rich.table import Table
 
     console = Console()
     with Console(stderr=True).status(f"reading {path}"):
-        schema = None if path.is_dir() else infer_schema(path)
-        source = RecordSource(path, schema, skip_corrupt=True)
+        limit = max_decompressed_bytes
+        schema = None if path.is_dir() else infer_schema(path, max_decompressed_bytes=limit)
+        source = RecordSource(path, schema, skip_corrupt=True, max_decompressed_bytes=limit)
     lengths = source.lengths
     schema_table = Table("feature", "kind", "dtype", title=f"{path}", title_justify="left")
     for kind in ("context", "sequence"):
@@ -348,14 +373,41 @@ def _histogram(lengths: np.ndarray) -> str:
 
 
 def _write(
+    source: Path | str,
     out: Path,
     schema: Schema,
-    examples: Iterable[Mapping[str, Any]],
+    located: Iterable[tuple[str, Mapping[str, Any]]],
     shards: int,
     compression: Compression | None,
 ) -> None:
-    count = write(out, schema, examples, shards=shards, compression=compression)
+    """Write examples, each with where it comes from, which errors name."""
+    records = (encode(schema, example, where) for where, example in located)
+    first = next(records, None)
+    if first is None:
+        raise ValueError(f"{source}: holds no example; nothing is written to {out}")
+    count = write_encoded(
+        out, schema, itertools.chain([first], records), shards=shards, compression=compression
+    )
     print(f"{out}: {count:,} examples")
+
+
+def _arrays(source: Path, names: list[str], limit: int) -> dict[str, np.ndarray]:
+    """Read arrays of an .npz file, which may hold anything."""
+    try:
+        with zipfile.ZipFile(source) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+        if size > limit:
+            raise ValueError(
+                f"it decompresses to {size:,} bytes, more than {limit:,}; raise "
+                "--max-decompressed-bytes if that is meant"
+            )
+        with np.load(source) as file:
+            return {name: file[name] for name in names}
+    except KeyError as error:
+        raise ValueError(f"{source}: {error.args[0]}") from None
+    except Exception as error:  # of a damaged file NumPy, zipfile and zlib raise many kinds
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise ValueError(f"{source}: cannot be read as .npz: {reason}") from None
 
 
 def _schema(context: tuple[str, ...], sequence: tuple[str, ...]) -> Schema:
@@ -371,6 +423,7 @@ def _schema(context: tuple[str, ...], sequence: tuple[str, ...]) -> Schema:
             match = _COLUMN.fullmatch(column)
             if match is None:
                 raise ValueError(f"a column is NAME:DTYPE or NAME:DTYPE[SHAPE], got {column!r}")
+            _check_once("the column", [*features[-1], match["name"]])
             shape = tuple(map(int, match["shape"].split(","))) if match["shape"] else ()
             features[-1][match["name"]] = Feature(match["dtype"], shape)
     return Schema(*features)
@@ -386,13 +439,22 @@ def _feature_of(name: str, dtype: np.dtype, shape: tuple[int, ...]) -> Feature:
 
 def _grouped(
     source: Path, schema: Schema, group: str, rows: Iterator[tuple[int, dict[str, Any]]]
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """Put rows in a sequence together."""
+
+    def value_of(item: tuple[int, dict[str, Any]]) -> Any:
+        line, row = item
+        if isinstance(row[group], list | dict):
+            raise ValueError(f"{source}, line {line}: {group!r} must be one value, of {group}")
+        return row[group]
+
     seen = set()
-    for value, numbered in itertools.groupby(rows, lambda item: item[1][group]):
+    for value, numbered in itertools.groupby(rows, value_of):
         key = json.dumps(value)
         example: dict[str, Any] = {name: [] for name in schema.sequence}
+        lines = []
         for line, row in numbered:
+            lines.append(line)
             where = f"{source}, line {line}: "
             if key in seen:
                 raise ValueError(f"{where}{group} {value!r} comes again; sort the file by {group}")
@@ -406,21 +468,55 @@ def _grouped(
                         f"column has one value for each {group}"
                     )
         seen.add(key)
-        yield example
+        last = f" to {lines[-1]}" if len(lines) > 1 else ""
+        yield f"{source}, line {lines[0]}{last}", example
 
 
 def _parsed(feature: Feature, value: Any, where: str) -> Any:
     """Convert texts to what the feature holds; lists item by item."""
     if isinstance(value, list):
-        return [_parsed(feature, item, where) for item in value]
+        try:
+            return [_parsed(feature, item, where) for item in value]
+        except RecursionError:
+            raise ValueError(f"{where}: {_TOO_DEEP}") from None
     if feature.dtype == BYTES and isinstance(value, str):
         return value.encode()
     if not isinstance(value, str):
         return value
     try:
-        return float(value) if feature.dtype.kind == "f" else int(value)
+        if "_" in value:  # which Python takes for a separator
+            raise ValueError
+        return _number(value) if feature.dtype.kind == "f" else int(value)
     except ValueError:
         raise ValueError(f"{where} is {value!r}, which is no {feature}") from None
+
+
+def _number(text: str) -> float:
+    """Return the number that a text says, if a float can hold it.
+
+    >>> _number("1e3"), _number("-inf")
+    (1000.0, -inf)
+    >>> _number("1e400")
+    Traceback (most recent call last):
+    ...
+    ValueError: 1e400 is more than a float can hold
+    """
+    number = float(text)
+    if math.isinf(number) and "inf" not in text.lower():
+        raise ValueError(f"{text} is more than a float can hold")
+    return number
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    _check_once("the member", [name for name, _ in pairs])
+    return dict(pairs)
+
+
+def _check_once(what: str, names: Sequence[str]) -> None:
+    """Raise ``ValueError`` unless all names differ: of two the last one would win silently."""
+    if len({*names}) < len(names):
+        twice = next(name for name, count in Counter(names).items() if count > 1)
+        raise ValueError(f"{what} {twice!r} is there more than once; leave one")
 
 
 def _flat(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -435,7 +531,7 @@ def _flat(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 def _load_json(path: Path) -> list[str]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: {error}") from None
     if not isinstance(content, list) or not all(isinstance(item, str) for item in content):
         raise ValueError(f"{path}: must be a JSON list of characters")
@@ -484,7 +580,8 @@ def main(arguments: list[str] | None = None) -> int:
             commands, prog="python -m seqjax.data.convert", args=arguments
         )
     except OSError as error:
-        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{error.strerror or error}", file=sys.stderr)
         return 1
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -9,6 +9,7 @@ records, and hides all GPUs from it. Writing needs none of it.
 
 import contextlib
 import functools
+import hashlib
 import itertools
 import logging
 import os
@@ -18,17 +19,21 @@ from typing import Any
 
 import numpy as np
 
+from seqjax.checks import check_size
 from seqjax.data.batching import Example
 from seqjax.data.schema import BYTES, Feature, Schema, narrow
 from seqjax.data.shards import (
+    NOT_WRITTEN,
     File,
     Shard,
     find_files,
+    is_written,
     open_data_set,
     read_compressed,
     read_records,
 )
 from seqjax.data.tfrecord import (
+    DECOMPRESSED_BYTES,
     FRAME_BYTES,
     Compression,
     CorruptRecordError,
@@ -37,7 +42,7 @@ from seqjax.data.tfrecord import (
     readable,
     unframe,
 )
-from seqjax.data.writing import write
+from seqjax.data.writing import MANIFEST, write
 
 __all__ = [
     "Compression",
@@ -61,7 +66,10 @@ _logger = logging.getLogger(__name__)
 class RecordSource:
     """The examples of TFRecord files, at random access.
 
-    Both checksums of a record are checked whenever it is read. A data set of ours opens at once.
+    Both checksums of a record are checked whenever it is read. A data set that `write` made opens
+    at once, and its index tells whether a record is the one that was written in that place. Where
+    the index was written before it could tell, all files are read once when they are opened, and
+    checked by their checksums in the manifest.
     Files of another origin have no index, so they are read and parsed once when they are opened.
     They may hold ``tf.train.SequenceExample`` or ``tf.train.Example`` messages; in an ``Example`` a
     sequence feature is a flat list of all its steps. Such files do not say how many records they
@@ -76,6 +84,7 @@ class RecordSource:
       schema: what to read of each record; of a data set of ours that is all without.
       skip_corrupt: leave out what cannot be read. All records are then read once at opening, and
         what is left out is logged as a warning and kept in `skipped`.
+      max_decompressed_bytes: the most that a compressed file of another origin may decompress to.
 
     Raises:
       CorruptRecordError: a file is damaged or a record does not fit the schema; the message names
@@ -100,32 +109,34 @@ class RecordSource:
         schema: Schema | None = None,
         *,
         skip_corrupt: bool = False,
+        max_decompressed_bytes: int = DECOMPRESSED_BYTES,
     ) -> None:
+        check_size("RecordSource", "max_decompressed_bytes", max_decompressed_bytes)
         path = Path(path)
         self._skip_corrupt = skip_corrupt
         self._skipped: list[str] = []
         self._decompressed = functools.lru_cache(_DECOMPRESSED_SHARDS)(read_compressed)
+        self._manifest_sha256: str | None = None
         if path.is_dir():
-            stored, shards = open_data_set(path, check_sizes=not skip_corrupt)
+            stored, shards = open_data_set(path, check_files=not skip_corrupt)
+            manifest = (path / MANIFEST).read_bytes()
+            self._manifest_sha256 = hashlib.sha256(manifest).hexdigest()
             self.schema = schema or stored
             _check_part(path, self.schema, stored)
             self._parser = _Parser(self.schema, flat=False)
             if skip_corrupt:
-                shards = [
-                    self._survey(shard.file, self._indexed(shard), len(shard.sizes))
-                    for shard in shards
-                ]
+                shards = [*map(self._survey_again, shards)]
         else:
             if schema is None:
                 raise ValueError(f"{path}: give the schema; only a directory of ours knows its own")
             self.schema = schema
-            files = [File(file, find_compression(file)) for file in find_files(path)]
+            files = _foreign_files(path, max_decompressed_bytes)
             flat = bool(schema.sequence) and self._is_flat(files)
             self._parser = _Parser(schema, flat=flat)
             shards = [self._survey(file, read_records(file, self._decompressed)) for file in files]
         self._shards = shards
         self._starts = np.cumsum([0, *self.shards])
-        self._offsets, self._sizes, self._lengths = (
+        self._offsets, self._sizes, self._lengths, self._checksums = (
             np.concatenate(column) for column in list(zip(*shards, strict=True))[2:]
         )
         self._lengths.flags.writeable = False
@@ -139,6 +150,24 @@ class RecordSource:
     def shards(self) -> list[int]:
         """Examples in each file, in order."""
         return [len(shard.sizes) for shard in self._shards]
+
+    @property
+    def manifest_sha256(self) -> str | None:
+        """The sha256 of the manifest, or None for files that `write` did not make.
+
+        A run that stores it can tell when it goes on whether these are still its examples, which a
+        `seqjax.data.Position` alone does not say.
+
+        >>> import tempfile
+        >>> directory = tempfile.mkdtemp()
+        >>> schema = Schema(sequence={"tokens": Feature(np.int32)})
+        >>> _ = write(directory, schema, [{"tokens": [1]}])
+        >>> before = RecordSource(directory).manifest_sha256
+        >>> _ = write(directory, schema, [{"tokens": [2]}])
+        >>> RecordSource(directory).manifest_sha256 == before
+        False
+        """
+        return self._manifest_sha256
 
     @property
     def sequence_features(self) -> frozenset[str]:
@@ -203,6 +232,7 @@ class RecordSource:
     def _payloads(self, indices: np.ndarray) -> list[bytes]:
         shards = (np.searchsorted(self._starts, indices, side="right") - 1).tolist()
         offsets, sizes = self._offsets[indices].tolist(), self._sizes[indices].tolist()
+        checksums = [None if c < 0 else c for c in self._checksums[indices].tolist()]
         payloads = [b""] * len(shards)
         # one file after the other, so that few are open at a time
         by_shard = sorted(range(len(shards)), key=shards.__getitem__)
@@ -210,7 +240,8 @@ class RecordSource:
             with self._opened(self._shards[shard].file) as (read, damage):
                 for k in numbers:
                     try:
-                        payloads[k] = unframe(read(sizes[k] + FRAME_BYTES, offsets[k]), sizes[k])
+                        record = read(sizes[k] + FRAME_BYTES, offsets[k])
+                        payloads[k] = unframe(record, sizes[k], checksums[k])
                     except CorruptRecordError as error:
                         name = self._name(int(indices[k]))
                         raise CorruptRecordError(f"{name}: {error}{damage}") from None
@@ -237,10 +268,13 @@ class RecordSource:
 
     def _indexed(self, shard: Shard) -> Iterator[Record]:
         """Read all records of a file by its index, so that a damaged header costs one record."""
+        columns = (shard.offsets.tolist(), shard.sizes.tolist(), shard.checksums.tolist())
         with self._opened(shard.file) as (read, damage):
-            for offset, size in zip(shard.offsets.tolist(), shard.sizes.tolist(), strict=True):
+            for offset, size, checksum in zip(*columns, strict=True):
+                known = None if checksum < 0 else checksum
                 try:
-                    yield Record(offset, unframe(read(size + FRAME_BYTES, offset), size), None)
+                    record = unframe(read(size + FRAME_BYTES, offset), size, known)
+                    yield Record(offset, record, None)
                 except CorruptRecordError as error:
                     yield Record(offset, None, f"{error}{damage}")
 
@@ -253,6 +287,21 @@ class RecordSource:
                     message = _message(record.payload)
                     return message is not None and not message.HasField("feature_lists")
         return False
+
+    def _survey_again(self, shard: Shard) -> Shard:
+        """Read all records of a file of ours, and index those that are good."""
+        skipped = len(self._skipped)
+        good = self._survey(shard.file, self._indexed(shard), len(shard.sizes))
+        checksums = shard.checksums[good.numbers]
+        if (
+            (shard.checksums < 0).any()
+            and len(self._skipped) == skipped
+            and not is_written(shard.file)
+        ):  # whose records are whole, but which are they?
+            lost = len(good.sizes)
+            self._report(f"{shard.file.path}: {NOT_WRITTEN}; its {lost} records are lost")
+            return Shard(shard.file, *[column[:0] for column in shard[1:]])
+        return good._replace(checksums=checksums)
 
     def _survey(self, file: File, records: Iterator[Record], known: int | None = None) -> Shard:
         """Read all records of a file, and index those that can be parsed."""
@@ -274,7 +323,8 @@ class RecordSource:
                 raise
             lost = "all records" if known is None else f"its {known} records"
             self._report(f"{error}; {lost} are lost")
-        return Shard(file, *np.array(index, np.int64).reshape(-1, 4).T)
+        numbers, offsets, sizes, lengths = np.array(index, np.int64).reshape(-1, 4).T
+        return Shard(file, numbers, offsets, sizes, lengths, np.full(len(index), -1))
 
     def _parsed(
         self, file: File, numbered: Sequence[tuple[int, Record]]
@@ -304,7 +354,16 @@ class RecordSource:
         self._skipped.append(message)
 
 
-def infer_schema(path: str | os.PathLike[str], *, records: int = 100) -> Schema:
+def _foreign_files(path: Path, limit: int) -> list[File]:
+    return [File(file, find_compression(file), limit) for file in find_files(path)]
+
+
+def infer_schema(
+    path: str | os.PathLike[str],
+    *,
+    records: int = 100,
+    max_decompressed_bytes: int = DECOMPRESSED_BYTES,
+) -> Schema:
     """Tell what the first records of a file hold.
 
     In ``tf.train.Example`` messages a feature of differing size is taken for a sequence. What no
@@ -313,6 +372,7 @@ def infer_schema(path: str | os.PathLike[str], *, records: int = 100) -> Schema:
     Args:
       path: a file or pattern, as `RecordSource` takes it.
       records: how many to look at.
+      max_decompressed_bytes: as for `RecordSource`.
 
     Raises:
       CorruptRecordError: one of them is damaged, or there is none.
@@ -327,7 +387,7 @@ def infer_schema(path: str | os.PathLike[str], *, records: int = 100) -> Schema:
     True
     """
     forms: dict[tuple[str, str], set[tuple[str, int]]] = {}  # dtypes and sizes by kind and name
-    files = [File(file, find_compression(file)) for file in find_files(Path(path))]
+    files = _foreign_files(Path(path), max_decompressed_bytes)
     numbered = (
         (f"{file.path}: record {number}", record)
         for file in files

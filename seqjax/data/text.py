@@ -5,7 +5,7 @@ import dataclasses
 import hashlib
 import http.client
 import os
-import tempfile
+import secrets
 import urllib.request
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -22,6 +22,7 @@ NAMED_CORPORA = ("tiny_shakespeare", "python_docs")
 TINY_SHAKESPEARE_URL = (
     "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
 )
+TINY_SHAKESPEARE_BYTES = 1_115_394
 TINY_SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
 
 
@@ -52,6 +53,7 @@ def read_corpus(
       ValueError: there is no such text, it is empty, not UTF-8 (the message names byte and line) or
         no text at all, or it could not be downloaded.
 
+    >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     _ = Path(folder, "b.txt").write_text("on the mat")
     ...     _ = Path(folder, "a.txt").write_text("the cat")
@@ -121,7 +123,9 @@ def _tiny_shakespeare(folder: Path | None) -> bytes:
         return found
     try:
         with urllib.request.urlopen(TINY_SHAKESPEARE_URL, timeout=30) as response:
-            data = response.read()
+            data = response.read(TINY_SHAKESPEARE_BYTES + 1)
+        if len(data) > TINY_SHAKESPEARE_BYTES:
+            raise OSError(f"what came has more than {TINY_SHAKESPEARE_BYTES:,} bytes")
         if _sha256(data) != TINY_SHAKESPEARE_SHA256:
             raise OSError(f"what came has sha256 {_sha256(data)}")
         _write_whole(paths[0], data)
@@ -162,14 +166,13 @@ def _from_tensorflow_datasets(prepared: Path) -> bytes | None:
 def _write_whole(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     # a name of its own for each process: two may download at once
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        try:
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        with temporary.open("xb") as file:  # readable by whom the umask lets, unlike tempfile's
             file.write(data)
-            file.close()
-            os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _sha256(data: bytes) -> str:

@@ -20,6 +20,7 @@ import google_crc32c
 
 HEADER_BYTES = 12
 FRAME_BYTES = 16  # what a record has beside its payload
+DECOMPRESSED_BYTES = 1 << 31  # the most that a file may decompress to where nothing says otherwise
 
 _PIECE = 1 << 14  # what is lost of a stream in front of a damage, at most
 
@@ -102,8 +103,22 @@ def frame(payload: bytes) -> bytes:
     return header(len(payload)) + payload + struct.pack("<I", masked_crc(payload))
 
 
-def unframe(record: bytes, length: int) -> bytes:
+def payload_checksum(record: bytes) -> int:
+    """Return the checksum at the end of a record.
+
+    >>> payload_checksum(frame(b"abc")) == masked_crc(b"abc")
+    True
+    """
+    return int.from_bytes(record[-4:], "little")
+
+
+def unframe(record: bytes, length: int, checksum: int | None = None) -> bytes:
     """Return the payload of ``length`` bytes of a record, after a check of both its checksums.
+
+    Args:
+      record: as it lies in the file.
+      length: of its payload.
+      checksum: of the payload, where an index knows it.
 
     Raises:
       CorruptRecordError: it is cut, or a checksum or the length does not fit.
@@ -120,8 +135,10 @@ def unframe(record: bytes, length: int) -> bytes:
     if not record.startswith(header(length)):
         raise CorruptRecordError(f"the header is not that of a payload of {length} bytes")
     payload = record[HEADER_BYTES : HEADER_BYTES + length]
-    if masked_crc(payload) != int.from_bytes(record[-4:], "little"):
+    if masked_crc(payload) != payload_checksum(record):
         raise CorruptRecordError("the payload does not fit its checksum")
+    if checksum not in (None, payload_checksum(record)):
+        raise CorruptRecordError("it is another record than the one written there")
     return payload
 
 
@@ -182,21 +199,36 @@ def find_compression(path: Path) -> Compression | None:
     return Compression.ZLIB if is_zlib else None
 
 
-def decompress(data: bytes, compression: Compression) -> tuple[bytes, str | None]:
+def decompress(
+    data: bytes, compression: Compression, limit: int = DECOMPRESSED_BYTES
+) -> tuple[bytes, str | None]:
     """Return what can be had of a compressed file, and what is wrong with it.
+
+    Args:
+      data: the file.
+      compression: of it.
+      limit: bytes of what is returned, at most.
 
     >>> decompress(zlib.compress(b"abc"), Compression.ZLIB)
     (b'abc', None)
     >>> decompress(zlib.compress(b"abc")[:-4], Compression.ZLIB)
     (b'abc', 'the zlib stream is cut')
+    >>> decompress(zlib.compress(b"abc"), Compression.ZLIB, limit=2)
+    (b'ab', 'the zlib stream decompresses to more than 2 bytes')
     """
-    pieces = []
+    pieces: list[bytes] = []
+    left = limit
     rest = data
     while rest:  # a gzip file may have several streams, one after the other
         stream = zlib.decompressobj(compression.window_bits)
         try:
             for start in range(0, len(rest), _PIECE):
-                pieces.append(stream.decompress(rest[start : start + _PIECE]))
+                piece = stream.decompress(rest[start : start + _PIECE])
+                pieces.append(piece[:left])
+                if len(piece) > left:
+                    problem = f"decompresses to more than {limit:,} bytes"
+                    return b"".join(pieces), f"the {compression.value} stream {problem}"
+                left -= len(piece)
                 if stream.eof:
                     break
         except zlib.error as error:

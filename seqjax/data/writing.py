@@ -1,8 +1,9 @@
 """A data set on disk, and how it is written so that it is there as a whole or not at all.
 
 A directory holds a ``manifest.json``, one TFRecord file a shard, and an index of the sizes and
-lengths of their records. All but the manifest have a number of their own writer in their names, so
-that the moment in which the manifest is replaced is the one that makes a new data set of them.
+lengths of their records, with the checksums by which each record is known. All but the manifest
+have a number of their own writer in their names, so that the moment in which the manifest is
+replaced is the one that makes a new data set of them.
 """
 
 import contextlib
@@ -14,7 +15,7 @@ import secrets
 import zlib
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import filelock
@@ -23,7 +24,13 @@ import numpy as np
 
 from seqjax.checks import check_size
 from seqjax.data.schema import Schema, encode
-from seqjax.data.tfrecord import Compression, CorruptRecordError, frame, readable
+from seqjax.data.tfrecord import (
+    Compression,
+    CorruptRecordError,
+    frame,
+    payload_checksum,
+    readable,
+)
 
 MANIFEST = "manifest.json"
 LOCK = ".lock"  # there while a process writes, and after one that was killed
@@ -44,7 +51,7 @@ def write(
     """Write a data set, in place of the one that the directory may hold.
 
     Examples go to the shards in turns, as they come: example i into shard ``i % shards``. Of each
-    only 16 bytes are kept in memory. The manifest is moved into place last, so that wherever the
+    only 20 bytes are kept in memory. The manifest is moved into place last, so that wherever the
     process is killed, the directory holds the old data set or the new one, whole. What a killed one
     left behind the next one removes.
 
@@ -71,6 +78,37 @@ def write(
     >>> write(tempfile.mkdtemp(), schema, ({"tokens": range(n)} for n in range(5)))
     5
     """
+    records = (encode(schema, example, f"example {k}") for k, example in enumerate(examples))
+    return write_encoded(directory, schema, records, shards=shards, compression=compression)
+
+
+def write_encoded(
+    directory: str | os.PathLike[str],
+    schema: Schema,
+    records: Iterable[tuple[bytes, int]],
+    *,
+    shards: int = 1,
+    compression: Compression | None = None,
+) -> int:
+    """Write a data set as `write` does, of examples that are encoded already.
+
+    Args:
+      directory: as for `write`.
+      schema: of the examples.
+      records: what `seqjax.data.schema.encode` returns of each.
+      shards: as for `write`.
+      compression: as for `write`.
+
+    Returns:
+      The number of examples.
+
+    >>> import tempfile
+    >>> from seqjax.data.schema import Feature
+    >>> schema = Schema(sequence={"tokens": Feature(np.int32)})
+    >>> record = encode(schema, {"tokens": [1, 2]}, "line 1")
+    >>> write_encoded(tempfile.mkdtemp(), schema, [record])
+    1
+    """
     check_size("write", "shards", shards)
     if not isinstance(compression, Compression | None):
         raise ValueError(f"compression must be a Compression or None, got {compression!r}")
@@ -87,17 +125,17 @@ def write(
             for i in range(shards)
         ]
         count = 0
-        for example in examples:
-            writers[count % shards].add(*encode(schema, example, f"example {count}"))
+        for record in records:
+            writers[count % shards].add(*record)
             count += 1
         for writer in writers:
             writer.finish()
         index = io.BytesIO()
-        sizes, lengths = (
-            np.concatenate([np.frombuffer(getattr(w, name), np.int64) for w in writers])
-            for name in ("sizes", "lengths")
+        sizes, lengths, checksums = (
+            np.concatenate([np.frombuffer(getattr(w, name), dtype) for w in writers])
+            for name, dtype in (("sizes", "int64"), ("lengths", "int64"), ("checksums", "uint32"))
         )
-        np.savez(index, sizes=sizes, lengths=lengths)
+        np.savez(index, sizes=sizes, lengths=lengths, checksums=checksums)
         index_path = directory / f"index-{generation}.npz"
         _write_through(index_path, index.getvalue())
         manifest = {
@@ -125,7 +163,7 @@ class _ShardWriter(contextlib.AbstractContextManager["_ShardWriter"]):
         self._file = path.open("xb")
         self._stream = compression and zlib.compressobj(wbits=compression.window_bits)
         self._bytes = self._crc = 0
-        self.sizes, self.lengths = array("q"), array("q")
+        self.sizes, self.lengths, self.checksums = array("q"), array("q"), array("I")
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
@@ -134,6 +172,7 @@ class _ShardWriter(contextlib.AbstractContextManager["_ShardWriter"]):
         self.sizes.append(len(payload))
         self.lengths.append(length)
         record = frame(payload)
+        self.checksums.append(payload_checksum(record))
         self._write(self._stream.compress(record) if self._stream else record)
 
     def finish(self) -> None:
@@ -245,6 +284,17 @@ def read_manifest(directory: Path) -> dict[str, Any]:
         good = False
     if not good:
         raise CorruptRecordError(f"{path}: does not fit its checksum; restore it or remove it")
-    if manifest["version"] != _VERSION:
-        raise ValueError(f"{path}: is of version {manifest['version']}, expected {_VERSION}")
+    if manifest.get("version") != _VERSION:
+        raise ValueError(f"{path}: is of version {manifest.get('version')}, expected {_VERSION}")
+    try:
+        names = [item["file"] for item in (*manifest["shards"], manifest["index"])]
+        # of no other folder, by the separators of any system
+        good = all(_OURS.fullmatch(name) and PureWindowsPath(name).name == name for name in names)
+    except (KeyError, TypeError):
+        good = False
+    if not good:
+        raise CorruptRecordError(
+            f"{path}: must name files of its own folder, as write calls them; it was not made by "
+            "write"
+        )
     return manifest

@@ -107,6 +107,13 @@ def test_groups_of_csv_rows_become_sequences(tmp_path):
         (CSV.encode() + b"\xff", ["speed:float32"], "'utf-8' codec can't decode"),
         (CSV, ["speed:float32", "--context", "stops:int64"], "line 3: 'stops' is 0 and was 1"),
         ("", ["speed:float32"], "only None"),
+        ("trip,speed\n", ["speed:float32"], "trips.csv: holds no example; nothing is written to"),
+        ("trip,speed,speed\na,1,2\n", ["speed:float32"], "trips.csv: the column 'speed' is there"),
+        (CSV, ["speed:float32", "speed:float32"], "the column 'speed' is there more than once"),
+        (CSV + "c,Bonn,1e400,1", ["speed:float32"], "line 5: 'speed' is '1e400', which is no"),
+        (CSV + "c,Bonn,1e39,1", ["speed:float32"], "line 5: 'speed'"),
+        (CSV + "c,Bonn,1,1_0", ["stops:int64"], "line 5: 'stops' is '1_0', which is no int64"),
+        (CSV + "c,Bonn,1,1\nc,Bonn,1,300", ["stops:uint8"], "line 5 to 6: 'stops'"),
     ],
 )
 def test_bad_csv_says_why(tmp_path, fails, content, columns, message):
@@ -122,8 +129,13 @@ def test_lists_of_jsonl_become_sequences(tmp_path, fails):
     assert run("jsonl", *arguments) == 0
     assert read(tmp_path / "out") == [{"id": 7, "xs": [[1, 2], [3, 4]]}, {"id": 8, "xs": []}]
     for line, message in [
-        ('{"id": 1, "xs": [[1, 2], [3]]}', "example 2: 'xs': must be int32[2]"),
-        ('{"id": 1, "xs": null}', "example 2: 'xs': must be int32[2]"),
+        ('{"id": 1, "xs": [[1, 2], [3]]}', f"{source}, line 3: 'xs': must be int32[2]"),
+        ('{"id": 1, "xs": null}', f"{source}, line 3: 'xs': must be int32[2]"),
+        ('{"id": 1, "xs": []' + "[" * 900 + "]" * 900 + "}", f"{source}, line 3: "),
+        ('{"id": 1, "xs": ' + "[" * 900 + "]" * 900 + "}", f"{source}, line 3: "),
+        ('{"id": 1, "xs": ' + "[" * 90000 + "]" * 90000 + "}", f"{source}, line 3: "),
+        ('{"id": 1, "xs": ' + "[" * 60 + "]" * 60 + "}", f"{source}, line 3: "),
+        ('{"id": 1, "id": 2, "xs": []}', "line 3: the member 'id' is there more than once"),
         ('{"id": 1}', f"{source}, line 3: expected an object with ['id', 'xs']"),
         ("[1]", f"{source}, line 3: expected an object"),
         ('{"id": 1', f"{source}, line 3: Expecting"),
@@ -163,6 +175,59 @@ def test_rows_of_arrays_become_sequences(tmp_path, fails):
     fails("'xs': a feature's dtype must be", *arguments)
     source.write_bytes(b"no zip")
     fails("cannot be read as .npz", *arguments)
+    np.savez(source, xs=xs, y=np.float32(1))
+    fails(f"{source}: 'y' must be [N, ...], got ()", *arguments)
+    np.savez(source, xs=xs, zs=np.zeros((2, 5)))
+    fails("must have T steps each, got {'xs': (2, 3, 4), 'zs': (2, 5)}", *arguments[:3],
+          "--sequence", "xs", "zs")  # fmt: skip
+    np.savez(source, xs=np.full((2, 3), 1e300), y=np.zeros(2))
+    fails(f"{source}, row 0: 'xs'", *arguments)
+    np.savez_compressed(source, xs=np.zeros((2, 10**6)), y=np.zeros(2))
+    fails("decompresses to 16,000,", *arguments, "--max-decompressed-bytes", 10**6)
+    assert read(out)[1]["xs"] == xs[1].tolist()
+
+
+def test_a_damaged_npz_file_is_named(tmp_path, fails, capsys):
+    source, out, rng = tmp_path / "arrays.npz", tmp_path / "out", np.random.default_rng(0)
+    for save in (np.savez, np.savez_compressed):
+        save(source, xs=np.arange(24).reshape(2, 12), y=np.array([0.5, 1.5]))
+        content = source.read_bytes()
+        for k in range(150):
+            changed = bytearray(content)
+            changed[rng.integers(len(content))] ^= 1 << int(rng.integers(8))
+            source.write_bytes(changed if k % 3 else content[: rng.integers(len(content))])
+            if run("npz", source, out, "--sequence", "xs", "--context", "y"):
+                assert f"error: {source}" in capsys.readouterr().err
+    np.save(tmp_path / "array.npy", np.zeros(3))
+    fails("cannot be read as .npz: File is not", "npz", tmp_path / "array.npy", out, "--sequence",
+          "xs")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("text", []),
+        ("csv", ["--group", "trip", "--sequence", "speed:float32"]),
+        ("jsonl", ["--sequence", "xs:int32"]),
+    ],
+)
+def test_an_empty_file_does_not_replace_a_data_set(tmp_path, fails, command, options):
+    out = tmp_path / "out"
+    run("text", file(tmp_path, "lines.txt", "ab"), out)
+    source = file(tmp_path, "empty", "trip,speed\n" if command == "csv" else "")
+    fails(f"{source}: holds no example; nothing is written to {out}", command, source, out,
+          *options)  # fmt: skip
+    assert read(out) == [{"tokens": [97, 98]}]
+
+
+def test_numbers_that_no_float_holds_are_named(tmp_path, fails):
+    source = file(tmp_path, "rows.jsonl", '{"x": [1.5, Infinity]}\n{"x": [1e400]}')
+    arguments = ["jsonl", source, tmp_path / "out", "--sequence", "x:float32"]
+    fails(f"{source}, line 2: 1e400 is more than a float can hold", *arguments)
+    source.write_text('{"x": [1' + "0" * 400 + "]}")
+    fails(f"{source}, line 1: 'x'", *arguments)
+    source.write_text('{"g": [1], "x": 2}')
+    fails(f"{source}, line 1: 'g' must be one value", *arguments, "--group", "g")
 
 
 class Dummies(tfds.core.GeneratorBasedBuilder):

@@ -113,6 +113,9 @@ def test_tiny_shakespeare_is_downloaded_once(play_for_shakespeare, tmp_path):
     play_for_shakespeare.unlink()
     assert read_corpus("tiny_shakespeare") == corpus
     assert os.listdir(tmp_path / "cache" / "deep") == ["tiny_shakespeare.txt"]
+    # others may read it, as any file that they may
+    mode = write(tmp_path / "any.txt", PLAY).stat().st_mode
+    assert (tmp_path / "cache" / "deep" / "tiny_shakespeare.txt").stat().st_mode == mode
 
 
 @pytest.mark.parametrize("place", ["data", "home/.cache/seqjax", "given"])
@@ -169,6 +172,9 @@ def test_a_wrong_download_is_not_kept_and_a_wrong_file_not_used(play_for_shakesp
     with pytest.raises(ValueError, match="what came has sha256"):
         read_corpus("tiny_shakespeare")
     assert not (tmp_path / "cache").exists()
+    play_for_shakespeare.write_bytes(bytes(1_115_395))
+    with pytest.raises(ValueError, match="what came has more than 1,115,394 bytes"):
+        read_corpus("tiny_shakespeare")
     write(play_for_shakespeare, PLAY)
     read_corpus("tiny_shakespeare")
     write(tmp_path / "cache" / "deep" / "tiny_shakespeare.txt", PLAY[:-1])
