@@ -128,7 +128,7 @@ def _take(
     given = {"kernel": kernel, "recurrent_kernel": recurrent_kernel}
     given |= {} if bias is None else {"bias": bias}
     axes = {"kernel": 2, "recurrent_kernel": 2}
-    arrays = take(owner, given, axes, {"bias": np.ndim(bias)}, advice=_ADVICE)
+    arrays = take(owner, given, axes, {"bias": np.ndim(given.get("bias", 0))}, advice=_ADVICE)
     units = arrays["recurrent_kernel"].shape[0]
     shape = (2, gates * units) if of_state else (gates * units,)
     arrays.setdefault("bias", jnp.zeros(shape, arrays["kernel"].dtype))
