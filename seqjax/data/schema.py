@@ -14,7 +14,7 @@ import numpy as np
 from seqjax.checks import check_size
 
 BYTES = np.dtype(object)  # what arrays of bytes are: NumPy's own kind drops zeros at their ends
-_DTYPES = {
+DTYPES = {
     "bool": np.dtype(np.bool_),
     "uint8": np.dtype(np.uint8),
     "int32": np.dtype(np.int32),
@@ -22,7 +22,7 @@ _DTYPES = {
     "float32": np.dtype(np.float32),
     "bytes": BYTES,
 }
-_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
+_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 # a kind may be given where a later one is wanted, if the values are the same in it
 _RANK = {"b": 0, "u": 1, "i": 1, "f": 2}
 # the field of a message `Feature` that holds a list of each kind
@@ -57,14 +57,14 @@ class Feature:
             name = "bytes" if self.dtype in (bytes, "bytes", BYTES) else np.dtype(self.dtype).name
         except TypeError:
             name = ""
-        if name not in _DTYPES:
+        if name not in DTYPES:
             raise ValueError(
-                f"a feature's dtype must be one of {', '.join(_DTYPES)}, got {self.dtype!r}; "
+                f"a feature's dtype must be one of {', '.join(DTYPES)}, got {self.dtype!r}; "
                 "convert the data to one of them"
             )
         for size in self.shape:
             check_size("Feature", "each size of shape", size)
-        object.__setattr__(self, "dtype", _DTYPES[name])
+        object.__setattr__(self, "dtype", DTYPES[name])
         object.__setattr__(self, "shape", tuple(map(int, self.shape)))
 
     def __str__(self) -> str:
