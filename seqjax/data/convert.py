@@ -7,8 +7,8 @@
     python -m seqjax.data.convert tfds imdb_reviews data/imdb --context label --sequence text
     python -m seqjax.data.convert inspect data/lines
 
-A column is written ``NAME:DTYPE`` or ``NAME:DTYPE[SHAPE]`` with the dtypes of `Feature`. The byte order
-mark at the start of a text, as spreadsheets write it, is left out.
+A column is written ``NAME:DTYPE`` or ``NAME:DTYPE[SHAPE]`` with the dtypes of `Feature`. The byte
+order mark at the start of a text, as spreadsheets write it, is left out.
 """
 
 import codecs
