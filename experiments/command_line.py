@@ -53,21 +53,25 @@ def check_learning_rate(rate: float) -> None:
 def run_experiment(name: str, config: type[C], run: Callable[[C, RunDirectory], None]) -> None:
     """Run ``python -m experiments.NAME``; a bad option ends with exit code 2, Ctrl-C with 130.
 
+    An error is one of the options until ``run`` starts the folder, which is then made.
+
     Args:
       name: of the experiment, and of its folder in ``runs``.
       config: what the options are read into; it raises ``ValueError`` at a bad one.
-      run: does the work, and writes into the folder, where ``config.json`` lies already.
+      run: reads what it needs, starts the folder, does the work, and writes into the folder.
     """
     one_cpu_device_per_core()
+    folder: RunDirectory | None = None
     try:
         options = tyro.cli(config, prog=f"python -m experiments.{name}")
-        folder = RunDirectory(name, options.out)
+        folder = RunDirectory(name, options, options.out)
+        run(options, folder)
     except ValueError as error:
+        if folder and folder.started:
+            raise
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    folder.write_json("config.json", options)
-    try:
-        run(options, folder)
     except KeyboardInterrupt:
-        print(f"stopped; what was measured is in {folder.path}", file=sys.stderr)
+        kept = f"; what was measured is in {folder.path}" if folder and folder.started else ""
+        print(f"stopped{kept}", file=sys.stderr)
         sys.exit(130)

@@ -1,5 +1,6 @@
 """The command line of the character model: train, evaluate, sample, score."""
 
+import argparse
 import dataclasses
 import json
 import math
@@ -15,7 +16,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from experiments.char_model.config import PRESETS, Config, check_model
+from experiments.char_model.config import PRESETS, Config, check_effects, check_model, extend
 from experiments.char_model.evaluation import Score, streaming, token_losses, windowed
 from experiments.char_model.run import (
     NGRAMS,
@@ -151,12 +152,14 @@ class ScoreText:
 
     def main(self, console: Console) -> None:
         """Print the score."""
+        if self.text is not None and self.file is not None:
+            raise ValueError("--text and --file are two texts to score; give one of them")
         if self.text is not None:
             text = self.text
         elif self.file is not None:
             text = read_corpus(str(self.file)).text
         else:
-            text = sys.stdin.read()
+            text = sys.stdin.read().removeprefix("\ufeff")  # a byte order mark
         trained = load(self.run, self.which)
         tokens = trained.vocabulary.encode(text)
         _check_length(tokens)
@@ -188,19 +191,23 @@ class Train:
     out: Path | None = None
     """A new folder for the run; runs/char_model/<time> without."""
     resume: Path | None = None
-    """The folder of a run to go on with, with the options it was started with."""
+    """The folder of a run to go on with, with its own options. More --epochs or --max-seconds
+    extend it; the learning rate then follows the longer schedule from there on."""
 
     def main(self, console: Console) -> None:
         """Train, and print the results."""
         if self.resume is None:
             config = self.config
+            check_effects(config)
             check_model(config)
-            folder = RunDirectory("char_model", self.out)
-            folder.write_json("config.json", config)
+            folder = RunDirectory("char_model", config, self.out)
         else:
-            config = read_config(self.resume)
+            if self.out is not None:
+                raise ValueError(
+                    "--out names a new folder, but --resume goes on in that of its run"
+                )
+            config = extend(read_config(self.resume), self.config, self.resume)
             folder = RunDirectory.reopen(self.resume)
-        console.print(f"files go to {folder.path}", highlight=False)
         try:
             result = train_run(config, folder, console)
         except StoppedError as stopped:
@@ -213,12 +220,22 @@ class Train:
 
 
 def _default_train(arguments: list[str]) -> Train:
-    """The options of the preset that is asked for."""
-    name = "small"
-    for flag, value in zip(arguments, [*arguments[1:], ""], strict=True):
-        if flag == "--preset" or flag.startswith("--preset="):
-            name = flag.partition("=")[2] or value
-    return Train(PRESETS.get(name, PRESETS["small"]))
+    """The options that are not given: those of the run that goes on, or of the preset."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for names in (["--preset"], ["--resume"], ["--epochs"], ["--max-seconds", "--max_seconds"]):
+        parser.add_argument(*names, nargs="?")
+    given = parser.parse_known_args(arguments)[0]
+    if given.resume is None:
+        config = PRESETS.get(given.preset, PRESETS["small"])
+    elif given.preset is None:
+        config = read_config(Path(given.resume))
+    else:
+        raise ValueError("--preset has options for a new run, but --resume goes on with its own")
+    if given.epochs is not None and given.max_seconds is None:
+        config = dataclasses.replace(config, max_seconds=None)
+    elif given.epochs is not None and given.max_seconds != "None":
+        raise ValueError("--epochs and --max-seconds both say how long to train; give one of them")
+    return Train(config)
 
 
 def main() -> None:
@@ -226,15 +243,15 @@ def main() -> None:
     one_cpu_device_per_core()
     console = Console()
     arguments = sys.argv[1:]
-    if "--resume" in arguments and len(arguments) > 3:
-        sys.exit("error: --resume DIR goes on with the run's own options; give no others")
     try:
+        default = _default_train(arguments if arguments[:1] == ["train"] else [])
         command = tyro.cli(
-            Annotated[Train, tyro.conf.subcommand("train", default=_default_train(arguments))]
+            Annotated[Train, tyro.conf.subcommand("train", default=default)]
             | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
             | Annotated[Sample, tyro.conf.subcommand("sample")]
             | Annotated[ScoreText, tyro.conf.subcommand("score")],
             prog=PROGRAM,
+            config=(tyro.conf.PositionalMetavarFromFieldName,),
         )
         command.main(console)
     except ValueError as error:
@@ -243,6 +260,8 @@ def main() -> None:
     except (NotFiniteError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
+    except KeyboardInterrupt:  # before there was anything to save, or while text is written
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -117,10 +117,12 @@ def load(folder: Path, which: str = "best") -> Trained:
 
 
 def _config_and_vocabulary(folder: Path, about: dict[str, Any]) -> tuple[Config, Vocabulary]:
+    if not about.keys() >= {"config", "vocabulary"}:
+        raise ValueError(f"the checkpoint in {folder} is not one of a character model")
     try:
         return config_from_json(about["config"]), Vocabulary.from_json(about["vocabulary"])
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"the checkpoint in {folder} is not one of a character model") from error
+    except ValueError as error:
+        raise ValueError(f"the model in {folder} cannot be made again: {error}") from error
 
 
 def train(config: Config, folder: RunDirectory, console: Console) -> dict[str, Any]:
@@ -132,11 +134,14 @@ def train(config: Config, folder: RunDirectory, console: Console) -> dict[str, A
     Raises:
       StoppedError: SIGTERM or Ctrl-C came; the state is saved.
       NotFiniteError: the loss was no number; the last good checkpoint is there.
-      ValueError: the text does not fit the options, or the checkpoint not the config.
+      ValueError: the text does not fit the options, the checkpoint does not fit the config, or the
+        config asks for less training than there was.
       OSError: a file cannot be written.
     """
     text = read_text(config)
     model = build_model(config, text.vocabulary.size)
+    folder.start()
+    console.print(f"files go to {folder.path}", highlight=False)
     with (
         _only_one(folder.path),
         Checkpoints(folder.path / "checkpoints") as checkpoints,
@@ -144,6 +149,7 @@ def train(config: Config, folder: RunDirectory, console: Console) -> dict[str, A
         SummaryWriter(str(folder.path / "tensorboard")) as board,
     ):
         run = _Run(config, folder, console, text, model, checkpoints, board)
+        folder.write_json("config.json", config)  # that of a run that goes on may be extended
         run.train(stop)
         return run.finish()
 
@@ -170,12 +176,13 @@ class _Run:
         self.total = max(1, round(config.epochs * self.chunks))
         self.elapsed = 0.0  # seconds of training
         self.step = 0
-        self.evaluated = 0  # how many evaluations there were
         if checkpoints.steps():
             restored = checkpoints.restore(state)
             state, self.step = restored.state, restored.step
-            self.elapsed, self.evaluated = (restored.about[n] for n in ("elapsed", "evaluated"))
+            self.elapsed = restored.about["elapsed"]
             console.print(f"resumed at step {self.step}", highlight=False)
+            self._check_extended(config_from_json(restored.about["config"]))
+        self.evaluated = self.evaluations_due
         folder.keep_jsonl("metrics.jsonl", lambda record: record["step"] <= self.step)
         self.state, self.data = spread(mesh, state, data)
         self.block = make_block(config, model, mesh)
@@ -186,6 +193,27 @@ class _Run:
         if self.config.max_seconds is not None:
             return min(1.0, self.elapsed / self.config.max_seconds)
         return self.step / self.total
+
+    @property
+    def evaluations_due(self) -> int:
+        """How many evaluations there should have been by now."""
+        if self.config.max_seconds is not None:
+            return int(self.progress * self.config.evaluations)
+        return self.step * self.config.evaluations // self.total
+
+    def _check_extended(self, before: Config) -> None:
+        if self.progress < 1:
+            return
+        had = f"{self.step / self.chunks:.4g} epochs in {self.elapsed:.0f} s"
+        if before != self.config:
+            raise ValueError(
+                f"--resume {self.folder.path}: the run has had {had}, which leaves nothing to "
+                "train; give more --epochs or --max-seconds than that"
+            )
+        self.console.print(
+            f"the run has ended after {had}; more --epochs or --max-seconds extend it",
+            highlight=False,
+        )
 
     def train(self, stop: list[int]) -> None:
         """Take all steps, with an evaluation now and then."""
@@ -204,7 +232,7 @@ class _Run:
                     bar, completed=self.progress, step=self.step, loss=f"{loss:.4f}",
                     speed=f"{chars / seconds:,.0f}",
                 )  # fmt: skip
-                if self.progress * self.config.evaluations >= self.evaluated + 1:
+                if self.evaluations_due > self.evaluated:
                     self._evaluate()
                 if stop and self.progress < 1:
                     self._save(math.inf)
@@ -239,7 +267,7 @@ class _Run:
         return learning_rate(self.config, step, progress)
 
     def _evaluate(self) -> None:
-        self.evaluated += 1
+        self.evaluated = self.evaluations_due
         began = time.perf_counter()
         score = streaming(self.model, self.average, self.text.validation, EVALUATION_ROWS)
         self._log(validation_nats=score.nats)
@@ -275,7 +303,6 @@ class _Run:
             "config": dataclasses.asdict(self.config),
             "vocabulary": self.text.vocabulary.to_json(),
             "elapsed": self.elapsed,
-            "evaluated": self.evaluated,
         }
         self.checkpoints.save(self.step, self.state, about, loss)
 
@@ -345,9 +372,13 @@ def read_config(folder: Path) -> Config:
     """The config of the run in ``folder``.
 
     Raises:
-      ValueError: there is none.
+      ValueError: there is none, or its model cannot be made again.
     """
     try:
-        return config_from_json(json.loads((folder / "config.json").read_text()))
-    except (OSError, ValueError, TypeError) as error:
+        plain = json.loads((folder / "config.json").read_text())
+    except (OSError, ValueError) as error:
         raise ValueError(f"{folder} holds no run to go on with: {error}") from None
+    try:
+        return config_from_json(plain)
+    except ValueError as error:
+        raise ValueError(f"the model in {folder} cannot be made again: {error}") from error

@@ -1,7 +1,6 @@
 """The command line of the experiment."""
 
 import dataclasses
-import sys
 import time
 
 import numpy as np
@@ -53,11 +52,8 @@ def main(config: Config, folder: RunDirectory) -> None:
     """Train all seeds, show progress and results, and write the files."""
     console = Console()
     began = time.perf_counter()
-    try:
-        stored, split = prepare(config)
-    except ValueError as error:  # an option names what cannot be read
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    stored, split = prepare(config)
+    folder.start()
     with console.status("the baselines"):
         expected = baselines(split)
     model = build_model(config, len(split.classes))

@@ -221,6 +221,7 @@ def main(config: Truecasing, folder: RunDirectory) -> None:
     """Write the records, train both networks on them, and show what they make of other lines."""
     console = Console()
     lines = config.read_lines()
+    folder.start()
     with console.status("writing the lines as records"):
         records = write_records(lines, folder.path / "records")
     policy = buckets(records.train.lengths, config.batch_steps)
