@@ -82,17 +82,20 @@ class RunDirectory:
         with (self.path / name).open("a") as file:
             file.write(json.dumps(_plain(record), allow_nan=False) + "\n")
 
+    def read_jsonl(self, name: str) -> list[dict[str, Any]]:
+        """The records of a log, but for a line that was cut off half-way; none of one not there."""
+        records = []
+        if (self.path / name).exists():
+            for line in (self.path / name).read_text().splitlines():
+                with contextlib.suppress(json.JSONDecodeError):
+                    records.append(json.loads(line))
+        return records
+
     def keep_jsonl(self, name: str, keep: Callable[[dict[str, Any]], bool]) -> None:
         """Keep only some records of a log, and no line that was cut off half-way."""
-        if not (self.path / name).exists():
-            return
-        lines = []
-        for line in (self.path / name).read_text().splitlines():
-            with contextlib.suppress(json.JSONDecodeError):
-                if keep(json.loads(line)):
-                    lines.append(line + "\n")
+        kept = filter(keep, self.read_jsonl(name))
         with self.replacing(name) as path:
-            path.write_text("".join(lines))
+            path.write_text("".join(json.dumps(record) + "\n" for record in kept))
 
     @contextlib.contextmanager
     def replacing(self, name: str) -> Iterator[Path]:

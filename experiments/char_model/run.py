@@ -307,7 +307,7 @@ class _Run:
         self.checkpoints.save(self.step, self.state, about, loss)
 
     def finish(self) -> dict[str, Any]:
-        """Score the best checkpoint and write the results."""
+        """Score the best checkpoint, and write the results and the learning curve."""
         best = self.checkpoints.restore(
             jax.eval_shape(lambda: init_state(self.config, self.model)), "best"
         )
@@ -335,6 +335,11 @@ class _Run:
             "ngram_nats": {str(order): loss for order, loss in ngrams.items()},
         }
         self.folder.write_json("result.json", result)
+        from experiments.char_model.figure import learning_curve  # matplotlib is slow to import
+
+        with self.folder.replacing("learning_curve.png") as path:
+            figure = learning_curve(self.folder.read_jsonl("metrics.jsonl"), result)
+            figure.savefig(path, dpi=120)
         return result
 
 

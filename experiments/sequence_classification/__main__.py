@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from experiments.command_line import run_experiment
 from experiments.run_directory import RunDirectory
 from experiments.seeds import spread
-from experiments.sequence_classification.data import Split, in_order, load, scaled
+from experiments.sequence_classification.data import Split, in_order, load, named, scaled
 from experiments.sequence_classification.report import (
     Epoch,
     Outcome,
@@ -39,6 +39,8 @@ def prepare(config: Config) -> tuple[Split, Split]:
       ValueError: there is no such data set, or the options do not fit it.
     """
     split = load(config.dataset, config.inputs, config.label)
+    if config.classes:
+        split = named(split, config.classes)
     steps_an_epoch(config, len(split.train.labels))
     ordered = dataclasses.replace(
         split,

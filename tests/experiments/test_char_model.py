@@ -25,6 +25,7 @@ from experiments.char_model import run as runs
 from experiments.char_model import train as training
 from experiments.char_model.config import PRESETS, Config, build_model, check_model
 from experiments.char_model.evaluation import streaming, token_losses, windowed
+from experiments.char_model.figure import learning_curve
 from experiments.char_model.train import learning_rate
 from experiments.run_directory import RunDirectory
 from seqjax import GRU, LanguageModel, sequence_loss, unroll
@@ -76,6 +77,7 @@ def test_a_run_writes_what_it_promises_and_is_read_back(corpus, tmp_path, capsys
     records = [json.loads(line) for line in lines]
     assert sum("validation_nats" in record for record in records) == config.evaluations
     assert any((folder.path / "tensorboard").iterdir())
+    assert (folder.path / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
 
     trained = runs.load(folder.path)
     text = runs.read_text(config)
@@ -98,6 +100,20 @@ def test_a_run_writes_what_it_promises_and_is_read_back(corpus, tmp_path, capsys
     assert float(lines[-1].split()[0]) == pytest.approx(sum(bits) / len(bits), abs=1e-3)
     with pytest.raises(ValueError, match="lacks these characters: 'Q' at 0"):
         cli.Sample(folder.path, prime="Q").main(console)
+
+
+def test_the_learning_curve_shows_both_losses_beside_those_of_n_grams():
+    records = [{"epoch": n / 4, "loss": 4 / n} for n in range(1, 9)]
+    records += [{"epoch": 1.0, "validation_nats": 1.5}, {"epoch": 2.0, "validation_nats": 1.25}]
+    val = {"streaming_nats": 1.25, "streaming_bits": 1.25 / math.log(2)}
+    result = {"corpus": "/a/b.txt", "val": val, "ngram_nats": {"3": 2.0, "5": 1.4}}
+    (axes,) = learning_curve(records, result).axes
+    lines = {line.get_label(): line.get_xydata().tolist() for line in axes.lines}
+    assert lines["training"] == [[n / 4, 4 / n] for n in range(1, 9)]
+    assert lines["validation"] == [[1.0, 1.5], [2.0, 1.25]]
+    assert [lines[name][0][1] for name in ("3-grams, 2.000", "5-grams, 1.400")] == [2.0, 1.4]
+    assert axes.get_title().startswith("b.txt: 1.2500 nats, 1.8034 bits per character")
+    assert len(learning_curve([], result).axes[0].lines) == 4  # where metrics.jsonl was removed
 
 
 class StopsAfter(list):
