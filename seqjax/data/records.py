@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from seqjax.data.batching import Example
-from seqjax.data.schema import BYTES, Feature, Schema, narrow
+from seqjax.data.schema import BYTES, Feature, Schema, check_schema, narrow
 from seqjax.data.shards import (
     File,
     Shard,
@@ -101,6 +101,8 @@ class RecordSource:
         *,
         skip_corrupt: bool = False,
     ) -> None:
+        if schema is not None:
+            check_schema(schema)
         path = Path(path)
         self._skip_corrupt = skip_corrupt
         self._skipped: list[str] = []

@@ -101,6 +101,15 @@ class Schema:
     sequence: Mapping[str, Feature] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for kind in ("context", "sequence"):
+            given = getattr(self, kind)
+            if not isinstance(given, Mapping) or not all(
+                isinstance(feature, Feature) for feature in given.values()
+            ):
+                raise ValueError(
+                    f"{kind} must be a dictionary of features, such as {{'x': Feature('int32')}}, "
+                    f"got {given!r}"
+                )
         both = sorted(set(self.context) & set(self.sequence))
         if both:
             raise ValueError(f"a feature is of the context or of the sequence, got {both} as both")
@@ -142,6 +151,21 @@ class Schema:
         )
 
 
+def check_schema(schema: Any) -> None:
+    """Raise ``ValueError`` unless ``schema`` is a `Schema`.
+
+    >>> check_schema({"x": Feature("int32")})
+    Traceback (most recent call last):
+    ...
+    ValueError: schema must be a Schema, such as Schema(sequence={'x': Feature(bool)}), got a dict
+    """
+    if not isinstance(schema, Schema):
+        raise ValueError(
+            "schema must be a Schema, such as Schema(sequence={'x': Feature(bool)}), got a "
+            f"{type(schema).__name__}"
+        )
+
+
 def encode(schema: Schema, example: Mapping[str, Any], owner: str) -> tuple[bytes, int]:
     r"""Serialize an example as a ``tf.train.SequenceExample``.
 
@@ -160,6 +184,10 @@ def encode(schema: Schema, example: Mapping[str, Any], owner: str) -> tuple[byte
     >>> encode(schema, {"x": [7]}, "example 0")
     (b'\x12\x0e\n\x0c\n\x01x\x12\x07\n\x05\x1a\x03\n\x01\x07', 1)
     """
+    if not isinstance(example, Mapping):
+        raise ValueError(
+            f"{owner}: must be a dictionary of values by feature, got a {type(example).__name__}"
+        )
     wanted = {**schema.context, **schema.sequence}
     if example.keys() != wanted.keys():
         missing, extra = wanted.keys() - example.keys(), example.keys() - wanted.keys()

@@ -22,7 +22,7 @@ import google_crc32c
 import numpy as np
 
 from seqjax.checks import check_size
-from seqjax.data.schema import Schema, encode
+from seqjax.data.schema import Schema, check_schema, encode
 from seqjax.data.tfrecord import Compression, CorruptRecordError, frame, readable
 
 MANIFEST = "manifest.json"
@@ -70,6 +70,9 @@ def write(
     >>> write(tempfile.mkdtemp(), schema, ({"tokens": range(n)} for n in range(5)))
     5
     """
+    check_schema(schema)
+    if not isinstance(examples, Iterable):
+        raise ValueError(f"examples must be dictionaries, one for each, got {examples!r}")
     check_size("write", "shards", shards)
     if not isinstance(compression, Compression | None):
         raise ValueError(f"compression must be a Compression or None, got {compression!r}")
