@@ -41,7 +41,10 @@ def make_cell(name: str, units: int) -> "seqjax.Cell":
     MGU(4)
     """
     factory = _FACTORIES.get(name) or _imported(name)
-    cell = factory(units)
+    try:
+        cell = factory(units)
+    except Exception as error:  # a user's own code may raise anything
+        raise ValueError(f"--cell {name} with {units} units: {_said(error)}") from error
     if not isinstance(cell, seqjax.Cell):
         raise ValueError(f"--cell {name} with {units} units made {cell!r}, which is no seqjax cell")
     return cell
@@ -49,16 +52,22 @@ def make_cell(name: str, units: int) -> "seqjax.Cell":
 
 def _imported(name: str) -> Callable[[int], Any]:
     path, _, attribute = name.partition(":")
-    hint = f"give one of {', '.join(NAMES)}, or package.module:Name"
     if not (path and attribute):
-        raise ValueError(f"--cell {name} is no cell; {hint}")
+        raise ValueError(
+            f"--cell {name} is no cell; give one of {', '.join(NAMES)}, or package.module:Name"
+        )
     try:
         module = importlib.import_module(path)
-    except ModuleNotFoundError as error:
-        if not error.name or not f"{path}.".startswith(f"{error.name}."):
-            raise  # something that the module itself needs
-        raise ValueError(f"--cell {name}: there is no module {error.name}; {hint}") from None
+    except Exception as error:  # a user's own code may raise anything
+        raise ValueError(
+            f"--cell {name}: {path} cannot be imported: {_said(error)}; run the command where it "
+            "lies, or put its folder on PYTHONPATH"
+        ) from error
     factory = getattr(module, attribute, None)
     if not callable(factory):
-        raise ValueError(f"--cell {name}: {path} has no class or function {attribute}; {hint}")
+        raise ValueError(f"--cell {name}: {path} has no class or function {attribute}")
     return cast(Callable[[int], Any], factory)
+
+
+def _said(error: Exception) -> str:
+    return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"

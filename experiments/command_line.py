@@ -62,23 +62,26 @@ def run_experiment(name: str, config: type[C]) -> None:
     """Run ``python -m experiments.NAME``; a bad option ends with exit code 2, Ctrl-C with 130.
 
     Once the options are read, ``main(config, folder)`` of ``experiments.NAME.experiment`` is
-    imported, which does the work. In the folder lies ``config.json`` already.
+    imported. It reads what it needs, starts the folder, does the work, and writes into the folder.
+    An error is one of the options until it starts the folder, which is then made.
 
     Args:
       name: of the experiment, and of its folder in ``runs``.
       config: what the options are read into; it raises ``ValueError`` at a bad one.
     """
     set_up()
+    folder: RunDirectory | None = None
     try:
         options = tyro.cli(config, prog=f"python -m experiments.{name}")
-        folder = RunDirectory(name, options.out)
+        folder = RunDirectory(name, options, options.out)
+        experiment = importlib.import_module(f"experiments.{name}.experiment")
+        experiment.main(options, folder)
     except ValueError as error:
+        if folder and folder.started:
+            raise
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    folder.write_json("config.json", options)
-    experiment = importlib.import_module(f"experiments.{name}.experiment")
-    try:
-        experiment.main(options, folder)
     except KeyboardInterrupt:
-        print(f"stopped; what was measured is in {folder.path}", file=sys.stderr)
+        kept = f"; what was measured is in {folder.path}" if folder and folder.started else ""
+        print(f"stopped{kept}", file=sys.stderr)
         sys.exit(130)

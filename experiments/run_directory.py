@@ -12,17 +12,19 @@ from typing import Any, Self
 
 
 class RunDirectory:
-    """A new folder for the files of one run.
+    """A new folder for the files of one run, which is made when the run starts.
 
     Args:
       name: of the experiment.
-      out: the folder; ``runs/NAME/<time>`` without.
+      config: its options, which `start` writes to ``config.json``.
+      out: the folder; defaults to ``runs/NAME/<time>``.
 
     Raises:
-      ValueError: the folder holds files, or cannot be made.
+      ValueError: the folder holds files already.
 
     >>> import tempfile
-    >>> run = RunDirectory("demo", Path(tempfile.mkdtemp()) / "new")
+    >>> run = RunDirectory("demo", {"seed": 0}, Path(tempfile.mkdtemp()) / "new")
+    >>> run.start()
     >>> run.write_json("result.json", {"loss": 0.5})
     >>> print((run.path / "result.json").read_text(), end="")
     {
@@ -30,23 +32,45 @@ class RunDirectory:
     }
     """
 
-    def __init__(self, name: str, out: Path | None = None) -> None:
+    def __init__(self, name: str, config: Any, out: Path | None = None) -> None:
         now = datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")
         self.path = out or Path("runs") / name / now
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            used = any(self.path.iterdir())
-        except OSError as error:
-            raise ValueError(f"--out {self.path}: cannot make this folder: {error}") from None
-        if used:
-            raise ValueError(f"--out {self.path}: this folder holds files; name a new one")
+        self.started = False
+        self._config = config
+        self._check_unused()
 
     @classmethod
     def reopen(cls, path: Path) -> Self:
-        """The folder of a run that goes on."""
+        """The folder of a run that goes on, which has started already."""
         run = cls.__new__(cls)
-        run.path = path
+        run.path, run.started = path, True
         return run
+
+    def start(self) -> None:
+        """Make the folder and write ``config.json``, once all that the run reads has been read.
+
+        What fails before leaves nothing, so that the corrected command may name the same folder.
+
+        Raises:
+          ValueError: the folder holds files, or cannot be made.
+        """
+        if self.started:
+            return
+        self._check_unused()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.write_json("config.json", self._config)
+        except OSError as error:
+            raise ValueError(f"--out {self.path}: cannot make this folder: {error}") from None
+        self.started = True
+
+    def _check_unused(self) -> None:
+        try:
+            used = self.path.exists() and any(self.path.iterdir())
+        except OSError as error:
+            raise ValueError(f"--out {self.path}: cannot read this folder: {error}") from None
+        if used:
+            raise ValueError(f"--out {self.path}: this folder holds files; name a new one")
 
     def write_json(self, name: str, content: Any) -> None:
         """Write ``content``, dataclasses and paths included; what is not finite becomes null."""
@@ -60,18 +84,22 @@ class RunDirectory:
         with (self.path / name).open("a", encoding="utf-8") as file:
             file.write(json.dumps(_plain(record), allow_nan=False) + "\n")
 
+    def read_jsonl(self, name: str) -> list[dict[str, Any]]:
+        """The records of a log, but for a line that was cut off half-way; none of one not there."""
+        records = []
+        if (self.path / name).exists():
+            text = (self.path / name).read_text(encoding="utf-8", errors="replace")
+            for line in text.splitlines():
+                with contextlib.suppress(json.JSONDecodeError):
+                    records.append(json.loads(line))
+            records = [record for record in records if isinstance(record, dict)]
+        return records
+
     def keep_jsonl(self, name: str, keep: Callable[[dict[str, Any]], bool]) -> None:
         """Keep only some records of a log, and no line that was cut off or holds no record."""
-        if not (self.path / name).exists():
-            return
-        lines = []
-        for line in (self.path / name).read_text(encoding="utf-8", errors="replace").splitlines():
-            with contextlib.suppress(json.JSONDecodeError):
-                record = json.loads(line)
-                if isinstance(record, dict) and keep(record):
-                    lines.append(line + "\n")
+        kept = filter(keep, self.read_jsonl(name))
         with self.replacing(name) as path:
-            path.write_text("".join(lines), encoding="utf-8")
+            path.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
 
     @contextlib.contextmanager
     def replacing(self, name: str) -> Iterator[Path]:

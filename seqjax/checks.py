@@ -24,6 +24,22 @@ def check_size(owner: str, name: str, value: Any) -> None:
         raise ValueError(f"{owner}: {name} must be a whole number of at least 1, got {value!r}")
 
 
+def check_count(owner: str, name: str, value: Any) -> None:
+    """Raise ``ValueError`` unless ``value`` is a whole number of at least 0.
+
+    >>> check_count("Loader", "process", -1)
+    Traceback (most recent call last):
+    ...
+    ValueError: Loader: process must be a whole number of at least 0, got -1
+    """
+    try:
+        ok = not isinstance(value, bool) and operator.index(value) >= 0
+    except TypeError:
+        ok = False
+    if not ok:
+        raise ValueError(f"{owner}: {name} must be a whole number of at least 0, got {value!r}")
+
+
 def check_clip(owner: str, name: str, value: Any) -> None:
     """Raise ``ValueError`` unless ``value`` is a number above 0, or None for no clip.
 

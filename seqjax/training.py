@@ -1,19 +1,21 @@
 """Training steps as pure functions: one step, many steps in one program, and many devices."""
 
-import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVarTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, PartitionSpec
 
+from seqjax.checks import check_key
 from seqjax.types import Array, Params, PyTree, State
 
 Batch = PyTree
-# (params, carry, batch) -> (loss, next carry)
-LossFn = Callable[[Params, State, Batch], tuple[Array, State]]
+Metrics = TypeVarTuple("Metrics")
+# (params, carry, batch) -> (loss, next carry), or (params, carry, batch, key) -> (loss, next carry,
+# metrics): the key where one is given to the step, and metrics where there are any
+LossFn = Callable[..., tuple[Array, State, *Metrics]]
 
 
 class TrainState(NamedTuple):
@@ -44,62 +46,95 @@ def init_train_state(
 
 
 def mean_value_and_grad(
-    loss_fn: Callable[..., tuple[Array, PyTree]], axis_name: str | None
-) -> Callable[..., tuple[tuple[Array, PyTree], Params]]:
+    loss_fn: Callable[..., tuple[Array, PyTree, *Metrics]], axis_name: str | None
+) -> Callable[..., tuple[tuple[Array, PyTree, *Metrics], Params]]:
     """Transform a loss into its value and gradient, averaged over the devices of a mesh axis.
 
-    Each device differentiates the loss of its own rows. Losses and gradients are then averaged in
-    one reduction. The average equals the loss of the whole batch only if each device averages over
-    the same number of elements: with varying lengths, divide a sum by a constant.
+    Each device differentiates the loss of its own rows. Losses, metrics and gradients are then
+    averaged in one reduction. The average equals the loss of the whole batch only if each device
+    averages over the same number of elements: with varying lengths, divide a sum by a constant.
 
     Args:
-      loss_fn: ``(params, ...) -> (loss, aux)``. Each device keeps its own ``aux``.
+      loss_fn: ``(params, ...) -> (loss, aux)`` or ``(loss, aux, metrics)``. Each device keeps its
+        own ``aux``.
       axis_name: the name of the mesh axis, inside of `jax.shard_map`; None for one device.
 
     Returns:
-      ``(params, ...) -> ((loss, aux), gradients)``.
+      ``(params, ...) -> (the results of loss_fn, gradients)``.
+
+    Raises:
+      ValueError: when it is called, if ``loss_fn`` returns anything else, or a loss with axes.
 
     >>> gradient = mean_value_and_grad(lambda w, x: ((w * x) ** 2, None), axis_name=None)
     >>> (loss, _), slope = gradient(2.0, 3.0)
     >>> print(loss, slope)
     36.0 36.0
     """
-    gradient = jax.value_and_grad(loss_fn, has_aux=True)
-    if axis_name is None:
-        return gradient
 
-    def mean_gradient(params: Params, *arguments: PyTree) -> tuple[tuple[Array, PyTree], Params]:
-        # with varying parameters the gradients are reduced once, not at every use
-        own = jax.tree.map(lambda p: jax.lax.pcast(p, axis_name, to="varying"), params)
-        (loss, more), grads = gradient(own, *arguments)
-        loss, grads = jax.lax.pmean((loss, grads), axis_name)
-        return (loss, more), grads
+    def split(params: Params, *arguments: PyTree) -> tuple[Array, Any]:
+        loss, *more = _check_result(loss_fn(params, *arguments))
+        return loss, more
+
+    gradient = jax.value_and_grad(split, has_aux=True)
+
+    def mean_gradient(params: Params, *arguments: PyTree) -> Any:
+        if axis_name is not None:
+            # with varying parameters the gradients are reduced once, not at every use
+            params = jax.tree.map(lambda p: jax.lax.pcast(p, axis_name, to="varying"), params)
+        (loss, (more, *metrics)), grads = gradient(params, *arguments)
+        if axis_name is not None:
+            loss, metrics, grads = jax.lax.pmean((loss, metrics, grads), axis_name)
+        return (loss, more, *metrics), grads
 
     return mean_gradient
 
 
+def _check_result(result: Any) -> tuple[Any, ...]:
+    if not isinstance(result, tuple) or len(result) not in (2, 3):
+        given = f"{len(result)} values" if isinstance(result, tuple) else type(result).__name__
+        raise ValueError(
+            "the loss function must return (loss, next carry) or (loss, next carry, metrics), got "
+            f"{given}; return None as the carry where there is none"
+        )
+    if jnp.shape(result[0]):
+        raise ValueError(
+            f"the loss must be one number, got an array of shape {jnp.shape(result[0])}; take its "
+            "mean"
+        )
+    return result
+
+
 def train_step(
-    loss_fn: LossFn,
+    loss_fn: LossFn[*Metrics],
     optimizer: optax.GradientTransformation,
     state: TrainState,
     batch: Batch,
     axis_name: str | None = None,
-) -> tuple[TrainState, Array]:
+    *,
+    key: Array | None = None,
+) -> tuple[TrainState, Array, *Metrics]:
     """Take one optimizer step on a batch.
 
     The carry is a constant, so no gradient flows back into the previous chunk. With the batches of
     `seqjax.truncation.chunks` this is truncated backpropagation.
 
     Args:
-      loss_fn: ``(params, carry, batch) -> (loss, next_carry)``.
+      loss_fn: ``(params, carry, batch) -> (loss, next_carry)``. It gets a fourth argument if there
+        is a ``key``, and may return a third value, any pytree of metrics.
       optimizer: any optax transformation.
       state: from `init_train_state` or from the previous step.
       batch: the batch for ``loss_fn``.
       axis_name: the mesh axis that the batch is split along, see `mean_value_and_grad`; None for
         one device.
+      key: the PRNG key of the whole run, for noise such as dropout. ``loss_fn`` gets a key of this
+        step, derived from ``state.step``, and on each device a different one.
 
     Returns:
-      ``(next_state, loss)``, with the loss before the update.
+      ``(next_state, loss)``, with the loss before the update, and the metrics if ``loss_fn``
+      returns any. Metrics of several devices are averaged.
+
+    Raises:
+      ValueError: ``key`` is not a key, or as in `mean_value_and_grad`.
 
     >>> def loss_fn(params, carry, batch):
     ...     return ((params - batch) ** 2).sum(), carry
@@ -107,34 +142,62 @@ def train_step(
     >>> state, loss = train_step(loss_fn, optax.sgd(0.5), state, jnp.ones(2, jnp.float32))
     >>> print(loss, state.params, state.step)
     2.0 [1. 1.] 1
+
+    With a key, and with metrics:
+
+    >>> def noisy_loss_fn(params, carry, batch, key):
+    ...     noise = jax.random.normal(key, params.shape, params.dtype)
+    ...     error = params + noise - batch
+    ...     return (error**2).sum(), carry, {"largest": jnp.abs(error).max()}
+    >>> state, loss, metrics = train_step(
+    ...     noisy_loss_fn,
+    ...     optax.sgd(0.5),
+    ...     state,
+    ...     jnp.ones(2, jnp.float32),
+    ...     key=jax.random.key(0),
+    ... )
+    >>> print(*metrics, state.step)
+    largest 2
     """
+    keys: tuple[Array, ...] = ()
+    if key is not None:
+        check_key(key)
+        key = jax.random.fold_in(key, state.step)
+        keys = (
+            key if axis_name is None else jax.random.fold_in(key, jax.lax.axis_index(axis_name)),
+        )
     gradient = mean_value_and_grad(loss_fn, axis_name)
-    (loss, carry), grads = gradient(state.params, state.carry, batch)
+    measured: Any
+    measured, grads = gradient(state.params, state.carry, batch, *keys)
+    loss, carry, *metrics = measured
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
-    return TrainState(state.step + 1, params, opt_state, carry), loss
+    return TrainState(state.step + 1, params, opt_state, carry), loss, *metrics
 
 
 def train_steps(
-    loss_fn: LossFn,
+    loss_fn: LossFn[*Metrics],
     optimizer: optax.GradientTransformation,
     state: TrainState,
     batches: Batch,
     axis_name: str | None = None,
-) -> tuple[TrainState, Array]:
+    *,
+    key: Array | None = None,
+) -> tuple[TrainState, Array, *Metrics]:
     """Take K optimizer steps in one program, with `jax.lax.scan`.
 
     For a small model, the dispatch of a program can cost more than a step.
 
     Args:
-      loss_fn: ``(params, carry, batch) -> (loss, next_carry)``.
+      loss_fn: as in `train_step`.
       optimizer: any optax transformation.
       state: from `init_train_state` or from the previous call.
       batches: one batch for each step, arrays ``[K, ...]``.
       axis_name: as in `train_step`.
+      key: as in `train_step`: K steps in one program are those of K calls.
 
     Returns:
-      ``(next_state, losses)``, with ``losses [K]``.
+      ``(next_state, losses)``, with ``losses [K]``, and metrics ``[K, ...]`` if there are any.
 
     >>> def loss_fn(params, carry, batch):
     ...     return ((params - batch) ** 2).sum(), carry
@@ -143,13 +206,18 @@ def train_steps(
     >>> print(losses, state.step)
     [2. 0. 0.] 3
     """
-    step = functools.partial(train_step, loss_fn, optimizer, axis_name=axis_name)
-    return jax.lax.scan(step, state, batches)
+
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Any]:
+        state, *measured = train_step(loss_fn, optimizer, state, batch, axis_name, key=key)
+        return state, measured
+
+    state, measured = jax.lax.scan(step, state, batches)
+    return state, *measured
 
 
 def data_parallel_steps(
-    loss_fn: LossFn, optimizer: optax.GradientTransformation, mesh: Mesh
-) -> Callable[[TrainState, Batch], tuple[TrainState, Array]]:
+    loss_fn: LossFn[*Metrics], optimizer: optax.GradientTransformation, mesh: Mesh
+) -> Callable[..., tuple[TrainState, Array, *Metrics]]:
     """Create a version of `train_steps` that splits the rows of each batch over devices.
 
     Parameters and optimizer state are replicated. Each device processes its own rows of the batch
@@ -161,14 +229,15 @@ def data_parallel_steps(
     on some devices, wait for the others and deadlock. Take many steps per call.
 
     Args:
-      loss_fn: ``(params, carry, batch) -> (loss, next_carry)``, where the loss is a mean over rows.
+      loss_fn: as in `train_step`, where the loss is a mean over rows.
       optimizer: any optax transformation.
       mesh: a mesh with the axis ``"data"``, from `seqjax.devices.data_mesh`.
 
     Returns:
-      The compiled function ``(state, batches) -> (next_state, losses [K])``. The arrays of the
-      carry are ``[B, ...]`` and those of the batches ``[K, B, ...]``; the number of devices must
-      divide B. The input state is donated: use the returned state from then on.
+      The compiled function ``(state, batches) -> (next_state, losses [K])``, or with a key
+      ``(state, batches, key)``, and with metrics as in `train_steps`. The arrays of the carry are
+      ``[B, ...]`` and those of the batches ``[K, B, ...]``; the number of devices must divide B.
+      The input state is donated: use the returned state from then on.
 
     >>> from seqjax.devices import data_mesh
     >>> def loss_fn(params, carry, batch):
@@ -182,17 +251,23 @@ def data_parallel_steps(
     rows: PyTree = PartitionSpec("data")
     whole: PyTree = PartitionSpec()
     spec = TrainState(whole, whole, whole, rows)
+
+    def steps(state: TrainState, batches: Batch, key: Array | None) -> tuple[TrainState, Any]:
+        state, *measured = train_steps(loss_fn, optimizer, state, batches, "data", key=key)
+        return state, measured
+
     mapped = jax.shard_map(
-        functools.partial(train_steps, loss_fn, optimizer, axis_name="data"),
+        steps,
         mesh=mesh,
-        in_specs=(spec, PartitionSpec(None, "data")),
+        in_specs=(spec, PartitionSpec(None, "data"), whole),
         out_specs=(spec, whole),
     )
     program = jax.jit(mapped, donate_argnums=0)
-    if mesh.size == 1 or mesh.devices.flat[0].platform != "cpu":
-        return program
+    waits = mesh.size > 1 and mesh.devices.flat[0].platform == "cpu"
 
-    def run_and_wait(state: TrainState, batches: Batch) -> tuple[TrainState, Array]:
-        return jax.block_until_ready(program(state, batches))
+    def run(state: TrainState, batches: Batch, key: Array | None = None) -> Any:
+        state, measured = program(state, batches, key)
+        result = (state, *measured)
+        return jax.block_until_ready(result) if waits else result
 
-    return run_and_wait
+    return run

@@ -1,7 +1,10 @@
 """The rules of the house: format, lint, types, imports, docstrings."""
 
+import importlib
 import inspect
 import pathlib
+import pkgutil
+import re
 import subprocess
 import sys
 
@@ -67,3 +70,32 @@ def named_tuples():
 def test_every_field_of_a_named_tuple_is_described_where_help_shows_it(cls):
     _, _, attributes = inspect.getdoc(cls).partition("\nAttributes:\n")
     assert all(f"\n  {field}: " in f"\n{attributes}" for field in cls._fields)
+
+
+def documented():
+    """All classes and functions of the library, methods included."""
+    for module in pkgutil.walk_packages(seqjax.__path__, "seqjax."):
+        names = vars(importlib.import_module(module.name))
+        for value in names.values():
+            if getattr(value, "__module__", None) != module.name:
+                continue
+            yield value
+            if inspect.isclass(value):
+                methods = (getattr(value, name) for name in vars(value))
+                yield from filter(inspect.isroutine, methods)
+
+
+def test_docstrings_name_only_arguments_and_fields_that_are_there():
+    wrong = []
+    for value in documented():
+        doc = inspect.getdoc(value) or ""
+        if arguments := re.search(r"^Args:\n((?:  .*\n|\n)*)", f"{doc}\n", re.MULTILINE):
+            parameters = inspect.signature(value).parameters
+            named = re.findall(r"^  (\w+):", arguments[1], re.MULTILINE)
+            if "kwargs" not in parameters:
+                wrong += [(value, name) for name in named if name not in parameters]
+        if fields := getattr(value, "_fields", ()):
+            summary = doc.partition("\n\n")[0]
+            named = re.findall(r"``(\w+)\[", summary)
+            wrong += [(value, name) for name in named if name not in fields]
+    assert not wrong

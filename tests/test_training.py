@@ -81,6 +81,72 @@ def test_rows_split_over_devices_equal_all_rows_on_one(devices):
     close(steps(after, rest)[0], split[0], 0)
 
 
+def noisy_loss_fn(params, carry, batch, key):
+    loss, carry = loss_fn(params, carry, batch)
+    noise = jax.random.normal(key, dtype=jnp.float64)
+    return loss + 0 * noise, carry, {"noise": noise, "doubled": 2 * loss}
+
+
+def test_each_step_draws_from_a_key_of_its_own_and_returns_its_metrics():
+    state, data = start(jax.random.key(0)), batches(jax.random.key(1))
+    key = jax.random.key(2)
+    many = jax.jit(functools.partial(train_steps, noisy_loss_fn, OPTIMIZER))
+    final, losses, metrics = many(state, data, key=key)
+    close((final, losses), train_steps(loss_fn, OPTIMIZER, state, data))
+    close(metrics["doubled"], 2 * losses)
+    assert len({*metrics["noise"].tolist()}) == 3
+    one = jax.jit(functools.partial(train_step, noisy_loss_fn, OPTIMIZER))
+    for k in range(3):
+        state, loss, measured = one(state, jax.tree.map(lambda a: a[k], data), key=key)  # noqa: B023
+        close((loss, measured), jax.tree.map(lambda a: a[k], (losses, metrics)))  # noqa: B023
+    close(state, final)
+
+
+def test_devices_draw_from_keys_of_their_own_and_average_metrics_in_the_same_reduction():
+    state, data = start(jax.random.key(0)), batches(jax.random.key(1))
+    steps = data_parallel_steps(noisy_loss_fn, OPTIMIZER, data_mesh(4))
+    key = jax.random.key(2)
+    program = jax.jit(steps).lower(state, data, key).compile().as_text()
+    reductions = [line for line in program.splitlines() if " all-reduce(" in line]
+    assert len(reductions) == 1, reductions
+    _, losses, metrics = steps(state, data, key)
+    close(metrics["doubled"], 2 * losses)
+    for k in range(3):
+        step_key = jax.random.fold_in(key, k)
+        own = [
+            jax.random.normal(jax.random.fold_in(step_key, d), dtype=jnp.float64) for d in (0, 1)
+        ]
+        close(metrics["noise"][k], np.mean(own))
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        (lambda loss, carry: loss, "must return .loss, next carry. or .* return None as the carry"),
+        (lambda loss, carry: (loss, carry, {}, {}), "got 4 values"),
+        (
+            lambda loss, carry: (jnp.ones(3) * loss, carry),
+            r"one number, got an array of shape \(3,\)",
+        ),
+    ],
+)
+def test_a_loss_function_that_returns_something_else_is_a_clear_error(result, message):
+    def wrong(params, carry, batch):
+        return result(*loss_fn(params, carry, batch))
+
+    state, data = start(jax.random.key(0)), batches(jax.random.key(1))
+    for step in (train_steps, data_parallel_steps(wrong, OPTIMIZER, data_mesh(4))):
+        arguments = (wrong, OPTIMIZER) if step is train_steps else ()
+        with pytest.raises(ValueError, match=message):
+            step(*arguments, state, data)
+
+
+def test_what_is_no_key_is_a_clear_error():
+    state, data = start(jax.random.key(0)), batches(jax.random.key(1))
+    with pytest.raises(ValueError, match="key must be one key"):
+        train_steps(noisy_loss_fn, OPTIMIZER, state, data, key=7)
+
+
 def test_gradients_meet_in_one_reduction_a_step():
     state, data = start(jax.random.key(0)), batches(jax.random.key(1))
     steps = data_parallel_steps(loss_fn, OPTIMIZER, data_mesh(4))

@@ -263,6 +263,7 @@ def shown(value: Any) -> str:
 
 def main(config: Config, folder: RunDirectory) -> None:
     """Run all examples, print them, and write them down."""
+    folder.start()
     table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0), show_lines=True)
     for column in ("example", "has to be", "is"):
         table.add_column(column)

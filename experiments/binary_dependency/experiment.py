@@ -273,6 +273,7 @@ def figure(runs: list[Run], task: BinaryDependency) -> matplotlib.figure.Figure:
 
 def main(config: Config, folder: RunDirectory) -> None:
     """Train every setting, show progress and results, and write the files."""
+    folder.start()
     console, task = Console(), config.task
     runs = []
     with Progress(

@@ -131,6 +131,7 @@ def main(config: Config, folder: RunDirectory) -> None:
     vocabulary_size = read_text(config.run("lstm", 1, 1.0)).vocabulary.size
     cells = config.cells or tuple(cell for cell in NAMES if cell not in UNSUITED)
     units = {cell: widest(config, cell, vocabulary_size) for cell in cells}
+    folder.start()
     results: list[Result] = []
     ngrams: dict[str, float] = {}
     with Progress(
@@ -142,8 +143,8 @@ def main(config: Config, folder: RunDirectory) -> None:
             for rate in config.learning_rates:
                 progress.update(bar, description=f"{cell}, {width} units, {rate:g}")
                 run = config.run(cell, width, rate)
-                part = RunDirectory("", folder.path / f"{cell.replace(':', '.')}_{rate:g}")
-                part.write_json("config.json", run)
+                name = f"{cell.replace(':', '.')}_{rate:g}"
+                part = RunDirectory(name, run, folder.path / name)
                 summary: dict[str, Any]
                 try:
                     summary = train(run, part, Console(quiet=True))

@@ -1,5 +1,6 @@
 """The command line of the character model: train, evaluate, sample, score, verify."""
 
+import argparse
 import dataclasses
 import json
 import math
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from experiments.char_model.config import PRESETS, Config, check_model
+from experiments.char_model.config import PRESETS, Config, check_effects, check_model, extend
 from experiments.char_model.errors import NotFiniteError, StoppedError
 from experiments.command_line import set_up
 from experiments.run_directory import RunDirectory
@@ -164,12 +165,14 @@ class ScoreText:
         from experiments.char_model.run import load
         from seqjax.data.text import read_corpus
 
+        if self.text is not None and self.file is not None:
+            raise ValueError("--text and --file are two texts to score; give one of them")
         if self.text is not None:
             text = self.text
         elif self.file is not None:
             text = read_corpus(str(self.file)).text
         else:
-            text = sys.stdin.read()
+            text = sys.stdin.read().removeprefix("\ufeff")  # a byte order mark
         trained = load(self.run, self.which)
         tokens = trained.vocabulary.encode(text)
         _check_length(tokens)
@@ -219,7 +222,8 @@ class Train:
     out: Path | None = None
     """A new folder for the run; runs/char_model/<time> without."""
     resume: Path | None = None
-    """The folder of a run to go on with, with the options it was started with."""
+    """The folder of a run to go on with, with its own options. More --epochs or --max-seconds
+    extend it; the learning rate then follows the longer schedule from there on."""
     which: Literal["last", "best"] = "last"
     """The checkpoint that --resume goes on from; later ones are given up."""
     changed_corpus: bool = False
@@ -233,13 +237,16 @@ class Train:
 
         if self.resume is None:
             config = self.config
+            check_effects(config)
             check_model(config)
-            folder = RunDirectory("char_model", self.out)
-            folder.write_json("config.json", config)
+            folder = RunDirectory("char_model", config, self.out)
         else:
-            config = read_config(self.resume)
+            if self.out is not None:
+                raise ValueError(
+                    "--out names a new folder, but --resume goes on in that of its run"
+                )
+            config = extend(read_config(self.resume), self.config, self.resume)
             folder = RunDirectory.reopen(self.resume)
-        console.print(f"files go to {folder.path}", highlight=False)
         try:
             resume = Resume(self.which, self.changed_corpus)
             result = train_run(config, folder, console, resume)
@@ -253,33 +260,40 @@ class Train:
 
 
 def _default_train(arguments: list[str]) -> Train:
-    """The options of the preset that is asked for."""
-    name = "small"
-    for flag, value in zip(arguments, [*arguments[1:], ""], strict=True):
-        if flag == "--preset" or flag.startswith("--preset="):
-            name = flag.partition("=")[2] or value
-    return Train(PRESETS.get(name, PRESETS["small"]))
+    """The options that are not given: those of the run that goes on, or of the preset."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for names in (["--preset"], ["--resume"], ["--epochs"], ["--max-seconds", "--max_seconds"]):
+        parser.add_argument(*names, nargs="?")
+    given = parser.parse_known_args(arguments)[0]
+    if given.resume is None:
+        config = PRESETS.get(given.preset, PRESETS["small"])
+    elif given.preset is None:
+        from experiments.char_model.run import read_config
+
+        config = read_config(Path(given.resume))
+    else:
+        raise ValueError("--preset has options for a new run, but --resume goes on with its own")
+    if given.epochs is not None and given.max_seconds is None:
+        config = dataclasses.replace(config, max_seconds=None)
+    elif given.epochs is not None and given.max_seconds != "None":
+        raise ValueError("--epochs and --max-seconds both say how long to train; give one of them")
+    return Train(config)
 
 
 def main() -> None:
     """Run from the command line; a bad option or file ends with exit code 2, trouble with 1."""
     set_up()
     arguments = sys.argv[1:]
-    if "--resume" in arguments:
-        others = {*arguments} - {"--resume", "--which", "last", "best", "--changed-corpus"}
-        if len(others) > 2:
-            sys.exit(
-                "error: --resume DIR goes on with the run's own options; give no others but "
-                "--which last|best and --changed-corpus"
-            )
     try:
+        default = _default_train(arguments if arguments[:1] == ["train"] else [])
         command = tyro.cli(
-            Annotated[Train, tyro.conf.subcommand("train", default=_default_train(arguments))]
+            Annotated[Train, tyro.conf.subcommand("train", default=default)]
             | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
             | Annotated[Sample, tyro.conf.subcommand("sample")]
             | Annotated[ScoreText, tyro.conf.subcommand("score")]
             | Annotated[Verify, tyro.conf.subcommand("verify")],
             prog=PROGRAM,
+            config=(tyro.conf.PositionalMetavarFromFieldName,),
         )
         # imported now, as the rest: --help needs no more than the options
         from rich.console import Console
@@ -291,6 +305,8 @@ def main() -> None:
     except (NotFiniteError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
+    except KeyboardInterrupt:  # before there was anything to save, or while text is written
+        sys.exit(130)
 
 
 if __name__ == "__main__":

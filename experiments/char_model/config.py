@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import seqjax
@@ -67,7 +68,7 @@ class Config:
     fresh_state: float = 0.0
     """The rate at which a row starts a chunk from the zero state and not from the one carried."""
     epochs: float = 10.0
-    """Passes over the training text; fractions too."""
+    """Passes over the training text; fractions too. Replaces the --max-seconds of a preset."""
     max_seconds: float | None = None
     """Seconds of training in place of epochs; the learning rate then follows the clock."""
     optimizer: Literal["adam", "adamw"] = "adam"
@@ -147,10 +148,61 @@ def config_from_json(plain: dict[str, Any]) -> Config:
     Raises:
       ValueError: an option is unknown or has no place here.
     """
+    if not isinstance(plain, dict):
+        raise ValueError(f"the config must be an object of options, got {plain!r:.80}")
     names = {field.name for field in dataclasses.fields(Config)}
     if unknown := plain.keys() - names:
-        raise ValueError(f"the config holds unknown options: {', '.join(sorted(unknown))}")
-    return Config(**plain)
+        raise ValueError(
+            f"the config holds unknown options: {', '.join(sorted(unknown))}; was it written by "
+            "another version?"
+        )
+    try:
+        return Config(**plain)
+    except TypeError as error:
+        raise ValueError(f"an option is of another kind: {error}") from None
+
+
+def check_effects(config: Config) -> None:
+    """Raise ``ValueError`` if an option that is off by default can have no effect.
+
+    >>> check_effects(Config(weight_decay=0.1))
+    Traceback (most recent call last):
+    ...
+    ValueError: --weight-decay has no effect without --optimizer adamw
+    """
+    rates = config.input_dropout, config.layer_dropout, config.output_dropout
+    for name, met, needs in (
+        ("weight_decay", config.optimizer == "adamw", "without --optimizer adamw"),
+        ("min_count", not config.bytes, "with --bytes, as no byte is unknown"),
+        ("locked", any(rates) or config.recurrent_dropout > 0, "without a rate of dropout"),
+    ):
+        if getattr(config, name) != getattr(Config(), name) and not met:
+            raise ValueError(f"{option(name)} has no effect {needs}")
+
+
+def extend(config: Config, given: Config, folder: Path) -> Config:
+    """Check that a run with this ``config`` can go on with the options ``given``, and return them.
+
+    Raises:
+      ValueError: they differ in more than how long to train.
+
+    >>> extend(Config(), Config(seed=1), Path("a"))
+    Traceback (most recent call last):
+    ...
+    ValueError: --resume a: --epochs and --max-seconds may change, got --seed 1; start a new run
+    """
+    changed = [
+        f"{option(field.name)} {getattr(given, field.name)}"
+        for field in dataclasses.fields(Config)
+        if field.name not in ("epochs", "max_seconds")
+        and getattr(given, field.name) != getattr(config, field.name)
+    ]
+    if changed:
+        raise ValueError(
+            f"--resume {folder}: --epochs and --max-seconds may change, got {', '.join(changed)}; "
+            "start a new run"
+        )
+    return given
 
 
 def check_model(config: Config) -> None:

@@ -157,31 +157,34 @@ def train(
     Raises:
       StoppedError: SIGTERM or Ctrl-C came; the state is saved.
       NotFiniteError: the loss or the state is not finite; the last good checkpoint is there.
-      ValueError: the text does not fit the options, or they are not those of the checkpoint.
+      ValueError: the text does not fit the options, the options are not those of the checkpoint, or
+        they ask for less training than there was.
       OSError: a file cannot be written.
     """
+    text = read_text(config, _resumed(config, folder.path, resume))
+    model = build_model(config, text.vocabulary.size)
+    folder.start()
+    console.print(f"files go to {folder.path}", highlight=False)
     with (
         _only_one(folder.path),
         Checkpoints(folder.path / "checkpoints") as checkpoints,
+        _signals() as stop,
+        SummaryWriter(str(folder.path / "tensorboard")) as board,
     ):
-        text = read_text(config, _resumed(config, folder.path, checkpoints, resume))
-        model = build_model(config, text.vocabulary.size)
-        with (
-            _signals() as stop,
-            SummaryWriter(str(folder.path / "tensorboard")) as board,
-        ):
-            run = _Run(config, folder, console, text, model, checkpoints, board, resume.which)
-            run.train(stop)
-            return run.finish()
+        run = _Run(config, folder, console, text, model, checkpoints, board, resume.which)
+        folder.write_json("config.json", config)  # that of a run that goes on may be extended
+        run.train(stop)
+        return run.finish()
 
 
-def _resumed(
-    config: Config, folder: Path, checkpoints: Checkpoints, resume: Resume
-) -> TrainedOn | None:
+def _resumed(config: Config, folder: Path, resume: Resume) -> TrainedOn | None:
     """What the run was trained on so far, if it has a checkpoint that fits the config."""
-    if not checkpoints.steps():
+    if not (folder / "checkpoints").is_dir():
         return None
-    trained, text = trained_on(folder, checkpoints.about(resume.which))
+    with Checkpoints(folder / "checkpoints") as checkpoints:
+        if not checkpoints.steps():
+            return None
+        trained, text = trained_on(folder, checkpoints.about(resume.which))
     check_config(folder, config, trained)
     return text._replace(changed=resume.changed_corpus)
 
@@ -209,12 +212,13 @@ class _Run:
         self.total = max(1, round(config.epochs * self.chunks))
         self.elapsed = 0.0  # seconds of training
         self.step = 0
-        self.evaluated = 0  # how many evaluations there were
         if checkpoints.steps():
             restored = checkpoints.restore(state, which)
             state, self.step = restored.state, restored.step
-            self.elapsed, self.evaluated = (restored.about[n] for n in ("elapsed", "evaluated"))
+            self.elapsed = restored.about["elapsed"]
             console.print(f"resumed at step {self.step}", highlight=False)
+            self._check_extended(config_from_json(restored.about["config"]))
+        self.evaluated = self.evaluations_due
         folder.keep_jsonl(
             "metrics.jsonl",
             lambda record: isinstance(record.get("step"), int) and record["step"] <= self.step,
@@ -228,6 +232,27 @@ class _Run:
         if self.config.max_seconds is not None:
             return min(1.0, self.elapsed / self.config.max_seconds)
         return self.step / self.total
+
+    @property
+    def evaluations_due(self) -> int:
+        """How many evaluations there should have been by now."""
+        if self.config.max_seconds is not None:
+            return int(self.progress * self.config.evaluations)
+        return self.step * self.config.evaluations // self.total
+
+    def _check_extended(self, before: Config) -> None:
+        if self.progress < 1:
+            return
+        had = f"{self.step / self.chunks:.4g} epochs in {self.elapsed:.0f} s"
+        if before != self.config:
+            raise ValueError(
+                f"--resume {self.folder.path}: the run has had {had}, which leaves nothing to "
+                "train; give more --epochs or --max-seconds than that"
+            )
+        self.console.print(
+            f"the run has ended after {had}; more --epochs or --max-seconds extend it",
+            highlight=False,
+        )
 
     def train(self, stop: list[int]) -> None:
         """Take all steps, with an evaluation now and then."""
@@ -246,7 +271,7 @@ class _Run:
                     bar, completed=self.progress, step=self.step, loss=f"{loss:.4f}",
                     speed=f"{chars / seconds:,.0f}",
                 )  # fmt: skip
-                if self.progress * self.config.evaluations >= self.evaluated + 1:
+                if self.evaluations_due > self.evaluated:
                     self._evaluate()
                 if stop and self.progress < 1:
                     self._save(math.inf)
@@ -281,7 +306,7 @@ class _Run:
         return learning_rate(self.config, step, progress)
 
     def _evaluate(self) -> None:
-        self.evaluated += 1
+        self.evaluated = self.evaluations_due
         began = time.perf_counter()
         score = streaming(self.model, self.average, self.text.validation, EVALUATION_ROWS)
         self._log(validation_nats=score.nats)
@@ -334,12 +359,11 @@ class _Run:
             "vocabulary": self.text.vocabulary.to_json(),
             "corpus_sha256": self.text.corpus.sha256,
             "elapsed": self.elapsed,
-            "evaluated": self.evaluated,
         }
         self.checkpoints.save(self.step, self.state, about, loss)
 
     def finish(self) -> dict[str, Any]:
-        """Score the best checkpoint and write the results."""
+        """Score the best checkpoint, and write the results and the learning curve."""
         best = self.checkpoints.restore(
             jax.eval_shape(lambda: init_state(self.config, self.model)), "best"
         )
@@ -367,6 +391,11 @@ class _Run:
             "ngram_nats": {str(order): loss for order, loss in ngrams.items()},
         }
         self.folder.write_json("result.json", result)
+        from experiments.char_model.figure import learning_curve  # matplotlib is slow to import
+
+        with self.folder.replacing("learning_curve.png") as path:
+            figure = learning_curve(self.folder.read_jsonl("metrics.jsonl"), result)
+            figure.savefig(path, dpi=120)
         return result
 
 
@@ -417,9 +446,13 @@ def read_config(folder: Path) -> Config:
     """The config of the run in ``folder``.
 
     Raises:
-      ValueError: there is none.
+      ValueError: there is none, or its model cannot be made again.
     """
     try:
-        return config_from_json(json.loads((folder / "config.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+        plain = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise ValueError(f"{folder} holds no run to go on with: {error}") from None
+    try:
+        return config_from_json(plain)
+    except ValueError as error:
+        raise ValueError(f"the model in {folder} cannot be made again: {error}") from error

@@ -302,6 +302,7 @@ def figure(config: Config, outcomes: list[Outcome]) -> matplotlib.figure.Figure:
 
 def main(config: Config, folder: RunDirectory) -> None:
     """Train and test every cell on every task, show progress and results, and write the files."""
+    folder.start()
     console = Console()
     outcomes = []
     with Progress(

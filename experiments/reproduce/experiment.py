@@ -98,6 +98,7 @@ def summary_table(report: Report) -> Table:
 
 def main(config: Config, folder: RunDirectory) -> None:
     """Run everything, judge it, and write the report."""
+    folder.start()
     console = Console()
     finished: dict[str, Finished] = {}
     findings: dict[Claim, Finding] = {}

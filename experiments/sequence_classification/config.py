@@ -23,9 +23,12 @@ class Config:
     """digits (8 x 8, scikit-learn's), mnist (28 x 28), or the path of TFRecords; images row by
     row."""
     inputs: str | None = None
-    """The sequence feature of the records; their only one of numbers without."""
+    """The sequence feature of the records; defaults to their only one of numbers."""
     label: str | None = None
-    """The context feature of the records that is the class; their only integer without."""
+    """The context feature of the records that is the class, a number or a text; defaults to their
+    only integer, or their only text where there is no integer."""
+    classes: tuple[str, ...] = ()
+    """Names of the classes 0, 1, ... for the figures; defaults to their numbers."""
     pixels: bool = False
     """One pixel a step, not one row."""
     permuted: bool = False

@@ -1,7 +1,8 @@
 """Labelled sequences of numbers, split into those to learn from and those to be tested on."""
 
 import dataclasses
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from seqjax.data import Batch, Loader, Padded
-from seqjax.data.schema import Feature
+from seqjax.data.schema import BYTES, Feature
 
 HELD_OUT = 0.2  # the part of a data set without a test set of its own that is tested on
 SPLIT_SEED = 0  # the split is the same for every seed of the network
@@ -33,6 +34,7 @@ class Split:
     test: Examples
     how: str  # the sets came about
     classes: tuple[str, ...]  # V names
+    images: bool = False  # whether an example is an image, row by row, and no series
 
 
 def load(dataset: str, inputs: str | None = None, label: str | None = None) -> Split:
@@ -41,22 +43,53 @@ def load(dataset: str, inputs: str | None = None, label: str | None = None) -> S
     Args:
       dataset: ``"digits"``, ``"mnist"``, or the path of TFRecords as
         `seqjax.data.records.RecordSource` takes it.
-      inputs: the sequence feature of the records; their only one of numbers without.
-      label: the context feature with the class; their only integer without.
+      inputs: the sequence feature of the records; defaults to their only one of numbers.
+      label: the context feature with the class, a number or a text; defaults to their only integer,
+        or their only text where there is no integer.
 
     Returns:
       Both sets as they are stored, not scaled. Of records and digits a fifth is the test set,
-      drawn so that each class has its share of it.
+      drawn so that each class has its share of it. Records whose sequences all have as many steps
+      as a step has numbers are taken for images.
 
     Raises:
       ValueError: there is no such data set, or it does not hold labelled sequences.
     """
     if dataset == "digits":
         images, labels = load_digits(return_X_y=True)
-        return _held_out(images_to_rows(images.reshape(-1, 8, 8), labels), range(10))
+        return _held_out(images_to_rows(images.reshape(-1, 8, 8), labels), _numbers(10), True)
     if dataset == "mnist":
         return _mnist()
     return _records(Path(dataset), inputs, label)
+
+
+def named(split: Split, classes: Sequence[str]) -> Split:
+    """Give the classes names, in the order of their numbers.
+
+    Raises:
+      ValueError: there are fewer names than classes, a name is there twice, or the classes have
+        names already.
+
+    >>> named(load("digits"), ["zero", "one"])
+    Traceback (most recent call last):
+    ...
+    ValueError: --classes must name each of the 10 classes once, got 2 names
+    """
+    count = len(split.classes)
+    if split.classes != _numbers(count):
+        raise ValueError(
+            f"--classes names classes that are numbers, but these are {', '.join(split.classes)}; "
+            "leave it out"
+        )
+    if len(set(classes)) < len(classes) or len(classes) < count:
+        raise ValueError(
+            f"--classes must name each of the {count} classes once, got {len(classes)} names"
+        )
+    return dataclasses.replace(split, classes=tuple(classes[:count]))
+
+
+def _numbers(count: int) -> tuple[str, ...]:
+    return tuple(map(str, range(count)))
 
 
 def images_to_rows(images: np.ndarray, labels: np.ndarray) -> Examples:
@@ -120,7 +153,7 @@ def _within(examples: Examples) -> np.ndarray:
     return mask
 
 
-def _held_out(examples: Examples, classes: range) -> Split:
+def _held_out(examples: Examples, classes: tuple[str, ...], images: bool) -> Split:
     """Hold a part of each class out for the test."""
     try:
         indices = train_test_split(
@@ -136,7 +169,7 @@ def _held_out(examples: Examples, classes: range) -> Split:
         ) from None
     train, test = (Examples(*(array[part] for array in examples)) for part in indices)
     how = f"drawn at random, {HELD_OUT:.0%} of each class for the test"
-    return Split(train, test, how, tuple(map(str, classes)))
+    return Split(train, test, how, classes, images)
 
 
 def _mnist() -> Split:
@@ -159,7 +192,7 @@ def _mnist() -> Split:
     train, test = (
         images_to_rows(np.asarray(images)[..., 0], np.asarray(labels)) for images, labels in sets
     )
-    return Split(train, test, "as published", tuple(map(str, range(10))))
+    return Split(train, test, "as published", _numbers(10), images=True)
 
 
 def _records(path: Path, inputs: str | None, label: str | None) -> Split:
@@ -171,8 +204,9 @@ def _records(path: Path, inputs: str | None, label: str | None) -> Split:
         ) from None
     schema = None if path.is_dir() else infer_schema(path)
     source = RecordSource(path, schema)
+    context = source.schema.context
     inputs = _only("--inputs", "sequence feature of numbers", inputs, source.schema.sequence, "fiu")
-    label = _only("--label", "integer context feature", label, source.schema.context, "iu")
+    label = _only("--label", "context feature of integers or texts", label, context, "iu", "O")
     count = len(source.lengths)
     if not count or not source.lengths.all():
         raise ValueError(
@@ -186,22 +220,36 @@ def _records(path: Path, inputs: str | None, label: str | None) -> Split:
     if not np.isfinite(xs).all():
         raise ValueError(f"{path}: {inputs!r} holds numbers that are not finite")
     labels = batch.features[label]
-    if labels.ndim != 1 or labels.min() < 0 or labels.max() >= count:
+    if labels.ndim != 1:
         raise ValueError(
-            f"{path}: {label!r} must be one class an example, counted from 0, got shape "
-            f"{list(labels.shape[1:])} and values from {labels.min()} to {labels.max()}"
+            f"{path}: {label!r} must be one class an example, got shape {list(labels.shape[1:])}"
         )
-    examples = Examples(xs, batch.lengths, labels.astype(np.int32))
-    return _held_out(examples, range(int(labels.max()) + 1))
+    if labels.dtype == BYTES:
+        texts, labels = np.unique(labels, return_inverse=True)
+        classes = tuple(text.decode(errors="replace") for text in texts)
+    elif labels.min() < 0 or labels.max() >= count:
+        raise ValueError(
+            f"{path}: {label!r} must be classes counted from 0, got values from {labels.min()} to "
+            f"{labels.max()}"
+        )
+    else:
+        classes = _numbers(int(labels.max()) + 1)
+    is_square = xs.shape[1] == xs.shape[2] > 1 and bool((batch.lengths == xs.shape[1]).all())
+    return _held_out(Examples(xs, batch.lengths, labels.astype(np.int32)), classes, is_square)
 
 
 def _only(
-    option: str, what: str, name: str | None, features: Mapping[str, Feature], kinds: str
+    option: str, what: str, name: str | None, features: Mapping[str, Feature], *kinds: str
 ) -> str:
-    """Return the feature that was named, or the only one of these kinds."""
-    fitting = sorted(key for key, feature in features.items() if feature.dtype.kind in kinds)
-    if name is None and len(fitting) == 1:
-        return fitting[0]
+    """Return the feature that was named, or the only one of the first kinds that there are."""
+    by_kind = [
+        sorted(key for key, feature in features.items() if feature.dtype.kind in kind)
+        for kind in kinds
+    ]
+    fitting = sorted(itertools.chain(*by_kind))
+    preferred = next(filter(None, by_kind), [])
+    if name is None and len(preferred) == 1:
+        return preferred[0]
     if name is None or name not in fitting:
         named = "" if name is None else f", got {name!r}"
         raise ValueError(f"{option} must name one {what} of the records, of {fitting}{named}")

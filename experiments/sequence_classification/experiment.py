@@ -1,7 +1,6 @@
 """The whole experiment: data, baselines, training, results."""
 
 import dataclasses
-import sys
 import time
 
 import numpy as np
@@ -11,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from experiments.run_directory import RunDirectory
 from experiments.seeds import spread
 from experiments.sequence_classification.config import Config
-from experiments.sequence_classification.data import Split, in_order, load, scaled
+from experiments.sequence_classification.data import Split, in_order, load, named, scaled
 from experiments.sequence_classification.report import (
     Epoch,
     Outcome,
@@ -39,6 +38,8 @@ def prepare(config: Config) -> tuple[Split, Split]:
       ValueError: there is no such data set, or the options do not fit it.
     """
     split = load(config.dataset, config.inputs, config.label)
+    if config.classes:
+        split = named(split, config.classes)
     steps_an_epoch(config, len(split.train.labels))
     ordered = dataclasses.replace(
         split,
@@ -52,11 +53,8 @@ def main(config: Config, folder: RunDirectory) -> None:
     """Train all seeds, show progress and results, and write the files."""
     console = Console()
     began = time.perf_counter()
-    try:
-        stored, split = prepare(config)
-    except ValueError as error:  # an option names what cannot be read
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    stored, split = prepare(config)
+    folder.start()
     with console.status("the baselines"):
         expected = baselines(split)
     model = build_model(config, len(split.classes))

@@ -3,10 +3,11 @@
 import dataclasses
 from typing import Any
 
+import matplotlib.axes
 import matplotlib.figure
 import numpy as np
 from matplotlib.colors import LogNorm
-from matplotlib.ticker import FixedLocator, NullLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 from rich import box
 from rich.table import Table
 from sklearn.linear_model import LogisticRegression
@@ -18,6 +19,7 @@ from experiments.sequence_classification.data import Split
 NEIGHBOURS = 3
 SHOWN = 24  # misread examples
 TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1)  # of an error rate
+COUNTS = [digit * 10**power for power in range(7) for digit in (1, 2, 5)]  # of examples
 STYLES = (":", "-.", "--")  # of the baselines
 LABELLED_CLASSES = 20  # a confusion matrix of more has no numbers in its cells
 
@@ -166,14 +168,17 @@ def learning_curves(outcome: Outcome) -> matplotlib.figure.Figure:
 
 def confusion_matrix(outcome: Outcome) -> matplotlib.figure.Figure:
     """How often each class was taken for which, over all seeds."""
-    counts, names = outcome.confusion, outcome.split.classes
-    fig = matplotlib.figure.Figure(figsize=(7, 6.2), layout="constrained")
+    counts, names = outcome.confusion, [_short(name, 20) for name in outcome.split.classes]
+    longest = max(map(len, names))
+    side = min(24, 6.2 + 0.22 * max(0, len(names) - LABELLED_CLASSES) + 0.07 * longest)
+    fig = matplotlib.figure.Figure(figsize=(side + 0.8, side), layout="constrained")
     axes = fig.subplots()
     shown = np.ma.masked_equal(counts, 0)
     image = axes.imshow(shown, cmap="Blues", norm=LogNorm(1, max(2, counts.max())))
+    small = 10 if len(names) <= LABELLED_CLASSES else 7
+    axes.set_xticks(range(len(names)), names, fontsize=small, rotation=90 if longest > 3 else 0)
+    axes.set_yticks(range(len(names)), names, fontsize=small)
     if len(names) <= LABELLED_CLASSES:
-        axes.set_xticks(range(len(names)), names)
-        axes.set_yticks(range(len(names)), names)
         for (row, column), count in np.ndenumerate(counts):
             if count:
                 dark = count > counts.max() ** 0.6
@@ -181,7 +186,11 @@ def confusion_matrix(outcome: Outcome) -> matplotlib.figure.Figure:
                 axes.text(column, row, count, ha="center", va="center", color=colour)
     axes.set_xlabel("taken for")
     axes.set_ylabel("class")
-    fig.colorbar(image, label="test examples (log scale)", shrink=0.8)
+    ticks = [tick for tick in COUNTS if tick <= max(2, counts.max())]
+    bar = fig.colorbar(
+        image, ticks=ticks, format="%d", label="test examples (log scale)", shrink=0.8
+    )
+    bar.minorticks_off()
     seeds, total = outcome.predictions.shape
     errors = counts.sum() - counts.trace()
     axes.set_title(f"{errors} errors of {seeds} seeds that saw {total} examples each")
@@ -189,25 +198,48 @@ def confusion_matrix(outcome: Outcome) -> matplotlib.figure.Figure:
 
 
 def misread(outcome: Outcome) -> matplotlib.figure.Figure:
-    """The test examples that most seeds took for another class, as they are stored."""
+    """The test examples that most seeds took for another class, as they are stored.
+
+    Images are shown as such, and of series each feature is a line over the steps.
+    """
     test, predictions = outcome.split.test, outcome.predictions
     wrong = predictions != test.labels
     worst = np.argsort(-wrong.sum(0), kind="stable")[: min(SHOWN, int(wrong.any(0).sum()))]
     rows = max(1, -(-len(worst) // 8))
+    names = [_short(name, 14) for name in outcome.split.classes]
+    is_short = max(map(len, names)) <= 3
     fig = matplotlib.figure.Figure(figsize=(11, 1.2 + 1.75 * rows), layout="constrained")
-    grid = fig.subplots(rows, 8, squeeze=False)
-    for axes in grid.flat:
+    grid = fig.subplots(rows, 8, squeeze=False, sharex=True, sharey=True)
+    for axes in grid.flat[len(worst) :]:
         axes.axis("off")
     for axes, k in zip(grid.flat, worst, strict=False):
-        axes.imshow(test.xs[k, : test.lengths[k]], cmap="gray_r", aspect="auto")
-        axes.set_box_aspect(1)
+        _draw(axes, test.xs[k, : test.lengths[k]], outcome.split.images)
         mistaken = np.bincount(predictions[wrong[:, k], k]).argmax()
-        names = outcome.split.classes
         axes.set_title(
-            f"{names[test.labels[k]]}, read as {names[mistaken]}\n"
+            f"{names[test.labels[k]]},{' ' if is_short else chr(10)}read as {names[mistaken]}\n"
             f"by {np.sum(predictions[:, k] == mistaken)} of {len(wrong)}",
-            fontsize=10,
+            fontsize=10 if is_short else 8,
         )
+    if not outcome.split.images:
+        fig.supxlabel("step", fontsize=10)
+        for axes in grid.flat[max(0, len(worst) - 8) : len(worst)]:  # the lowest of each column
+            axes.tick_params(labelbottom=True)
     found = f"{wrong.any(0).sum()} of {len(test.labels)} test examples were misread by some seed"
     fig.suptitle(f"{found}; here those that most did" if wrong.any(0).sum() > SHOWN else found)
     return fig
+
+
+def _draw(axes: matplotlib.axes.Axes, xs: np.ndarray, is_image: bool) -> None:
+    """Draw an example ``[T, D]``."""
+    axes.set_box_aspect(1)
+    if is_image:
+        axes.axis("off")
+        axes.imshow(xs, cmap="gray_r", aspect="auto")
+        return
+    axes.plot(np.arange(1, len(xs) + 1), xs, "-" if len(xs) > 1 else ".", linewidth=1)
+    axes.tick_params(labelsize=7)
+    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+
+
+def _short(name: str, longest: int) -> str:
+    return name if len(name) <= longest else name[: longest - 1] + "\N{HORIZONTAL ELLIPSIS}"

@@ -26,8 +26,8 @@ SequenceExample records, and come back in buckets of similar lengths. A full run
     upper at line start                       0.9142   0.4755
     counts, 10 before                         0.9551   0.7978
     counts, 5 each side                       0.9650   0.8440
-    forward GRU, 24,066 parameters            0.9535   0.7859  0.7737  0.8011
-    bidirectional GRU, 25,918 parameters      0.9859   0.9415  0.9367  0.9457
+    forward GRU, 24,066 parameters            0.9528   0.7813  0.7776  0.7895
+    bidirectional GRU, 25,918 parameters      0.9865   0.9440  0.9405  0.9492
 
 66% of the upper case letters are in the names of speakers, "TRANIO:", which are written like other
 words, "Tranio", where no colon ends the line. The past does not tell which it will be, and 38% of

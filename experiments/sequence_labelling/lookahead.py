@@ -197,6 +197,7 @@ def figure(runs: list[Run], task: BinaryDependency) -> matplotlib.figure.Figure:
 
 def main(config: Lookahead, folder: RunDirectory) -> None:
     """Train both networks, show progress and results, and write the files."""
+    folder.start()
     console, task = Console(), config.task
     runs = []
     with Progress(

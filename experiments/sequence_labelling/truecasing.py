@@ -48,16 +48,12 @@ def steps_per_epoch(config: Truecasing, lengths: np.ndarray) -> int:
 
 
 def batch_loss(
-    network: Network, params: Params, key: Array, batch: dict[str, Array]
-) -> tuple[Array, Array]:
-    """Mean cross-entropy of the letters of a batch ``[B, T]``, and the key of the next one.
-
-    Padding is no letter.
-    """
-    key, dropout_key = jax.random.split(key)
-    logits = network.logits(params, batch["token"], batch["lengths"], dropout_key)
+    network: Network, params: Params, carry: None, batch: dict[str, Array], key: Array
+) -> tuple[Array, None]:
+    """Mean cross-entropy of the letters of a batch ``[B, T]``; padding is no letter."""
+    logits = network.logits(params, batch["token"], batch["lengths"], key)
     weights = batch["letter"].astype(logits.dtype)
-    return sequence_loss(logits, batch["upper"].astype(jnp.int32), weights=weights), key
+    return sequence_loss(logits, batch["upper"].astype(jnp.int32), weights=weights), carry
 
 
 def arrays(batch: Batch) -> dict[str, np.ndarray]:
@@ -78,20 +74,23 @@ def train(
     total = config.epochs * steps_per_epoch(config, source.lengths)
     schedule = optax.cosine_decay_schedule(config.learning_rate, total)
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
-    step = functools.partial(train_step, functools.partial(batch_loss, network), optimizer)
-    step_all = jax.jit(jax.vmap(step, in_axes=(0, None)))
+    loss_fn = functools.partial(batch_loss, network)
+
+    @jax.jit
+    @functools.partial(jax.vmap, in_axes=(0, None, 0))
+    def step(state: TrainState, batch: dict[str, Array], key: Array) -> tuple[TrainState, Array]:
+        return train_step(loss_fn, optimizer, state, batch, key=key)
 
     @jax.jit
     @jax.vmap
     def start(key: Array) -> TrainState:
-        init_key, dropout_key = jax.random.split(key)
-        return init_train_state(network.init(init_key, vocabulary_size), optimizer, dropout_key)
+        return init_train_state(network.init(key, vocabulary_size), optimizer, None)
 
-    keys = jax.random.split(jax.random.key(config.seed), config.seeds)
-    state = split_leading_axis(start(keys))
+    keys = jax.random.split(jax.random.key(config.seed), (config.seeds, 2))
+    keys, state = split_leading_axis((keys[:, 1], start(keys[:, 0])))
     with Loader(source, policy, seed=config.seed, epochs=config.epochs) as loader:
         for batch in loader:
-            state, losses = step_all(state, arrays(batch))
+            state, losses = step(state, arrays(batch), keys)
             yield state.params, np.asarray(losses)
 
 
@@ -155,6 +154,7 @@ def main(config: Truecasing, folder: RunDirectory) -> None:
     """Write the records, train both networks on them, and show what they make of other lines."""
     console = Console()
     lines = config.read_lines()
+    folder.start()
     with console.status("writing the lines as records"):
         records = write_records(lines, folder.path / "records")
     policy = buckets(records.train.lengths, config.batch_steps)

@@ -1,6 +1,5 @@
 """The whole experiment: builds, training, results."""
 
-import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -64,11 +63,8 @@ def train_in_turns(
 def main(config: Config, folder: RunDirectory) -> None:
     """Build and train every way, show progress and results, and write the files."""
     console = Console()
-    try:
-        characters, vocabulary_size, rows = read(config)
-    except ValueError as error:  # an option names a text that cannot be read, or is too short
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    characters, vocabulary_size, rows = read(config)
+    folder.start()
     steps = steps_per_epoch(config.at(config.num_steps), rows.inputs.shape[1])
     total = round(config.epochs * steps)
     with Progress(

@@ -7,9 +7,11 @@
     python -m seqjax.data.convert tfds imdb_reviews data/imdb --context label --sequence text
     python -m seqjax.data.convert inspect data/lines
 
-A column is written ``NAME:DTYPE`` or ``NAME:DTYPE[SHAPE]`` with the dtypes of `Feature`.
+A column is written ``NAME:DTYPE`` or ``NAME:DTYPE[SHAPE]`` with the dtypes of `Feature`. The byte
+order mark at the start of a text, as spreadsheets write it, is left out.
 """
 
+import codecs
 import csv as csv_format
 import itertools
 import json
@@ -26,7 +28,7 @@ from typing import Any, Literal
 import numpy as np
 
 from seqjax.data.records import RecordSource, infer_schema, tensorflow_without_gpus
-from seqjax.data.schema import BYTES, Feature, Schema, encode
+from seqjax.data.schema import BYTES, DTYPES, Feature, Schema, encode
 from seqjax.data.tfrecord import DECOMPRESSED_BYTES, Compression
 from seqjax.data.writing import write_encoded
 from seqjax.terminal import replace_what_cannot_be_shown
@@ -71,11 +73,22 @@ def text(
             for line, content in _lines(source)
         )
         return _write(source, out, schema, lines, shards, compression)
-    if not vocabulary.exists():
-        characters = sorted(set().union(*(_decode(source, *line) for line in _lines(source))))
-        temporary = vocabulary.with_name(f".{vocabulary.name}.{os.getpid()}")
+    if vocabulary.exists():
+        return _characters(source, out, vocabulary, shards, compression)
+    # it gets its name once there is a data set that it is for
+    temporary = vocabulary.with_name(f".{vocabulary.name}.{os.getpid()}")
+    characters = sorted(set().union(*(_decode(source, *line) for line in _lines(source))))
+    try:
         temporary.write_text(json.dumps(characters), encoding="utf-8")
+        _characters(source, out, temporary, shards, compression)
         os.replace(temporary, vocabulary)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _characters(
+    source: Path, out: Path, vocabulary: Path, shards: int, compression: Compression | None
+) -> None:
     numbers = {character: k for k, character in enumerate(_load_json(vocabulary))}
 
     def number(line: int, content: bytes) -> tuple[str, dict[str, Any]]:
@@ -106,15 +119,16 @@ def csv(
       source: the file, sorted by group.
       out: directory of the data set.
       group: the column whose value is the same in all rows of a sequence.
-      sequence: columns with a value for each step, NAME:DTYPE.
-      context: columns with one value for each sequence, NAME:DTYPE.
+      sequence: columns with a value for each step, NAME:DTYPE or NAME:DTYPE[SHAPE].
+        Dtypes are bool, uint8, int32, int64, float32 and bytes; a shape is written as 2,3.
+      context: columns with one value for each sequence, written as those of sequence.
       shards: number of files.
       compression: of the files.
     """
     schema = _schema(context, sequence)
 
     def rows() -> Iterator[tuple[int, dict[str, Any]]]:
-        with _progress(source, "rt", encoding="utf-8", newline="") as file:
+        with _progress(source, "rt", encoding="utf-8-sig", newline="") as file:
             reader = csv_format.DictReader(file, strict=True)
             missing = {group, *schema.context, *schema.sequence} - {*(reader.fieldnames or ())}
             _check_once(f"{source}: the column", reader.fieldnames or ())
@@ -129,8 +143,10 @@ def csv(
 
     try:
         _write(source, out, schema, _grouped(source, schema, group, rows()), shards, compression)
-    except (csv_format.Error, UnicodeDecodeError) as error:
+    except csv_format.Error as error:
         raise ValueError(f"{source}: {error}") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{source}: {error}; convert the file to UTF-8") from None
 
 
 def jsonl(
@@ -148,8 +164,9 @@ def jsonl(
     Args:
       source: the file.
       out: directory of the data set.
-      sequence: members with a value for each step, NAME:DTYPE.
-      context: members with one value for each sequence, NAME:DTYPE.
+      sequence: members with a value for each step, NAME:DTYPE or NAME:DTYPE[SHAPE].
+        Dtypes are bool, uint8, int32, int64, float32 and bytes; a shape is written as 2,3.
+      context: members with one value for each sequence, written as those of sequence.
       group: the member whose value is the same in all lines of a sequence; each line is then one
         step, and the file sorted by group.
       shards: number of files.
@@ -422,7 +439,10 @@ def _schema(context: tuple[str, ...], sequence: tuple[str, ...]) -> Schema:
         for column in columns:
             match = _COLUMN.fullmatch(column)
             if match is None:
-                raise ValueError(f"a column is NAME:DTYPE or NAME:DTYPE[SHAPE], got {column!r}")
+                raise ValueError(
+                    f"a column is NAME:DTYPE or NAME:DTYPE[SHAPE], got {column!r}; a DTYPE "
+                    f"is one of {', '.join(DTYPES)}"
+                )
             _check_once("the column", [*features[-1], match["name"]])
             shape = tuple(map(int, match["shape"].split(","))) if match["shape"] else ()
             features[-1][match["name"]] = Feature(match["dtype"], shape)
@@ -530,7 +550,7 @@ def _flat(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 def _load_json(path: Path) -> list[str]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: {error}") from None
     if not isinstance(content, list) or not all(isinstance(item, str) for item in content):
@@ -541,6 +561,8 @@ def _load_json(path: Path) -> list[str]:
 def _lines(source: Path) -> Iterator[tuple[int, bytes]]:
     with _progress(source, "rb") as file:
         for line, content in enumerate(file, start=1):
+            if line == 1:
+                content = content.removeprefix(codecs.BOM_UTF8)
             yield line, content.rstrip(b"\r\n")
 
 
@@ -548,7 +570,7 @@ def _decode(source: Path, line: int, content: bytes) -> str:
     try:
         return content.decode()
     except UnicodeDecodeError as error:
-        raise ValueError(f"{source}, line {line}: {error}") from None
+        raise ValueError(f"{source}, line {line}: {error}; convert the file to UTF-8") from None
 
 
 def _progress(source: Path, mode: Any, **options: Any) -> Any:
@@ -577,7 +599,11 @@ def main(arguments: list[str] | None = None) -> int:
     commands = {f.__name__: f for f in (text, csv, jsonl, npz, tfds, inspect)}
     try:
         tyro.extras.subcommand_cli_from_dict(
-            commands, prog="python -m seqjax.data.convert", args=arguments
+            commands,
+            prog="python -m seqjax.data.convert",
+            description="Make data sets of records, and look into them.",
+            args=arguments,
+            config=(tyro.conf.PositionalMetavarFromFieldName,),
         )
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""

@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 import operator
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from seqjax.checks import check_size
 
 
 class Placement(NamedTuple):
-    """Where the examples of a batch go: example i to ``row[i]``, from step ``at[i]`` on."""
+    """Where the examples of a batch go: example i to ``rows[i]``, from step ``at[i]`` on."""
 
     shape: tuple[int, int]  # rows and steps of the batch
     rows: np.ndarray  # int[B]
@@ -20,6 +20,7 @@ class Placement(NamedTuple):
     packed: bool = False  # whether rows may hold several examples
 
 
+@runtime_checkable
 class Policy(Protocol):
     """How examples become batches."""
 
@@ -28,6 +29,20 @@ class Policy(Protocol):
 
     def place(self, lengths: np.ndarray) -> Placement:
         """Place the examples of one batch, of these lengths."""
+
+
+def check_policy(owner: str, policy: Any) -> None:
+    """Raise ``ValueError`` unless ``policy`` says how examples become batches.
+
+    >>> check_policy("Loader", 32)
+    Traceback (most recent call last):
+    ...
+    ValueError: Loader: policy must be a Policy, such as Padded(batch_size=32), got 32
+    """
+    if isinstance(policy, type) or not isinstance(policy, Policy):
+        raise ValueError(
+            f"{owner}: policy must be a Policy, such as Padded(batch_size=32), got {policy!r}"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,17 +116,14 @@ class Bucketed:
     drop_longer: bool = False
 
     def __post_init__(self) -> None:
+        _check_boundaries(self.boundaries)
         object.__setattr__(self, "boundaries", tuple(self.boundaries))
         if isinstance(self.batch_size, Sequence):
             object.__setattr__(self, "batch_size", tuple(self.batch_size))
-        for boundary in self.boundaries:
-            check_size("Bucketed", "a boundary", boundary)
         for size in self._sizes:
             check_size("Bucketed", "batch_size", size)
         if self.multiple is not None:
             check_size("Bucketed", "multiple", self.multiple)
-        if not self.boundaries or any(map(operator.ge, self.boundaries, self.boundaries[1:])):
-            raise ValueError(f"Bucketed: boundaries must ascend, got {self.boundaries}")
         if len(self._sizes) != len(self.boundaries):
             raise ValueError(
                 f"Bucketed: batch_size must be one number or one for each of the "
@@ -133,7 +145,9 @@ class Bucketed:
         >>> Bucketed.of_steps((10, 40), 100).batch_size
         (10, 2)
         """
-        if steps < max(boundaries, default=0):
+        _check_boundaries(boundaries)
+        check_size("Bucketed", "steps", steps)
+        if steps < max(boundaries):
             raise ValueError(
                 f"Bucketed: steps must be at least the last boundary, {max(boundaries)}, got "
                 f"{steps}"
@@ -240,6 +254,17 @@ def _chunks(indices: np.ndarray, size: int, drop_remainder: bool) -> list[np.nda
     if drop_remainder:
         indices = indices[: len(indices) // size * size]
     return [indices[start : start + size] for start in range(0, len(indices), size)]
+
+
+def _check_boundaries(boundaries: Any) -> None:
+    if not isinstance(boundaries, Sequence | np.ndarray) or isinstance(boundaries, str):
+        raise ValueError(
+            f"Bucketed: boundaries must be a list of lengths, such as (10, 20), got {boundaries!r}"
+        )
+    for boundary in boundaries:
+        check_size("Bucketed", "a boundary", boundary)
+    if not len(boundaries) or any(map(operator.ge, boundaries, boundaries[1:])):
+        raise ValueError(f"Bucketed: boundaries must ascend, got {boundaries}")
 
 
 def _round_up(steps: int, multiple: int) -> int:

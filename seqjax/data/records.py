@@ -21,7 +21,7 @@ import numpy as np
 
 from seqjax.checks import check_size
 from seqjax.data.batching import Example
-from seqjax.data.schema import BYTES, Feature, Schema, narrow
+from seqjax.data.schema import BYTES, Feature, Schema, check_schema, narrow
 from seqjax.data.shards import (
     NOT_WRITTEN,
     File,
@@ -111,6 +111,8 @@ class RecordSource:
         skip_corrupt: bool = False,
         max_decompressed_bytes: int = DECOMPRESSED_BYTES,
     ) -> None:
+        if schema is not None:
+            check_schema(schema)
         check_size("RecordSource", "max_decompressed_bytes", max_decompressed_bytes)
         path = Path(path)
         self._skip_corrupt = skip_corrupt

@@ -14,7 +14,7 @@ import numpy as np
 from seqjax.checks import check_size
 
 BYTES = np.dtype(object)  # what arrays of bytes are: NumPy's own kind drops zeros at their ends
-_DTYPES = {
+DTYPES = {
     "bool": np.dtype(np.bool_),
     "uint8": np.dtype(np.uint8),
     "int32": np.dtype(np.int32),
@@ -22,7 +22,7 @@ _DTYPES = {
     "float32": np.dtype(np.float32),
     "bytes": BYTES,
 }
-_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
+_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 # a kind may be given where a later one is wanted, if the values are the same in it
 _RANK = {"b": 0, "u": 1, "i": 1, "f": 2}
 # the field of a message `Feature` that holds a list of each kind
@@ -57,14 +57,14 @@ class Feature:
             name = "bytes" if self.dtype in (bytes, "bytes", BYTES) else np.dtype(self.dtype).name
         except TypeError:
             name = ""
-        if name not in _DTYPES:
+        if name not in DTYPES:
             raise ValueError(
-                f"a feature's dtype must be one of {', '.join(_DTYPES)}, got {self.dtype!r}; "
+                f"a feature's dtype must be one of {', '.join(DTYPES)}, got {self.dtype!r}; "
                 "convert the data to one of them"
             )
         for size in self.shape:
             check_size("Feature", "each size of shape", size)
-        object.__setattr__(self, "dtype", _DTYPES[name])
+        object.__setattr__(self, "dtype", DTYPES[name])
         object.__setattr__(self, "shape", tuple(map(int, self.shape)))
 
     def __str__(self) -> str:
@@ -101,6 +101,15 @@ class Schema:
     sequence: Mapping[str, Feature] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for kind in ("context", "sequence"):
+            given = getattr(self, kind)
+            if not isinstance(given, Mapping) or not all(
+                isinstance(feature, Feature) for feature in given.values()
+            ):
+                raise ValueError(
+                    f"{kind} must be a dictionary of features, such as {{'x': Feature('int32')}}, "
+                    f"got {given!r}"
+                )
         both = sorted(set(self.context) & set(self.sequence))
         if both:
             raise ValueError(f"a feature is of the context or of the sequence, got {both} as both")
@@ -142,6 +151,21 @@ class Schema:
         )
 
 
+def check_schema(schema: Any) -> None:
+    """Raise ``ValueError`` unless ``schema`` is a `Schema`.
+
+    >>> check_schema({"x": Feature("int32")})
+    Traceback (most recent call last):
+    ...
+    ValueError: schema must be a Schema, such as Schema(sequence={'x': Feature(bool)}), got a dict
+    """
+    if not isinstance(schema, Schema):
+        raise ValueError(
+            "schema must be a Schema, such as Schema(sequence={'x': Feature(bool)}), got a "
+            f"{type(schema).__name__}"
+        )
+
+
 def encode(schema: Schema, example: Mapping[str, Any], owner: str) -> tuple[bytes, int]:
     r"""Serialize an example as a ``tf.train.SequenceExample``.
 
@@ -160,6 +184,10 @@ def encode(schema: Schema, example: Mapping[str, Any], owner: str) -> tuple[byte
     >>> encode(schema, {"x": [7]}, "example 0")
     (b'\x12\x0e\n\x0c\n\x01x\x12\x07\n\x05\x1a\x03\n\x01\x07', 1)
     """
+    if not isinstance(example, Mapping):
+        raise ValueError(
+            f"{owner}: must be a dictionary of values by feature, got a {type(example).__name__}"
+        )
     wanted = {**schema.context, **schema.sequence}
     if example.keys() != wanted.keys():
         missing, extra = wanted.keys() - example.keys(), example.keys() - wanted.keys()

@@ -40,11 +40,12 @@ def read_corpus(
     r"""Read a text.
 
     Args:
-      name: a UTF-8 file; a folder, whose ``*.txt`` files at any depth are sorted and joined by line
-        ends; ``"python_docs"``, the help texts of this Python (about 465,000 characters, not the
-        same in every version); or ``"tiny_shakespeare"``, looked for in the data folders, then in
-        what tensorflow-datasets has prepared (in ``$TFDS_DATA_DIR`` or ``~/tensorflow_datasets``),
-        and otherwise downloaded into the first data folder.
+      name: a UTF-8 file, whose byte order mark is left out; a folder, whose ``*.txt`` files at any
+        depth are sorted and joined by line ends; ``"python_docs"``, the help texts of this Python
+        (about 465,000 characters, not the same in every version); or ``"tiny_shakespeare"``, looked
+        for in the data folders, then in what tensorflow-datasets has prepared (in
+        ``$TFDS_DATA_DIR`` or ``~/tensorflow_datasets``), and otherwise downloaded into the first
+        data folder.
       folder: the data folder. Without, it is ``$SEQJAX_DATA``, or ``~/.cache/seqjax`` where that is
         not set, and then ``./data``.
       errors: ``"replace"`` reads what is not UTF-8 as U+FFFD.
@@ -96,7 +97,7 @@ def _decode(name: str | Path, data: bytes, errors: Errors) -> str:
             "another encoding, convert it to UTF-8"
         )
     try:
-        return data.decode(errors=errors)
+        return data.decode(errors=errors).removeprefix("\ufeff")  # a byte order mark
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ValueError(

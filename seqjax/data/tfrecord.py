@@ -22,6 +22,7 @@ HEADER_BYTES = 12
 FRAME_BYTES = 16  # what a record has beside its payload
 DECOMPRESSED_BYTES = 1 << 31  # the most that a file may decompress to where nothing says otherwise
 
+_FOREIGN = "this is no TFRecord file, or one that is damaged at its start"
 _PIECE = 1 << 14  # what is lost of a stream in front of a damage, at most
 
 
@@ -146,7 +147,8 @@ def walk(file: BinaryIO, size: int) -> Iterator[Record]:
     """Yield the records of an uncompressed file from its start, good or bad.
 
     After a payload that does not fit its checksum comes the next record. After a header that does
-    not, or a file that is cut, comes nothing: where the next record starts cannot be known.
+    not, or a file that is cut, comes nothing: where the next record starts cannot be known. Where
+    that is the first header, the file is most likely of another format.
 
     Args:
       file: at its start.
@@ -164,11 +166,13 @@ def walk(file: BinaryIO, size: int) -> Iterator[Record]:
         rest = f"; the last {size - offset} bytes of the file are lost"
         head = file.read(HEADER_BYTES)
         if len(head) < HEADER_BYTES:
-            yield Record(offset, None, f"the file is cut: {len(head)} bytes of a header are there")
+            cut = f"the file is cut: {len(head)} bytes of a header are there"
+            yield Record(offset, None, cut if offset else f"{_FOREIGN}: {cut}")
             return
         length = int.from_bytes(head[:8], "little")
         if head != header(length):
-            yield Record(offset, None, "the header does not fit its checksum" + rest)
+            misfit = f"the header does not fit its checksum{rest}"
+            yield Record(offset, None, misfit if offset else f"{_FOREIGN}: {misfit}")
             return
         # a length that the file cannot hold is never asked for
         body = file.read(min(length + 4, size - offset - HEADER_BYTES))

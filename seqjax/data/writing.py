@@ -23,7 +23,7 @@ import google_crc32c
 import numpy as np
 
 from seqjax.checks import check_size
-from seqjax.data.schema import Schema, encode
+from seqjax.data.schema import Schema, check_schema, encode
 from seqjax.data.tfrecord import (
     Compression,
     CorruptRecordError,
@@ -78,6 +78,9 @@ def write(
     >>> write(tempfile.mkdtemp(), schema, ({"tokens": range(n)} for n in range(5)))
     5
     """
+    check_schema(schema)
+    if not isinstance(examples, Iterable):
+        raise ValueError(f"examples must be dictionaries, one for each, got {examples!r}")
     records = (encode(schema, example, f"example {k}") for k, example in enumerate(examples))
     return write_encoded(directory, schema, records, shards=shards, compression=compression)
 

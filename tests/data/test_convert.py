@@ -12,6 +12,7 @@ import tensorflow_datasets as tfds
 
 from seqjax.data.convert import main
 from seqjax.data.records import RecordSource
+from seqjax.data.schema import DTYPES
 from tests.data.record_examples import GOLDEN, flip
 
 
@@ -71,6 +72,11 @@ def test_lines_of_text_become_characters(tmp_path, fails):
     vocabulary.unlink()
     fails(f"{source}, line 2: 'utf-8' codec", "text", source, tmp_path, *options)
     assert not vocabulary.exists()
+    # what fails leaves no vocabulary, which would not fit the text that is then corrected
+    source.write_text("ab\nx")
+    (tmp_path / "taken").write_text("a file")
+    fails("taken", "text", source, tmp_path / "taken" / "out", *options)
+    assert not [*tmp_path.glob("*vocabulary*")]
     fails(f"{tmp_path}/no: No such file", "text", tmp_path / "no", tmp_path / "out")
     assert len(read(tmp_path / "out")) == 2
 
@@ -95,7 +101,7 @@ def test_groups_of_csv_rows_become_sequences(tmp_path):
 @pytest.mark.parametrize(
     ("content", "columns", "message"),
     [
-        (CSV, ["speed"], "a column is NAME:DTYPE or NAME:DTYPE[SHAPE], got 'speed'"),
+        (CSV, ["speed"], "got 'speed'; a DTYPE is one of bool, uint8, int32,"),
         (CSV, ["speed:real"], "a feature's dtype must be one of"),
         (CSV, ["pace:float32"], "there is no column ['pace'], only ['trip', 'city'"),
         (CSV, ["speed:int64"], "line 2: 'speed' is '1.5', which is no int64"),
@@ -104,7 +110,7 @@ def test_groups_of_csv_rows_become_sequences(tmp_path):
         (CSV + "c,Bonn", ["speed:float32"], "line 5: not one value a column"),
         (CSV + "c,Bonn,1,2,3", ["speed:float32"], "line 5: not one value a column"),
         (CSV + 'c,"Bo"nn,1,2', ["speed:float32"], "expected after"),
-        (CSV.encode() + b"\xff", ["speed:float32"], "'utf-8' codec can't decode"),
+        (CSV.encode() + b"\xff", ["speed:float32"], "start byte; convert the file to UTF-8"),
         (CSV, ["speed:float32", "--context", "stops:int64"], "line 3: 'stops' is 0 and was 1"),
         ("", ["speed:float32"], "only None"),
         ("trip,speed\n", ["speed:float32"], "trips.csv: holds no example; nothing is written to"),
@@ -296,6 +302,51 @@ def test_inspect_shows_what_there_is(tmp_path, capsys, fails):
     fails("there is no such file", "inspect", tmp_path / "none")
     fails("holds no record", "inspect", GOLDEN / "data_empty.tfrecord")
     fails("has no manifest.json", "inspect", tmp_path)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_text(tmp_path):
+    mark = b"\xef\xbb\xbf"
+    columns = ["--sequence", "speed:float32", "--group"]
+    source = file(tmp_path, "trips.csv", mark + CSV.encode())
+    assert run("csv", source, tmp_path / "csv", *columns, "trip") == 0
+    assert read(tmp_path / "csv") == [{"speed": [1.5, 2.0]}, {"speed": [3.0]}]
+    source = file(tmp_path, "songs.jsonl", mark + b'{"notes": [1, 2]}\n')
+    assert run("jsonl", source, tmp_path / "jsonl", "--sequence", "notes:int32") == 0
+    assert read(tmp_path / "jsonl") == [{"notes": [1, 2]}]
+    source = file(tmp_path, "lines.txt", mark + b"ab\n" + mark + b"a")  # a mark within is content
+    assert run("text", source, tmp_path / "bytes") == 0
+    assert read(tmp_path / "bytes") == [{"tokens": [97, 98]}, {"tokens": [*mark, 97]}]
+    vocabulary = file(tmp_path, "vocabulary.json", mark + '["b", "a", "\ufeff"]'.encode())
+    options = ["--tokens", "characters", "--vocabulary", vocabulary]
+    assert run("text", source, tmp_path / "characters", *options) == 0
+    assert read(tmp_path / "characters") == [{"tokens": [1, 0]}, {"tokens": [2, 1]}]
+
+
+@pytest.mark.parametrize("content", [CSV, "g,x\n1,2\n", "a,b", '{"notes": [1]}\n' * 9])
+def test_what_is_no_record_file_is_called_that(tmp_path, fails, content):
+    path = file(tmp_path, "runs.csv", content)
+    fails("runs.csv: record 0: this is no TFRecord file", "inspect", path)
+
+
+@pytest.mark.parametrize(
+    ("command", "usage", "words"),
+    [
+        ("text", "SOURCE OUT", []),
+        ("csv", "SOURCE OUT", [*DTYPES]),
+        ("jsonl", "SOURCE OUT", [*DTYPES]),
+        ("npz", "SOURCE OUT", []),
+        ("tfds", "NAME OUT", []),
+        ("inspect", "PATH", []),
+    ],
+)
+def test_help_names_arguments_and_dtypes(capsys, command, usage, words):
+    with pytest.raises(SystemExit, match="0"):
+        run(command, "--help")
+    shown = " ".join(capsys.readouterr().out.split())
+    assert usage in shown
+    assert "PATH PATH" not in shown
+    listed = shown.partition("Dtypes are ")[2].partition(";")[0]
+    assert listed.replace(" and ", ", ").split(", ") == (words or [""])
 
 
 def test_it_runs_as_a_command(tmp_path):

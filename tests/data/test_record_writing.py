@@ -165,3 +165,19 @@ def test_writing_imports_no_tensorflow():
 
 def test_tensorflow_sees_no_gpu():
     assert tf.config.get_visible_devices("GPU") == []
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda out: write(out, {"x": Feature("int32")}, []), "schema must be a Schema, .* a dict"),
+        (lambda out: write(out, Schema({"x": Feature("int32")}), 3), "examples must be .*, got 3"),
+        (lambda out: write(out, Schema({"x": Feature("int32")}), [3]), "example 0: .* got a int"),
+        (lambda out: RecordSource(out, {"x": "int32"}), "schema must be a Schema, .* got a dict"),
+        (lambda out: Schema({"x": "int32"}), "context must be a dictionary of features"),
+        (lambda out: Schema(sequence=["x"]), r"sequence must be a dictionary .* got \['x'\]"),
+    ],
+)
+def test_what_is_no_schema_or_example_is_a_clear_error(tmp_path, call, message):
+    with pytest.raises(ValueError, match=message):
+        call(tmp_path / "out")

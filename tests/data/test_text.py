@@ -70,6 +70,17 @@ def test_what_is_no_text_is_a_clear_error(tmp_path, content, message):
         read_corpus(write(tmp_path / "bad", content))
 
 
+def test_a_byte_order_mark_is_no_part_of_a_text(tmp_path):
+    for name, text in (("a.txt", "b\ufeff"), ("b.txt", "a")):
+        (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert read_corpus(tmp_path / "a.txt").text == "b\ufeff"  # one within the text is content
+    assert read_corpus(tmp_path).text == "b\ufeff\na"
+    (tmp_path / "b.txt").write_bytes(b"\xef\xbb\xbfa\xff")
+    with pytest.raises(ValueError, match="byte 4, in line 1"):
+        read_corpus(tmp_path / "b.txt")
+    assert read_corpus(tmp_path / "b.txt", errors="replace").text == "a\ufffd"
+
+
 def test_invalid_bytes_are_replaced_on_request_and_junk_is_not(tmp_path):
     corpus = read_corpus(write(tmp_path / "bad", b"a\xffb\xe6\x97"), errors="replace")
     assert corpus.text == "a\ufffdb\ufffd"

@@ -1,6 +1,7 @@
 """The character model as a product: what a run writes, how it goes on, and what it refuses."""
 
 import dataclasses
+import importlib
 import json
 import math
 import os
@@ -25,6 +26,7 @@ from experiments.char_model import run as runs
 from experiments.char_model import train as training
 from experiments.char_model.config import PRESETS, Config, build_model, check_model
 from experiments.char_model.evaluation import streaming, token_losses, windowed
+from experiments.char_model.figure import learning_curve
 from experiments.char_model.train import learning_rate
 from experiments.run_directory import RunDirectory
 from seqjax import GRU, LanguageModel, sequence_loss, unroll
@@ -63,7 +65,7 @@ def parameters(folder):
 
 def test_a_run_writes_what_it_promises_and_is_read_back(corpus, tmp_path, capsys):
     config = dataclasses.replace(SMALL, corpus=corpus)
-    folder = RunDirectory("char_model", tmp_path / "run")
+    folder = RunDirectory("char_model", config, tmp_path / "run")
     result = train(config, folder)
     assert json.loads((folder.path / "result.json").read_text()) == result
     chunks = (int(0.9 * len(TEXT)) - 1) // 4 // 10
@@ -76,6 +78,7 @@ def test_a_run_writes_what_it_promises_and_is_read_back(corpus, tmp_path, capsys
     records = [json.loads(line) for line in lines]
     assert sum("validation_nats" in record for record in records) == config.evaluations
     assert any((folder.path / "tensorboard").iterdir())
+    assert (folder.path / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
 
     trained = runs.load(folder.path)
     text = runs.read_text(config)
@@ -100,6 +103,20 @@ def test_a_run_writes_what_it_promises_and_is_read_back(corpus, tmp_path, capsys
         cli.Sample(folder.path, prime="Q").main(console)
 
 
+def test_the_learning_curve_shows_both_losses_beside_those_of_n_grams():
+    records = [{"epoch": n / 4, "loss": 4 / n} for n in range(1, 9)]
+    records += [{"epoch": 1.0, "validation_nats": 1.5}, {"epoch": 2.0, "validation_nats": 1.25}]
+    val = {"streaming_nats": 1.25, "streaming_bits": 1.25 / math.log(2)}
+    result = {"corpus": "/a/b.txt", "val": val, "ngram_nats": {"3": 2.0, "5": 1.4}}
+    (axes,) = learning_curve(records, result).axes
+    lines = {line.get_label(): line.get_xydata().tolist() for line in axes.lines}
+    assert lines["training"] == [[n / 4, 4 / n] for n in range(1, 9)]
+    assert lines["validation"] == [[1.0, 1.5], [2.0, 1.25]]
+    assert [lines[name][0][1] for name in ("3-grams, 2.000", "5-grams, 1.400")] == [2.0, 1.4]
+    assert axes.get_title().startswith("b.txt: 1.2500 nats, 1.8034 bits per character")
+    assert len(learning_curve([], result).axes[0].lines) == 4  # where metrics.jsonl was removed
+
+
 class StopsAfter(list):
     """A list of signals that holds one from its n-th look on."""
 
@@ -116,9 +133,9 @@ class StopsAfter(list):
 
 def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(corpus, tmp_path, monkeypatch):
     config = dataclasses.replace(SMALL, corpus=corpus, epochs=2)
-    whole = RunDirectory("char_model", tmp_path / "whole")
+    whole = RunDirectory("char_model", config, tmp_path / "whole")
     train(config, whole)
-    stopped = RunDirectory("char_model", tmp_path / "stopped")
+    stopped = RunDirectory("char_model", config, tmp_path / "stopped")
     stops = iter([0, 1, 0, 10**9])
 
     def signals():
@@ -191,7 +208,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_step(corpus, tmp_p
     config = dataclasses.replace(
         SMALL, corpus=corpus, learning_rate=1e38, schedule="constant", warm_up=0, clip=None
     )
-    folder = RunDirectory("char_model", tmp_path / "run")
+    folder = RunDirectory("char_model", config, tmp_path / "run")
     with pytest.raises(runs.NotFiniteError, match=r"the loss of step \d+ is (nan|inf)"):
         train(config, folder)
     assert not (folder.path / "result.json").exists()
@@ -246,7 +263,7 @@ def test_the_warm_up_by_the_clock_is_not_lost_to_compiling(corpus, tmp_path, mon
         return run
 
     monkeypatch.setattr(runs, "make_block", spy)
-    train(config, RunDirectory("char_model", tmp_path / "run"))
+    train(config, RunDirectory("char_model", config, tmp_path / "run"))
     expected = config.learning_rate * np.arange(1, 21) / 40
     np.testing.assert_allclose(blocks, [expected], rtol=1e-6)
 
@@ -313,12 +330,14 @@ def test_folders_that_hold_no_run_or_a_foreign_one_are_value_errors(tmp_path):
 
 
 def test_two_runs_do_not_share_a_folder(corpus, tmp_path):
-    folder = RunDirectory("char_model", tmp_path / "run")
+    config = dataclasses.replace(SMALL, corpus=corpus)
+    folder = RunDirectory("char_model", config, tmp_path / "run")
+    folder.start()
     with (
         runs._only_one(folder.path),
         pytest.raises(ValueError, match="another process is training in"),
     ):
-        train(dataclasses.replace(SMALL, corpus=corpus), folder)
+        train(config, folder)
 
 
 def shell(*arguments):
@@ -333,20 +352,158 @@ def test_from_the_shell_an_error_has_no_traceback(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_commands_that_cannot_run_end_with_a_message(tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def command(monkeypatch):
+    """Run a command in this process, ``command("train", ...)``."""
     monkeypatch.setattr(cli, "set_up", lambda: None)  # JAX has started already
-    for arguments, message in (
-        (("train", "--corpus", tmp_path / "none.txt", "--out", tmp_path / "a"), "none.txt"),
-        (("evaluate", tmp_path), "is no folder of a run"),
-    ):
+
+    def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["char_model", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        assert stop.value.code == 2
-        assert message in capsys.readouterr().err
-    monkeypatch.setattr(sys, "argv", ["", "train", "--resume", str(tmp_path), "--units", "3"])
-    with pytest.raises(SystemExit, match="give no others"):
         cli.main()
+
+    return run
+
+
+@pytest.fixture
+def refused(command, capsys):
+    """Run a command that has to end with exit code 2 and a message."""
+
+    def run(message, *arguments):
+        with pytest.raises(SystemExit) as stop:
+            command(*arguments)
+        assert stop.value.code == 2
+        error = " ".join(capsys.readouterr().err.split())
+        assert message in error
+        assert "Traceback" not in error
+
+    return run
+
+
+def test_commands_that_cannot_run_end_with_a_message(tmp_path, refused):
+    refused("none.txt", "train", "--corpus", tmp_path / "none.txt", "--out", tmp_path / "a")
+    refused("is no folder of a run", "evaluate", tmp_path)
+    refused("give one of them", "score", tmp_path, "--text", "a", "--file", "b")
+
+
+OPTIONS = ("--cell", "gru", "--units", 8, "--layers", 1, "--batch-size", 4, "--num-steps", 10,
+           "--evaluations", 2, "--window", 32, "--no-residual")  # fmt: skip
+
+
+def test_a_start_that_fails_takes_no_folder(corpus, tmp_path, refused, command):
+    out = tmp_path / "runs" / "a"
+    bad = tmp_path / "bad.txt"
+    for content in (b"", b"short", b"\xff" * 1000):
+        bad.write_bytes(content)
+        refused("bad.txt", "train", "--corpus", bad, *OPTIONS, "--epochs", 1, "--out", out)
+        assert not out.parent.exists()
+    command("train", "--corpus", corpus, *OPTIONS, "--epochs", 1, "--out", out)
+    assert (out / "result.json").exists()
+    refused("holds files", "train", "--corpus", corpus, *OPTIONS, "--epochs", 1, "--out", out)
+
+
+def test_a_run_that_has_ended_is_extended(corpus, tmp_path, refused, command, capsys):
+    out = tmp_path / "run"
+    # epochs take the place of the seconds of the preset
+    command("train", "--corpus", corpus, *OPTIONS, "--epochs", 1, "--out", out)
+    chunks = (int(0.9 * len(TEXT)) - 1) // 4 // 10
+
+    def state():
+        config = json.loads((out / "config.json").read_text())
+        steps = json.loads((out / "result.json").read_text())["steps"]
+        records = map(json.loads, (out / "metrics.jsonl").read_text().splitlines())
+        evaluated = [record["step"] for record in records if "validation_nats" in record]
+        return config["epochs"], config["max_seconds"], steps, evaluated
+
+    half = -(-chunks // 2)
+    assert state() == (1.0, None, chunks, [half, chunks])
+    before = state()
+    for options, message in (
+        (["--epochs", "1", "--units", "9"], "got --units 9; start a new run"),
+        (["--seed=1", "--no-locked", "--bytes"], "got --bytes True, --seed 1; start a new run"),
+        (["--preset", "best"], "--preset has options for a new run"),
+        (["--out", tmp_path / "other"], "--out names a new folder"),
+        (["--epochs=0.5"], "has had 1 epochs in"),
+        (["--max_seconds", "1e-3"], "give more --epochs or --max-seconds than that"),
+        (["--epochs", "2", "--max-seconds", "9"], "give one of them"),
+    ):
+        refused(message, "train", "--resume", out, *options)
+        refused(message, "train", f"--resume={out}", *options)
+        assert state() == before
+    command("train", "--resume", out)  # nothing is left to do, which it says
+    assert "more --epochs or --max-seconds extend it" in " ".join(capsys.readouterr().out.split())
+    assert state() == before
+    command("train", f"--resume={out}", "--epochs=2")
+    assert state() == (2.0, None, 2 * chunks, [half, chunks, 2 * chunks])
+    command("train", "--resume", out, "--epochs", 4)
+    assert state() == (4.0, None, 4 * chunks, [half, chunks, 2 * chunks, 4 * chunks])
+
+
+def test_an_extended_run_follows_the_longer_schedule(corpus, tmp_path):
+    config = dataclasses.replace(SMALL, corpus=corpus, epochs=1)
+    folder = RunDirectory("char_model", config, tmp_path / "run")
+    train(config, folder)
+    longer = dataclasses.replace(config, epochs=2)
+    train(longer, RunDirectory.reopen(folder.path))
+    records = map(json.loads, (folder.path / "metrics.jsonl").read_text().splitlines())
+    rates = {r["step"]: r["learning_rate"] for r in records if "learning_rate" in r}
+    steps = max(rates)
+    for step, rate in rates.items():
+        of = config if step <= steps / 2 else longer
+        expected = learning_rate(of, step, step / (steps / 2 if of is config else steps))
+        assert rate == pytest.approx(expected)
+
+
+def test_a_run_is_extended_by_the_clock(corpus, tmp_path):
+    config = dataclasses.replace(SMALL, corpus=corpus, max_seconds=1e-3)
+    folder = RunDirectory("char_model", config, tmp_path / "run")
+    first = train(config, folder)
+    longer = dataclasses.replace(config, max_seconds=first["train_seconds"] + 0.05)
+    second = train(longer, RunDirectory.reopen(folder.path))
+    assert second["steps"] > first["steps"]
+    with pytest.raises(ValueError, match="leaves nothing to train; give more --epochs or --max-s"):
+        train(config, RunDirectory.reopen(folder.path))
+    assert runs.read_config(folder.path) == longer
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--weight-decay", "0.1"), "--weight-decay has no effect without --optimizer adamw"),
+        (("--bytes", "--min-count", "3"), "--min-count has no effect with --bytes"),
+        (("--locked",), "--locked has no effect without a rate of dropout"),
+    ],
+)
+def test_an_option_without_effect_is_refused(corpus, tmp_path, refused, options, message):
+    refused(message, "train", "--corpus", corpus, *options, "--out", tmp_path / "run")
+
+
+def test_a_model_whose_cell_cannot_be_made_says_so(corpus, tmp_path, refused, monkeypatch, capsys):
+    (tmp_path / "my_cells.py").write_text("from seqjax import GRU as Janet\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    config = dataclasses.replace(
+        SMALL, corpus=corpus, cell="my_cells:Janet", input_dropout=0.0, weight_dropout=0.0
+    )
+    out = tmp_path / "run"
+    train(config, RunDirectory("char_model", config, out))
+    (tmp_path / "my_cells.py").write_text("def Janet(units, gates): ...\n")
+    monkeypatch.delitem(sys.modules, "my_cells")
+    importlib.invalidate_caches()
+    for command in (("sample", out), ("evaluate", out), ("train", "--resume", out)):
+        refused(f"the model in {out} cannot be made again: --cell my_cells:Janet", *command)
+    (tmp_path / "my_cells.py").unlink()
+    monkeypatch.delitem(sys.modules, "my_cells")
+    importlib.invalidate_caches()
+    for command in (("sample", out), ("evaluate", out), ("train", "--resume", out)):
+        refused("No module named 'my_cells'; run the command where it lies", *command)
+
+
+def test_help_calls_the_folder_of_a_run_by_its_name(command, capsys):
+    for name in ("sample", "evaluate", "score"):
+        with pytest.raises(SystemExit):
+            command(name, "--help")
+        assert f"{name} [-h]" in (shown := capsys.readouterr().out)
+        assert "RUN" in shown
+        assert "PATH  " not in shown.partition("options")[0]
 
 
 def test_a_run_in_another_thread_catches_no_signals():

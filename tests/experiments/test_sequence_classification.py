@@ -1,5 +1,6 @@
 """The experiment as a user runs it: data, network, baselines, files, and bad options."""
 
+import dataclasses
 import functools
 import json
 import re
@@ -13,7 +14,14 @@ from rich.console import Console
 from sklearn.datasets import load_digits
 
 from experiments.sequence_classification import experiment
-from experiments.sequence_classification.data import Examples, Split, in_order, load, scaled
+from experiments.sequence_classification.data import (
+    Examples,
+    Split,
+    in_order,
+    load,
+    named,
+    scaled,
+)
 from experiments.sequence_classification.experiment import Config, prepare
 from experiments.sequence_classification.report import (
     Epoch,
@@ -259,6 +267,84 @@ def test_the_figures_bear_no_error_at_all(tmp_path):
         draw(outcome).savefig(tmp_path / "figure.png")
 
 
+def test_series_are_drawn_as_lines_and_images_as_images():
+    outcome = outcome_of([np.eye(3)[[1, 2, 0]]], labels=[0, 1, 2])
+    test = outcome.split.test
+    drawn = misread(outcome).axes[:3]
+    assert not any(axes.images for axes in drawn)
+    for axes, xs, length in zip(drawn, test.xs, test.lengths, strict=True):
+        shown = np.stack([line.get_ydata() for line in axes.lines], 1)
+        np.testing.assert_array_equal(shown, xs[:length])
+    images = dataclasses.replace(outcome, split=dataclasses.replace(outcome.split, images=True))
+    for axes, xs, length in zip(misread(images).axes[:3], test.xs, test.lengths, strict=True):
+        np.testing.assert_array_equal(axes.images[0].get_array(), xs[:length])
+        assert not axes.lines
+
+
+@pytest.mark.parametrize("classes", [3, 30])
+def test_figures_call_classes_by_their_names(classes):
+    names = [f"species {n}" if n else "a very long name of a species" for n in range(classes)]
+    outcome = outcome_of([np.eye(classes)[[1, 2, 0]]], labels=[0, 1, 2])
+    split = named(
+        dataclasses.replace(outcome.split, classes=tuple(map(str, range(classes)))), names
+    )
+    outcome = dataclasses.replace(outcome, split=split)
+    assert result(outcome)["split"]["classes"] == tuple(names)
+    axes = confusion_matrix(outcome).axes[0]
+    for ticks in (axes.get_xticklabels(), axes.get_yticklabels()):
+        shown = [label.get_text() for label in ticks]
+        assert shown == ["a very long name of\N{HORIZONTAL ELLIPSIS}", *names[1:]]
+    titles = [axes.get_title() for axes in misread(outcome).axes]
+    assert titles[1] == "species 1,\nread as species 2\nby 1 of 1"
+
+
+@pytest.fixture
+def records(tmp_path):
+    """Make a data set of these labels, and of sequences of these lengths."""
+
+    def make(labels, lengths, width=2):
+        dtype = bytes if isinstance(labels[0], bytes) else np.int64
+        schema = Schema({"y": Feature(dtype)}, {"x": Feature(np.float32, (width,))})
+        examples = (
+            {"y": label, "x": np.zeros((length, width), np.float32)}
+            for label, length in zip(labels, lengths, strict=True)
+        )
+        write(tmp_path / "records", schema, examples)
+        return str(tmp_path / "records")
+
+    return make
+
+
+def test_classes_of_records_are_texts_or_numbers_that_are_given_names(records):
+    lengths = [3, 4] * 10
+    split = load(records([b"bee", b"ant"] * 5 + [b"bee", "w\u00e1sp".encode()] * 5, lengths))
+    assert split.classes == ("ant", "bee", "w\u00e1sp")
+    assert np.bincount(np.concatenate([split.train.labels, split.test.labels])).tolist() == [
+        5,
+        10,
+        5,
+    ]
+    with pytest.raises(ValueError, match="but these are ant, bee, w\u00e1sp; leave it out"):
+        named(split, ["a", "b", "c"])
+    split = load(records([0, 1] * 10, lengths))
+    assert split.classes == ("0", "1")
+    assert named(split, ["ant", "bee", "wasp"]).classes == (
+        "ant",
+        "bee",
+    )  # the last is in no record
+    for names in (["ant"], ["ant", "ant"]):
+        with pytest.raises(ValueError, match="must name each of the 2 classes once"):
+            named(split, names)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "width", "images"),
+    [([3] * 20, 3, True), ([3, 2] * 10, 3, False), ([3] * 20, 2, False), ([1] * 20, 1, False)],
+)
+def test_square_records_are_taken_for_images(records, lengths, width, images):
+    assert load(records([0, 1] * 10, lengths, width)).images == images
+
+
 def test_mnist_comes_from_tensorflow_datasets(monkeypatch, fails):
     images = RNG.integers(0, 255, (40, 28, 28, 1)).astype(np.uint8)
     labels = np.arange(40) % 10
@@ -287,6 +373,7 @@ def test_mnist_comes_from_tensorflow_datasets(monkeypatch, fails):
         (["--dropout", 1], "--dropout must be a probability in [0, 1), got 1"),
         (["--learning-rate", "nan"], "--learning-rate must be more than 0, got nan"),
         (["--seed", -1], "--seed must lie in [0, 2**31), got -1"),
+        (["--classes", "zero", "one"], "--classes must name each of the 10 classes once, got 2"),
         (["--label", "y"], "--inputs and --label name features of records, but --dataset is dig"),
         (["--out", "/dev/null/x"], "cannot make this folder"),
     ],
@@ -296,6 +383,7 @@ def test_a_bad_option_ends_with_code_2_and_says_why(
 ):
     monkeypatch.chdir(tmp_path)
     fails(message, *arguments)
+    assert not [*tmp_path.iterdir()]  # a start that fails takes no folder
 
 
 @pytest.mark.slow

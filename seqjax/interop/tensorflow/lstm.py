@@ -18,6 +18,7 @@ from seqjax.interop.layout import (
     check_lstm,
     check_params,
     check_type,
+    given_names,
     permute_gates,
     refuse_options,
 )
@@ -25,7 +26,6 @@ from seqjax.interop.tensorflow.core import DENSE, IJFO, PEEPHOLES, PROJECTION, r
 from seqjax.interop.tensorflow.variables import (
     Variables,
     check_arrays,
-    given_names,
     shift_gate,
     split_rows,
     take_variables,
