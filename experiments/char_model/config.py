@@ -162,6 +162,20 @@ def config_from_json(plain: dict[str, Any]) -> Config:
         raise ValueError(f"an option is of another kind: {error}") from None
 
 
+def config_of_run(folder: Path, plain: dict[str, Any]) -> Config:
+    """The config of the run in ``folder``, whose model can be built.
+
+    Raises:
+      ValueError: an option is unknown or out of range, or the cell cannot be made.
+    """
+    try:
+        config = config_from_json(plain)
+        build_model(config, vocabulary_size=2)
+    except ValueError as error:
+        raise ValueError(f"the model in {folder} cannot be made again: {error}") from error
+    return config
+
+
 def check_effects(config: Config) -> None:
     """Raise ``ValueError`` if an option that is off by default can have no effect.
 

@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from experiments.char_model.config import Config, config_from_json
+from experiments.char_model.config import Config, config_of_run
 from experiments.command_line import option
 from seqjax.data.text import Corpus, Vocabulary
 
@@ -65,7 +65,7 @@ def trained_on(folder: Path, about: dict[str, Any]) -> tuple[Config, TrainedOn]:
       ValueError: it is not one of a character model.
     """
     try:
-        config = config_from_json(about["config"])
+        config = config_of_run(folder, about["config"])
         text = TrainedOn(Vocabulary.from_json(about["vocabulary"]), about.get("corpus_sha256"))
     except (KeyError, TypeError) as error:
         raise ValueError(f"the checkpoint in {folder} is not one of a character model") from error

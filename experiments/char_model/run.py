@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from tensorboardX import SummaryWriter
 
-from experiments.char_model.config import Config, build_model, config_from_json
+from experiments.char_model.config import Config, build_model, config_from_json, config_of_run
 from experiments.char_model.errors import NotFiniteError, StoppedError
 from experiments.char_model.evaluation import streaming, windowed
 from experiments.char_model.resume import Resume, TrainedOn, check_config, trained_on
@@ -452,7 +452,4 @@ def read_config(folder: Path) -> Config:
         plain = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ValueError(f"{folder} holds no run to go on with: {error}") from None
-    try:
-        return config_from_json(plain)
-    except ValueError as error:
-        raise ValueError(f"the model in {folder} cannot be made again: {error}") from error
+    return config_of_run(folder, plain)
