@@ -58,10 +58,11 @@ napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
-# Other projects' objects: their sites cannot be asked, since the build needs no network.
-EXTERNAL = {
-    "ArrayTree", "abc", "collections", "flax", "glob", "jax", "jnp", "nnx", "np", "numpy", "optax",
-    "tf", "zlib",
+# Names that get no link: type aliases, and objects of other projects, whose sites cannot be asked,
+# since the build needs no network.
+NOT_LINKED = {
+    "Array", "ArrayTree", "PyTree", "Size", "abc", "collections", "flax", "glob", "jax", "jnp",
+    "nnx", "np", "numpy", "optax", "tf", "zlib",
 }  # fmt: skip
 
 html_theme = "sphinx_book_theme"
@@ -96,7 +97,7 @@ def find_object(
     if node["refdomain"] != "py":
         return None
     target = node["reftarget"]
-    if target.split(".")[0] in EXTERNAL:
+    if target.split(".")[0] in NOT_LINKED:
         return content
     objects = env.domains.python_domain.objects
     own_module = f"{node.get('py:module')}."
