@@ -77,3 +77,20 @@ def test_there_are_few_names_at_the_top():
 def test_bad_arguments_are_clear_errors(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: seqjax.LSTM(10, 20),  # not as in PyTorch: features, units
+        lambda: seqjax.UGRNN(10, 20),
+        lambda: seqjax.NAS(10, 20),
+        lambda: seqjax.SLSTM(10, 20),
+        lambda: seqjax.GLSTM(10, 20),
+        lambda: seqjax.MinLSTM(10, 20),
+        lambda: seqjax.GRU(10, 20),
+    ],
+)
+def test_options_of_a_cell_are_given_by_name(make):
+    with pytest.raises(TypeError, match="takes 2 positional arguments"):
+        make()

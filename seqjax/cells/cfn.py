@@ -59,6 +59,7 @@ class CFN(HiddenCell):
     ((2, 4), (2, 7, 4))
     """
 
+    _: dataclasses.KW_ONLY
     activation: Activation = jnp.tanh
     gate_activation: Activation = jax.nn.sigmoid
 

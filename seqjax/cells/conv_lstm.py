@@ -87,6 +87,7 @@ class ConvLSTM(Cell):
     input_shape: Sequence[int]
     filters: int
     window: Sequence[int]
+    _: dataclasses.KW_ONLY
     skip_connection: bool = False
     use_bias: bool = True
     forget_bias: float = 1.0
@@ -111,7 +112,7 @@ class ConvLSTM(Cell):
 
     @property
     def _lstm(self) -> "_ConvolvedLSTM":
-        return _ConvolvedLSTM(self.filters, self.forget_bias, window=tuple(self.window))
+        return _ConvolvedLSTM(self.filters, forget_bias=self.forget_bias, window=tuple(self.window))
 
     @property
     def output_size(self) -> tuple[int, ...]:
@@ -179,6 +180,7 @@ class ConvLSTM(Cell):
 class _ConvolvedLSTM(LSTM):
     """An LSTM with convolutions instead of matrix products; its units are channels."""
 
+    _: dataclasses.KW_ONLY
     window: tuple[int, ...] = ()
 
     def _input_kernel(self, key: Array, input_size: int, dtype: Any) -> Array:

@@ -55,6 +55,7 @@ class BasicRNN(HiddenCell):
     ((2, 4), (2, 7, 4))
     """
 
+    _: dataclasses.KW_ONLY
     activation: Activation = jnp.tanh
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> BasicRNNParams:

@@ -90,6 +90,7 @@ class GridLSTM(Cell):
     frequencies: int
     window: int
     stride: int
+    _: dataclasses.KW_ONLY
     blocks: Sequence[tuple[int, int]] = ()
     peepholes: bool = False
     coupled: bool = False

@@ -50,6 +50,7 @@ class GLSTM(LSTM):
     ((3, 16), (2, 16), (2, 7, 4))
     """
 
+    _: dataclasses.KW_ONLY
     groups: int = 1
 
     def __post_init__(self) -> None:

@@ -68,6 +68,7 @@ class GRU(HiddenCell):
     ((2, 4), (2, 7, 4))
     """
 
+    _: dataclasses.KW_ONLY
     reset_after: bool = False
     activation: Activation = jnp.tanh
     gate_activation: Activation = jax.nn.sigmoid

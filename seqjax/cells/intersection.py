@@ -66,6 +66,7 @@ class IntersectionRNN(HiddenCell):
     ((2, 4), (2, 7, 4))
     """
 
+    _: dataclasses.KW_ONLY
     forget_bias: float = 1.0
     activation: Activation = jax.nn.relu
     gate_activation: Activation = jax.nn.sigmoid

@@ -75,6 +75,7 @@ class LRU(LinearCell):
 
     units: int
     size: int
+    _: dataclasses.KW_ONLY
     r_min: float = 0.0
     r_max: float = 1.0
     max_phase: float = 2 * math.pi

@@ -160,6 +160,7 @@ class LSTM(Cell):
     """
 
     units: int
+    _: dataclasses.KW_ONLY
     forget_bias: float = 1.0
     activation: Activation = jnp.tanh
     peepholes: bool = False
@@ -301,7 +302,7 @@ class LSTM(Cell):
 
     def cudnn_weights(self, params: LSTMParams) -> Array | None:
         """Return the kernels and the two biases of cuDNN, which has the same gate order."""
-        if self != LSTM(self.units, self.forget_bias):
+        if self != LSTM(self.units, forget_bias=self.forget_bias):
             return None
         kernels = [k.T.reshape(-1) for k in (params.input_kernel, params.recurrent_kernel)]
         return jnp.concatenate([*kernels, params.bias, jnp.zeros_like(params.bias)])

@@ -57,6 +57,7 @@ class MinGRU(HiddenCell, LinearCell):
     ((2, 4), (2, 7, 4))
     """
 
+    _: dataclasses.KW_ONLY
     activation: Activation = jax.nn.identity
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> MinParams:
@@ -117,6 +118,7 @@ class MinLSTM(HiddenCell, LinearCell):
     ((2, 4), (2, 7, 4))
     """
 
+    _: dataclasses.KW_ONLY
     forget_bias: float = 1.0
     activation: Activation = jax.nn.identity
 

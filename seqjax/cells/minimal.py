@@ -61,6 +61,7 @@ class MinimalRNN(HiddenCell):
     ((2, 4), (2, 7, 4))
     """
 
+    _: dataclasses.KW_ONLY
     activation: Activation = jnp.tanh
     gate_activation: Activation = jax.nn.sigmoid
 

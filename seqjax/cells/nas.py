@@ -68,6 +68,7 @@ class NAS(Cell):
     """
 
     units: int
+    _: dataclasses.KW_ONLY
     projection_size: int | None = None
     use_bias: bool = False
 

@@ -103,6 +103,7 @@ class PhasedLSTM(Cell):
     """
 
     units: int
+    _: dataclasses.KW_ONLY
     peepholes: bool = False
     leak: float = 0.001
     ratio_on: float = 0.1

@@ -68,6 +68,7 @@ class SRU(LinearCell):
     """
 
     units: int
+    _: dataclasses.KW_ONLY
     activation: Activation = jnp.tanh
 
     def __post_init__(self) -> None:

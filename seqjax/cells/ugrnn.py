@@ -61,6 +61,7 @@ class UGRNN(HiddenCell):
     ((2, 4), (2, 7, 4))
     """
 
+    _: dataclasses.KW_ONLY
     forget_bias: float = 1.0
     activation: Activation = jnp.tanh
     gate_activation: Activation = jax.nn.sigmoid

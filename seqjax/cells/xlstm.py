@@ -83,6 +83,7 @@ class SLSTM(Cell):
     """
 
     units: int
+    _: dataclasses.KW_ONLY
     heads: int = 1
     forget_bias: float = 1.0
     exponential_forget: bool = False
@@ -225,6 +226,7 @@ class MLSTM(Cell):
     """
 
     units: int
+    _: dataclasses.KW_ONLY
     heads: int = 1
     forget_bias: float = 1.0
     exponential_forget: bool = False

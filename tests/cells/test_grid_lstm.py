@@ -128,10 +128,10 @@ def test_the_windows_of_a_time_freq_lstm_drop_different_units():
         ),
         (lambda: GridLSTM(0, 9, 3, 2), "units must be a whole number of at least 1, got 0"),
         (lambda: GridLSTM(2, 0, 3, 2), "frequencies must be a whole number of at least 1, got 0"),
-        (lambda: GridLSTM(2, 9, 3, 2, [(0, 10)]), "within the 9 frequencies, got (0, 10)"),
-        (lambda: GridLSTM(2, 9, 3, 2, [(4, 4)]), "within the 9 frequencies, got (4, 4)"),
+        (lambda: GridLSTM(2, 9, 3, 2, blocks=[(0, 10)]), "within the 9 frequencies, got (0, 10)"),
+        (lambda: GridLSTM(2, 9, 3, 2, blocks=[(4, 4)]), "within the 9 frequencies, got (4, 4)"),
         (
-            lambda: GridLSTM(2, 9, 3, 2, [(0, 9), (0, 2)]),
+            lambda: GridLSTM(2, 9, 3, 2, blocks=[(0, 9), (0, 2)]),
             "window must be at most the 2 frequencies",
         ),
         (lambda: GridLSTM(2, 9, 3, 2, cell_clip=-1.0), "cell_clip must be a number above 0"),

@@ -79,7 +79,7 @@ FULL = {"peepholes": True, "cell_clip": 0.5, "projection_size": 3, "projection_c
 CLIP_3 = {"cell_clip": 3.0, "straight_through": True}
 PEEP_CLIP = {"peepholes": True, "cell_clip": 0.3, "straight_through": True}
 
-ALL = LSTM(6, 0.7, peepholes=True, projection_size=4)
+ALL = LSTM(6, forget_bias=0.7, peepholes=True, projection_size=4)
 NORMED = LSTM(4, layer_norm=LayerNorm())
 COUPLED = tensorflow.from_coupled_input_forget_gate_lstm
 
@@ -97,9 +97,9 @@ CASES = {
     "core_blocklstm_plain": block(LSTM(4)),
     "core_blocklstm_clip_default3": block(LSTM(4, **CLIP_3)),
     "core_blocklstm_peep_clip": block(LSTM(4, **PEEP_CLIP)),
-    "core_blocklstmv2_plain": block_v2(LSTM(4, 0.0)),
-    "core_blocklstmv2_clip_default3": block_v2(LSTM(4, 0.0, **CLIP_3)),
-    "core_blocklstmv2_peep_clip": block_v2(LSTM(4, 0.0, **PEEP_CLIP)),
+    "core_blocklstmv2_plain": block_v2(LSTM(4, forget_bias=0.0)),
+    "core_blocklstmv2_clip_default3": block_v2(LSTM(4, forget_bias=0.0, **CLIP_3)),
+    "core_blocklstmv2_peep_clip": block_v2(LSTM(4, forget_bias=0.0, **PEEP_CLIP)),
     "contrib_cifg": simple(CoupledInputForgetGateLSTM(4), COUPLED),
     "contrib_cifg_peep": simple(CoupledInputForgetGateLSTM(4, peepholes=True), COUPLED),
     "contrib_fused_adaptor_dynamic": simple(LSTM(4), tensorflow.from_lstm, time_major=True),
