@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+import inspect
 import re
 import sys
 from importlib.metadata import version as installed_version
@@ -56,6 +57,7 @@ autodoc_preserve_defaults = True
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
+napoleon_attr_annotations = False
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 # Names that get no link: type aliases, and objects of other projects, whose sites cannot be asked,
@@ -118,10 +120,13 @@ def skip_fields(app: Sphinx, what: str, name: str, value: Any, skip: bool, optio
 def name_functions(
     app: Sphinx, what: str, name: str, value: Any, options: Any, signature: str, returns: str
 ) -> tuple[str, str] | None:
-    """Show a default that is a function by its name."""
+    """Show a default that is a function by its name, and one made at each call as ``...``."""
     if not signature:
         return None
-    return re.sub(r"<(?:PjitFunction of <)?function (\w+)[^>]*>+", r"\1", signature), returns
+    for parameter in inspect.signature(value).parameters.values():
+        shown = getattr(parameter.default, "__name__", "...")
+        signature = re.sub(rf"(\b{parameter.name}=)<.*?>+(?=[,)])", rf"\1{shown}", signature)
+    return signature, returns
 
 
 def setup(app: Sphinx) -> None:

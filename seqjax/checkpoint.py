@@ -4,6 +4,7 @@ import gc
 import json
 import logging
 import math
+import os
 import re
 import shutil
 import sys
@@ -77,8 +78,8 @@ class Checkpoints:
     [1. 1.] {'units': 4} 3
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder.absolute()
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder).absolute()
         self._checkpointer = ocp.Checkpointer(ocp.CompositeCheckpointHandler())
         self._warned: set[str] = set()
 
@@ -276,7 +277,7 @@ class Checkpoints:
             # from before there were checksums; orbax kept the loss by itself
             path = self._path(step) / "metrics" / "metrics"
             try:
-                loss = float(json.loads(path.read_text())["loss"])
+                loss = float(json.loads(path.read_text(encoding="utf-8"))["loss"])
             except (OSError, ValueError, TypeError, KeyError) as error:
                 raise self._corrupt(step, f"{path} holds no loss ({error!r})") from None
             self._warn(

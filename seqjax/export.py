@@ -235,7 +235,7 @@ def write(
     cell: Cell,
     params: Params,
     xs: PyTree,
-    functions: Sequence[Function] = (Step(), Unroll()),
+    functions: Sequence[Function] | None = None,
     *,
     platforms: Sequence[Platform] = ("cpu", "cuda", "tpu"),
 ) -> None:
@@ -258,7 +258,8 @@ def write(
       params: the parameters of the cell, as `Cell.init` returns them.
       xs: an example input ``[B, T, ...]`` of arrays or `jax.ShapeDtypeStruct`, which sets the
         dtypes and the features. Values, B and T do not matter.
-      functions: the functions to export, each kind at most once.
+      functions: what to export, each kind once. Defaults to ``[Step(), Unroll()]``, or to
+        ``[Unroll()]`` for a layer that has no step, such as a `seqjax.Bidirectional`.
       platforms: the platforms that the functions can run on.
 
     Raises:
@@ -280,9 +281,11 @@ def write(
     """
     path = Path(path)
     _check_path(path)
+    check_cell(cell)
+    if functions is None:
+        functions = [Step(), Unroll()] if cell.can_step else [Unroll()]
     functions = _check_functions(functions)
     platforms = _check_platforms(platforms)
-    check_cell(cell)
     params = jax.tree.map(jnp.asarray, params)
     check_params(cell, params)
     xs = _check_inputs(cell, params, xs)

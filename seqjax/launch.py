@@ -8,7 +8,7 @@
 On Linux, glibc returns large freed arrays to the system, and requests them again, page by page, at
 each call of a compiled program. A program that calls a training step in a loop can spend up to 40%
 of its time on this. A program that takes many steps per call, with `seqjax.training.train_steps`,
-does not need the launcher. docs/performance.md has measurements.
+does not need the launcher. The performance page of the documentation has measurements.
 
 The process then keeps its peak memory until it ends. Importing seqjax does not change these
 settings, and environment variables that are already set keep their values.

@@ -389,13 +389,28 @@ BOTH = Bidirectional(LSTM(2), LSTM(2))
         ),
         ((CELL, PARAMS, XS), {"platforms": "cpu"}, "platforms must be a list such as"),
         ((CELL, PARAMS, XS), {"platforms": ["gpu"]}, "a platform must be one of 'cpu', 'cuda'"),
-        ((BOTH, BOTH.init(jax.random.key(0), 3), XS), {}, "it cannot run step by step"),
+        (
+            (BOTH, BOTH.init(jax.random.key(0), 3), XS),
+            {"functions": [Step()]},
+            "it cannot run step by step",
+        ),
     ],
 )
 def test_what_cannot_be_written_is_a_value_error_and_no_file(arguments, options, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         write(tmp_path / "model.zip", *arguments, **options)
     assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize(
+    ("cell", "names"),
+    [(CELL, {"first_state", "step", "unroll"}), (BOTH, {"unroll"})],
+)
+def test_what_a_layer_can_do_is_exported_by_default(cell, names, tmp_path):
+    params = cell.init(jax.random.key(0), 3)
+    write(tmp_path / "model.zip", cell, params, XS, platforms=["cpu"])
+    with zipfile.ZipFile(tmp_path / "model.zip") as file:
+        assert json.loads(file.read("index.json"))["functions"].keys() == names
 
 
 @pytest.mark.parametrize(

@@ -31,8 +31,7 @@ def finished(tmp_path_factory):
     root = tmp_path_factory.mktemp("finished")
     (root / "corpus.txt").write_text(TEXT)
     config = dataclasses.replace(CONFIG, corpus=str(root / "corpus.txt"))
-    folder = RunDirectory("char_model", root / "run")
-    folder.write_json("config.json", config)
+    folder = RunDirectory("char_model", config, root / "run")
     with jax.numpy_dtype_promotion("standard"), jax.enable_x64(False):
         runs.train(config, folder, Console(quiet=True))
     return root
@@ -152,7 +151,7 @@ def test_a_run_goes_on_from_its_best_checkpoint_where_that_is_asked_for(run):
 
 def test_what_is_not_finite_is_not_saved(finished, tmp_path, monkeypatch):
     config = dataclasses.replace(CONFIG, corpus=str(finished / "corpus.txt"), evaluations=3)
-    folder = RunDirectory("char_model", tmp_path / "run")
+    folder = RunDirectory("char_model", config, tmp_path / "run")
     take, blocks = runs._Run._take_block, []
 
     def diverging(self):
@@ -179,7 +178,9 @@ def test_a_run_that_diverges_at_once_says_that_there_is_no_checkpoint(finished, 
         warm_up=0, clip=None,
     )  # fmt: skip
     with pytest.raises(runs.NotFiniteError, match="there is no checkpoint yet"):
-        runs.train(config, RunDirectory("char_model", tmp_path / "run"), Console(quiet=True))
+        runs.train(
+            config, RunDirectory("char_model", config, tmp_path / "run"), Console(quiet=True)
+        )
 
 
 def test_a_loss_of_the_validation_text_that_is_no_number_is_not_saved(
@@ -187,7 +188,7 @@ def test_a_loss_of_the_validation_text_that_is_no_number_is_not_saved(
 ):
     config = dataclasses.replace(CONFIG, corpus=str(finished / "corpus.txt"))
     monkeypatch.setattr(runs, "streaming", lambda *_: Score(float("nan")))
-    folder = RunDirectory("char_model", tmp_path / "run")
+    folder = RunDirectory("char_model", config, tmp_path / "run")
     with pytest.raises(runs.NotFiniteError, match="the validation loss of step"):
         runs.train(config, folder, Console(quiet=True))
     with Checkpoints(folder.path / "checkpoints") as checkpoints:
