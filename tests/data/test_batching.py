@@ -199,7 +199,7 @@ def test_reports_add_up():
         ),
         (lambda: Bucketed.of_steps(4, 8), "boundaries must be a list of lengths"),
         (lambda: Bucketed.of_steps((4, 8), "a"), "steps must be a whole number .* got 'a'"),
-        (lambda: ListSource(3, {"x"}), "must be dictionaries of arrays, got 3"),
+        (lambda: ListSource(3, {"x"}), "must be an iterable of dictionaries of arrays, got 3"),
         (lambda: ListSource([np.arange(3)], {"x"}), "example 0 must be a dictionary .* a ndarray"),
         (lambda: ListSource([{"x": np.arange(3)}], "x"), "a set of names, such as {'x'}, got 'x'"),
     ],
@@ -220,8 +220,8 @@ def test_equal_policies_are_equal_and_hash_alike():
         ([{"x": [1]}, {"y": [1]}], "example 1 must have a sequence feature 'x'"),
         ([{"x": [1]}, {"x": [1.0]}], "example 1 has .*float64"),
         ([{"x": [[1]]}, {"x": [[1, 2]]}], r"example 1 has .*\(2,\)"),
-        ([{"x": [1], "y": [1, 2]}], "of example 0 must be equally long, got {'x': 1, 'y': 2}"),
-        ([{"x": 1}], "example 0 must have a sequence feature 'x' with a time axis"),
+        ([{"x": [1], "y": [1, 2]}], "of example 0 must have the same length, got {'x': 1, 'y': 2}"),
+        ([{"x": 1}], "example 0 must have a sequence feature 'x' with a leading time axis"),
     ],
 )
 def test_examples_that_do_not_fit_are_named(examples, message):
