@@ -86,7 +86,9 @@ class ListSource:
         shards: Sequence[int] | None = None,
     ) -> None:
         if not isinstance(examples, Iterable):
-            raise ValueError(f"examples must be an iterable of dictionaries of arrays, got {examples!r}")
+            raise ValueError(
+                f"examples must be an iterable of dictionaries of arrays, got {examples!r}"
+            )
         self._examples = [_arrays(index, example) for index, example in enumerate(examples)]
         if not isinstance(sequence_features, Collection) or isinstance(sequence_features, str):
             raise ValueError(

@@ -121,7 +121,9 @@ class Loader(Iterator[Batch]):
         if process >= processes:
             raise ValueError(f"process must lie in [0, {processes - 1}], got {process}")
         if not isinstance(start, tuple | list) or len(start) != 2:
-            raise ValueError(f"start must be a Position, such as the position of another loader, got {start!r}")
+            raise ValueError(
+                f"start must be a Position, such as the position of another loader, got {start!r}"
+            )
         for name, value in zip(Position._fields, start, strict=True):
             check_count("Loader", f"{name} of start", value)
         if not isinstance(pad_values, Mapping | None):
@@ -182,14 +184,16 @@ class Loader(Iterator[Batch]):
     def __iter__(self) -> Self:
         if self._used_up:
             raise ValueError(
-                f"this loader has returned all of its epochs={self._epochs}, so a second pass would be "
-                "empty; increase epochs, or make a loader for each pass"
+                f"this loader has returned all of its epochs={self._epochs}, so a second pass would "
+                "be empty; increase epochs, or make a loader for each pass"
             )
         return self
 
     def __next__(self) -> Batch:
         if self._closed:
-            raise ValueError("this loader is closed; make one with start=loader.position to continue")
+            raise ValueError(
+                "this loader is closed; make one with start=loader.position to continue"
+            )
         self._read_ahead()
         if not self._tasks:
             self._pool.shutdown()

@@ -230,7 +230,7 @@ def test_bytes_are_padded_with_nothing_and_integers_with_what_fits():
     assert batch.features["n"].tolist() == [[1, 1], [1, -1]]
     for value in (0.5, "a", 2**70, None):
         loader = Loader(source, Padded(2), pad_values={"n": value})
-        with loader, pytest.raises(ValueError, match="pad_values: the value for 'n' must be int64, got"):
+        with loader, pytest.raises(ValueError, match="the value for 'n' must be int64, got"):
             next(loader)
 
 
