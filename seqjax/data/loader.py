@@ -184,8 +184,8 @@ class Loader(Iterator[Batch]):
     def __iter__(self) -> Self:
         if self._used_up:
             raise ValueError(
-                f"this loader has returned all of its epochs={self._epochs}, so a second pass would "
-                "be empty; increase epochs, or make a loader for each pass"
+                f"this loader has returned all of its epochs={self._epochs}, so a second pass "
+                "would be empty; increase epochs, or make a loader for each pass"
             )
         return self
 
