@@ -53,7 +53,10 @@ def x_record(**changes):
     ("changes", "message"),
     [
         ({"context": {"a": None}}, r"context feature 'a' is missing; there are \[\]"),
-        ({"context": {"a": []}}, "context feature 'a': it holds 0 values, the schema says int64"),
+        (
+            {"context": {"a": []}},
+            "context feature 'a': it holds 0 values, but the schema says int64",
+        ),
         ({"context": {"a": [1, 2]}}, "context feature 'a': it holds 2 values"),
         ({"context": {"a": [1.0]}}, "context feature 'a': wrong dtype: it holds float32"),
         ({"sequence": {"x": None}}, r"sequence feature 'x' is missing; there are \['y'\]"),
@@ -208,7 +211,7 @@ def test_a_file_that_changes_while_it_is_open_is_noticed(tmp_path):
     shorter += serialize({"f": [bytes(filler - 13)]})
     assert len(shorter) == len(payload)
     path.write_bytes(frame(shorter))
-    with pytest.raises(CorruptRecordError, match="record 0: it has 0 steps, its index says 3"):
+    with pytest.raises(CorruptRecordError, match="record 0: it has 0 steps, but its index says 3"):
         source.read(np.array([0]))
 
 

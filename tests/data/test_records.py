@@ -207,8 +207,8 @@ def test_files_without_a_message_or_a_record_say_so():
     source = RecordSource(GOLDEN / "data_misc.tfrecord", X, skip_corrupt=True)
     assert [message.split(".tfrecord: ")[1] for message in source.skipped] == [
         "record 0: context feature 'a' is missing; there are []",
-        "record 1: the payload is no SequenceExample and no Example",
-        "record 2: the payload is no SequenceExample and no Example",
+        "record 1: the payload is neither a SequenceExample nor an Example",
+        "record 2: the payload is neither a SequenceExample nor an Example",
     ]
     with pytest.raises(CorruptRecordError, match=r"data_empty.tfrecord: the file is empty"):
         RecordSource(GOLDEN / "data_empty.tfrecord", Schema(sequence={"x": Feature(int)}))
@@ -244,8 +244,8 @@ def test_the_schema_of_a_file_is_found(tmp_path, caplog):
     )
     assert infer_schema(path) == expected
     assert [record.getMessage() for record in caplog.records] == [
-        f"{path}: left bad out, it holds [('int64', 1), ('int64', 2)]",
-        f"{path}: left empty out, it holds []",
+        f"{path}: bad is left out, because it holds [('int64', 1), ('int64', 2)]",
+        f"{path}: empty is left out, because it holds []",
     ]
     assert infer_schema(path, records=1).context == {"a": Feature(np.int64)}
     path.write_bytes(frame(payloads[0]) + frame(payloads[1])[:-1])
