@@ -61,7 +61,7 @@ copybutton_prompt_is_regexp = True
 # Other projects' objects: their sites cannot be asked, since the build needs no network.
 EXTERNAL = {
     "ArrayTree", "abc", "collections", "flax", "glob", "jax", "jnp", "nnx", "np", "numpy", "optax",
-    "tf", "zlib",
+    "pathlib", "tf", "zlib",
 }  # fmt: skip
 
 html_theme = "sphinx_book_theme"

@@ -72,7 +72,7 @@ class Feature:
 
     @property
     def stored(self) -> str:
-        """The dtype in the file: ``"bytes"``, ``"float32"`` or ``"int64"``."""
+        """The dtype in the file, ``"bytes"``, ``"float32"`` or ``"int64"``."""
         return _NAMES[self.dtype] if self.dtype in (BYTES, np.float32) else "int64"
 
     @property

@@ -35,7 +35,7 @@ class File(NamedTuple):
       path: where it is.
       compression: its compression, or None.
       limit: the maximum number of bytes of the decompressed file.
-      crc: its CRC-32C in the manifest, or None if `write` did not make the file.
+      crc: its CRC-32C in the manifest, or None if ``write`` did not make the file.
     """
 
     path: Path
@@ -65,7 +65,7 @@ class Shard(NamedTuple):
 
 
 def open_data_set(directory: Path, *, check_files: bool) -> tuple[Schema, list[Shard]]:
-    """Read the manifest and the index of a data set that `write` made.
+    """Read the manifest and the index of a data set that `seqjax.data.records.write` made.
 
     Args:
       directory: the directory of the data set.

@@ -363,13 +363,7 @@ def _characters(codes: np.ndarray) -> str:
 
 
 class Split(NamedTuple, Generic[TextOrTokens]):
-    """The training and the validation part of a text or of tokens ``[N]``.
-
-    Attributes:
-      train: the first part.
-      validation: the rest.
-      name: the name of the split in results.
-    """
+    """The ``train`` and ``validation`` parts of a text or of tokens ``[N]``, and the split's ``name``."""
 
     train: TextOrTokens
     validation: TextOrTokens
