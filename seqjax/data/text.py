@@ -363,7 +363,7 @@ def _characters(codes: np.ndarray) -> str:
 
 
 class Split(NamedTuple, Generic[TextOrTokens]):
-    """A split of a text or of tokens ``[N]`` into ``train`` and ``validation``, with its ``name``."""
+    """A split of a text or tokens ``[N]`` into ``train`` and ``validation``, with its ``name``."""
 
     train: TextOrTokens
     validation: TextOrTokens
