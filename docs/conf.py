@@ -64,7 +64,7 @@ copybutton_prompt_is_regexp = True
 # since the build needs no network.
 NOT_LINKED = {
     "Array", "ArrayTree", "PyTree", "Size", "abc", "collections", "flax", "glob", "jax", "jnp",
-    "nnx", "np", "numpy", "optax", "tf", "zlib",
+    "nnx", "np", "numpy", "optax", "pathlib", "tf", "zlib",
 }  # fmt: skip
 
 html_theme = "sphinx_book_theme"
@@ -123,7 +123,11 @@ def name_functions(
     """Show a default that is a function by its name, and one made at each call as ``...``."""
     if not signature:
         return None
-    for parameter in inspect.signature(value).parameters.values():
+    try:
+        parameters = inspect.signature(value).parameters
+    except ValueError:  # an alias of a built-in class
+        return None
+    for parameter in parameters.values():
         shown = getattr(parameter.default, "__name__", "...")
         signature = re.sub(rf"(\b{parameter.name}=)<.*?>+(?=[,)])", rf"\1{shown}", signature)
     return signature, returns

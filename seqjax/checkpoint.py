@@ -1,4 +1,4 @@
-"""Checkpoints: everything that a run is, kept whole through a kill at any moment."""
+"""Checkpoints of the last and the best state of a run, which survive a kill at any moment."""
 
 import gc
 import json
@@ -26,7 +26,7 @@ from seqjax.types import PyTree
 
 T = TypeVar("T")
 
-# orbax writes under a name with this in it, and renames what is whole
+# part of the name under which orbax writes a checkpoint before it renames it
 _TEMPORARY = ".orbax-checkpoint-tmp"
 _OTHER = {"last": "best", "best": "last"}
 _RETRIES = 20
@@ -35,7 +35,7 @@ _logger = logging.getLogger(__name__)
 
 
 class CorruptCheckpointError(ValueError):
-    """A checkpoint is not what was saved; the message names its step and the array or file.
+    """Raised when a checkpoint is damaged; the message names its step and the array or file.
 
     >>> issubclass(CorruptCheckpointError, ValueError)
     True
@@ -43,32 +43,38 @@ class CorruptCheckpointError(ValueError):
 
 
 class Restored(NamedTuple):
-    """What `Checkpoints.restore` gives."""
+    """The result of `Checkpoints.restore`.
 
-    state: PyTree  # in the structure of ``like``
-    about: dict[str, Any]  # as it was given to `Checkpoints.save`
+    Attributes:
+      state: the arrays, in the structure of ``like``.
+      about: what was passed to `Checkpoints.save`.
+      step: the step of the checkpoint.
+    """
+
+    state: PyTree
+    about: dict[str, Any]
     step: int
 
 
 class _Header(NamedTuple):
-    """What a checkpoint says about itself."""
+    """The metadata of a checkpoint."""
 
     about: dict[str, Any]
     arrays: dict[str, str]  # dtype and shape by name
     loss: float
-    checksums: dict[str, int] | None  # by name; None where seqjax did not keep them yet
+    checksums: dict[str, int] | None  # by name; None in checkpoints of early versions
 
 
 class Checkpoints:
     """The last and the best checkpoint of a run, in one folder.
 
-    orbax writes a checkpoint under a temporary name and renames it when it is whole, so a run that
-    is killed half-way leaves the earlier ones as they were. A checkpoint holds arrays and JSON
-    alone; loading it runs no code from it. A CRC-32 of each array's bytes, and one of the JSON, is
-    stored with it and checked whenever it is read. One process may save while others read.
+    orbax writes a checkpoint under a temporary name and renames it when it is complete, so a run
+    that is killed leaves its earlier checkpoints intact. A checkpoint holds only arrays and JSON;
+    loading it runs no code from it. It stores a CRC-32 of each array and of the JSON, and every
+    read checks them. One process may save while others read.
 
     Args:
-      folder: where the checkpoints are, or will be.
+      folder: the folder of the checkpoints, created by the first save.
 
     >>> import tempfile
     >>> with Checkpoints(Path(tempfile.mkdtemp())) as checkpoints:
@@ -84,7 +90,7 @@ class Checkpoints:
         self._warned: set[str] = set()
 
     def __enter__(self) -> Self:
-        """Use it in a ``with`` block."""
+        """Return this object."""
         return self
 
     def __exit__(
@@ -93,28 +99,30 @@ class Checkpoints:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close what orbax has open."""
+        """Close the orbax checkpointer."""
         self._checkpointer.close()
 
     def save(self, step: int, state: PyTree, about: dict[str, Any], loss: float) -> None:
         """Write a checkpoint and remove all others but the best.
 
-        Checkpoints of later steps are removed too: they belong to a run that was given up for an
-        earlier step. What a killed process left half-written is removed first.
+        Checkpoints of later steps are removed as well: they belong to a run that was abandoned for
+        an earlier step. Incomplete checkpoints of a killed process are removed first.
 
         Args:
-          step: the number of the checkpoint. If it holds these very arrays already, it is left as
-            it is.
-          state: a pytree of arrays; keys from `jax.random.key` as well.
-          about: anything that JSON can say, such as the config.
-          loss: the lowest one is the best; what is not finite ranks last, NaN after infinity.
+          step: the number of the checkpoint. A checkpoint of this step that already holds the same
+            arrays is left unchanged.
+          state: a pytree of arrays, including keys from `jax.random.key`.
+          about: any JSON data, such as the config.
+          loss: ranks the checkpoints; the lowest one is the best. Losses that are not finite rank
+            last, NaN after infinity.
 
         Raises:
-          OSError: it cannot be written, as when the disk is full; those of other steps stay.
-          ValueError: ``step`` is no whole number, or JSON cannot say ``about``.
+          OSError: the checkpoint cannot be written, for example because the disk is full;
+            checkpoints of other steps are kept.
+          ValueError: ``step`` is not a whole number of at least 0, or ``about`` is not JSON data.
         """
         if not isinstance(step, int | np.integer) or step < 0:
-            raise ValueError(f"step must be a whole number, 0 or more, got {step!r}")
+            raise ValueError(f"step must be a whole number of at least 0, got {step!r}")
         step = int(step)
         state = _plain(state)
         checksums = _checksums(state)
@@ -140,8 +148,8 @@ class Checkpoints:
             raise OSError(f"{where}: {error}") from error
         needed = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
         free = shutil.disk_usage(self.folder).free
-        if free < needed:  # half-way orbax would leave several threads behind, each with a trace
-            raise OSError(f"{where}: it has {needed:,} bytes, and {free:,} are free; make room")
+        if free < needed:  # orbax would fail in several threads, each of which prints a traceback
+            raise OSError(f"{where}: it has {needed:,} bytes, but {free:,} are free; make room")
         try:
             self._checkpointer.save(
                 self._path(step),
@@ -154,53 +162,53 @@ class Checkpoints:
             for other in steps:
                 if other not in (step, best):
                     self._remove(other)
-        except Exception as error:  # orbax and its storage raise many kinds
-            raise OSError(f"{where}; earlier ones are whole ({_reason(error)})") from error
+        except Exception as error:  # orbax and its storage raise many types
+            raise OSError(f"{where}; earlier checkpoints are intact ({_reason(error)})") from error
 
     def steps(self) -> dict[str, int]:
-        """The steps of the checkpoints there are, as ``last`` and ``best``; empty without any.
+        """Return the steps of the checkpoints ``last`` and ``best``, or nothing if there are none.
 
-        A checkpoint whose loss cannot be read is not the best, which is logged as a warning.
+        A checkpoint whose loss cannot be read ranks last, and a warning is logged.
         """
         steps = self._steps()
         return {"last": steps[-1], "best": self._best(steps)} if steps else {}
 
     def about(self, which: str = "last") -> dict[str, Any]:
-        """What was said about a checkpoint, without its arrays.
+        """Return the ``about`` of a checkpoint; its arrays are not read.
 
-        Falls back to the other checkpoint as `restore` does.
+        Falls back to the other checkpoint, as `restore` does.
 
         Raises:
           CorruptCheckpointError: no checkpoint can be read.
-          ValueError: there is none.
+          ValueError: there is no checkpoint.
         """
         return self._read(which, lambda step: self._header(step).about)
 
     def restore(self, like: PyTree, which: str = "last") -> Restored:
-        """Read a checkpoint back, bit for bit.
+        """Read a checkpoint bit for bit.
 
-        If it is damaged and the other one is whole, the other one is returned, which is logged as a
-        warning; `Restored.step` says which one it is. If a run that goes on replaces the checkpoint
-        meanwhile, its successor is read.
+        If the checkpoint is damaged and the other one is intact, the other one is returned and a
+        warning is logged; the ``step`` of the result tells which one it is. If a run replaces the
+        checkpoint during the read, its successor is read.
 
         Args:
-          like: a pytree of arrays, or of `jax.ShapeDtypeStruct`, of the structure that was saved.
+          like: a pytree of arrays, or of `jax.ShapeDtypeStruct`, with the structure that was saved.
           which: ``"last"`` or ``"best"``.
 
         Raises:
-          CorruptCheckpointError: no checkpoint is whole.
-          ValueError: there is none, or it is of another structure.
+          CorruptCheckpointError: no checkpoint is intact.
+          ValueError: there is no checkpoint, or its structure differs from that of ``like``.
         """
         return self._read(which, lambda step: self._restore(step, like))
 
     def verify(self, like: PyTree) -> dict[int, str | None]:
-        """Read every checkpoint, and say what is wrong with each.
+        """Read every checkpoint and return the problem of each.
 
         Args:
-          like: as for `restore`.
+          like: see `restore`.
 
         Returns:
-          By step a message, or None where the checkpoint is whole.
+          A message for each step, or None if its checkpoint is intact.
 
         >>> import tempfile
         >>> with Checkpoints(Path(tempfile.mkdtemp())) as checkpoints:
@@ -227,7 +235,7 @@ class Checkpoints:
         return sorted(int(name) for name in names if re.fullmatch("0|[1-9][0-9]*", name))
 
     def _remove(self, step: int) -> None:
-        # renamed first, so that nobody finds a half of it
+        # renamed first, so that no reader finds a part of it
         path = self._path(step)
         shutil.rmtree(path.rename(path.with_name(f"{step}{_TEMPORARY}-removed")))
 
@@ -236,8 +244,8 @@ class Checkpoints:
             try:
                 loss = self._header(step).loss
             except CorruptCheckpointError as error:
-                if len(steps) > 1 and self._path(step).exists():  # not replaced meanwhile
-                    self._warn(f"{error}; it is not taken for the best")
+                if len(steps) > 1 and self._path(step).exists():  # not replaced in the meantime
+                    self._warn(f"{error}; it does not count as the best")
                 return 3, 0.0
             if math.isfinite(loss):
                 return 0, loss
@@ -246,7 +254,7 @@ class Checkpoints:
         return min(reversed(steps), key=rank)
 
     def _read(self, which: str, read: Callable[[int], T]) -> T:
-        """Read a checkpoint, or else the other one."""
+        """Read a checkpoint, or the other one if it is damaged."""
         check_choice("which", which, tuple(_OTHER))
         try:
             return self._read_current(which, read)
@@ -254,11 +262,11 @@ class Checkpoints:
             steps = self.steps()
             if steps.get(which) == steps.get(_OTHER[which]):
                 raise
-            self._warn(f"{error}; the {_OTHER[which]} checkpoint is read in its place")
+            self._warn(f"{error}; reading the {_OTHER[which]} checkpoint instead")
             return self._read_current(_OTHER[which], read)
 
     def _read_current(self, which: str, read: Callable[[int], T]) -> T:
-        """Read a checkpoint, and its successor if a run replaces it meanwhile."""
+        """Read a checkpoint, or its successor if a run replaces it in the meantime."""
         for attempt in range(_RETRIES):
             steps = self.steps()
             if which not in steps:
@@ -268,27 +276,27 @@ class Checkpoints:
             except CorruptCheckpointError:
                 if self._path(steps[which]).exists() or attempt == _RETRIES - 1:
                     raise
-        raise ValueError(f"{self.folder} holds no checkpoint; was this folder made by a run?")
+        raise ValueError(f"{self.folder} holds no checkpoint; give the folder of a run")
 
     def _header(self, step: int) -> _Header:
         header: dict[str, Any] = self._read_item(step, about=ocp.args.JsonRestore()).about
         path = self._path(step) / "about"
         if isinstance(header, dict) and header.keys() == {"about", "arrays"}:
-            # from before there were checksums; orbax kept the loss by itself
+            # an early version without checksums, where orbax stored the loss
             path = self._path(step) / "metrics" / "metrics"
             try:
                 loss = float(json.loads(path.read_text(encoding="utf-8"))["loss"])
             except (OSError, ValueError, TypeError, KeyError) as error:
                 raise self._corrupt(step, f"{path} holds no loss ({error!r})") from None
             self._warn(
-                f"the checkpoint of step {step} in {self.folder} was saved without checksums: "
-                "changed bits in it would go unnoticed"
+                f"the checkpoint of step {step} in {self.folder} was saved without checksums, "
+                "so changed bits in it cannot be detected"
             )
             return _Header(header["about"], header["arrays"], loss, None)
         if not isinstance(header, dict) or header != _signed(header):
-            raise self._corrupt(step, f"{path} does not fit its checksum")
+            raise self._corrupt(step, f"{path} does not match its checksum")
         if header["step"] != step:
-            raise self._corrupt(step, f"{path} is that of step {header['step']}")
+            raise self._corrupt(step, f"{path} belongs to step {header['step']}")
         return _Header(header["about"], header["arrays"], header["loss"], header["checksums"])
 
     def _restore(self, step: int, like: PyTree) -> Restored:
@@ -298,15 +306,15 @@ class Checkpoints:
         for name in [*wanted, *held]:
             if wanted.get(name) != held.get(name):
                 raise ValueError(
-                    f"the checkpoint of step {step} in {self.folder} is of another structure: of "
-                    f"{name} it holds {held.get(name, 'nothing')}, and what was asked for has "
-                    f"{wanted.get(name, 'nothing')}"
+                    f"the checkpoint of step {step} in {self.folder} has another structure: "
+                    f"expected {wanted.get(name, 'nothing')} for {name}, got "
+                    f"{held.get(name, 'nothing')}"
                 )
         for leaf in jax.tree.leaves(template):
             if jax.dtypes.canonicalize_dtype(leaf.dtype) != leaf.dtype:
                 raise ValueError(
                     f"the checkpoint of step {step} in {self.folder} holds {leaf.dtype}, which JAX "
-                    "narrows to 32 bits; set jax_enable_x64 to read it"
+                    "would convert to 32 bits; set jax_enable_x64 to read it"
                 )
         state = self._read_item(step, state=ocp.args.StandardRestore(template)).state
         if header.checksums is not None:
@@ -314,7 +322,7 @@ class Checkpoints:
             for name, checksum in header.checksums.items():
                 if found.get(name) != checksum:
                     path = self._path(step) / "state"
-                    raise self._corrupt(step, f"the array {name} in {path} does not fit its "
+                    raise self._corrupt(step, f"the array {name} in {path} does not match its "
                                               "checksum")  # fmt: skip
         return Restored(_with_keys(like, state), header.about, step)
 
@@ -327,7 +335,7 @@ class Checkpoints:
     def _read_item(self, step: int, **args: Any) -> Any:
         try:
             return self._checkpointer.restore(self._path(step), args=ocp.args.Composite(**args))
-        except Exception as error:  # orbax and its storage raise many kinds
+        except Exception as error:  # orbax and its storage raise many types
             reason = _reason(error)
         _drop_coroutines()
         where = self._path(step) / next(iter(args))
@@ -335,8 +343,8 @@ class Checkpoints:
 
     def _corrupt(self, step: int, problem: str) -> CorruptCheckpointError:
         return CorruptCheckpointError(
-            f"the checkpoint of step {step} in {self.folder} is damaged, or was made by another "
-            f"program: {problem}"
+            f"the checkpoint of step {step} in {self.folder} is damaged, or was written by "
+            f"another program: {problem}"
         )
 
     def _warn(self, message: str) -> None:
@@ -346,34 +354,34 @@ class Checkpoints:
 
 
 def _signed(header: dict[str, Any]) -> dict[str, Any]:
-    """The header as JSON gives it back, with a checksum of all else in it."""
+    """Return the header as JSON decodes it, with a checksum of its content."""
     content = {name: value for name, value in header.items() if name != "checksum"}
     try:
         content = json.loads(json.dumps(content))
     except (TypeError, ValueError) as error:
-        raise ValueError(f"about must be what JSON can say: {error}") from None
+        raise ValueError(f"about must be JSON data: {error}") from None
     return content | {"checksum": zlib.crc32(json.dumps(content, sort_keys=True).encode())}
 
 
 def _checksums(tree: PyTree) -> dict[str, int]:
-    """The CRC-32 of the bytes of each array, by name."""
+    """Return the CRC-32 of the bytes of each array, by name."""
 
     def checksum(leaf: Any) -> int:
         return zlib.crc32(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8).data)
 
     names, leaves = _named(tree)
-    with ThreadPoolExecutor() as pool:  # zlib runs without the lock of the interpreter
+    with ThreadPoolExecutor() as pool:  # zlib releases the interpreter lock
         return dict(zip(names, pool.map(checksum, leaves), strict=True))
 
 
 def _reason(error: BaseException) -> str:
-    while error.__cause__:  # the first one names array and file
+    while error.__cause__:  # the root cause names the array and the file
         error = error.__cause__
     return str(error).strip().partition("\n")[0][:300]
 
 
 def _drop_coroutines() -> None:
-    """Collect what orbax left unfinished when it failed, which would print a traceback each."""
+    """Collect the coroutines of a failed orbax call, which would each print a traceback."""
     hook, asyncio = sys.unraisablehook, logging.getLogger("asyncio")
     disabled = asyncio.disabled
     sys.unraisablehook, asyncio.disabled = lambda _: None, True
@@ -390,7 +398,7 @@ def _is_key(leaf: Any) -> bool:
 
 
 def _plain(tree: PyTree) -> PyTree:
-    """The tree with keys as plain arrays."""
+    """Return the tree with random keys as plain arrays."""
 
     def one(leaf: Any) -> Any:
         if not _is_key(leaf):
@@ -403,7 +411,7 @@ def _plain(tree: PyTree) -> PyTree:
 
 
 def _arrays(tree: PyTree) -> dict[str, str]:
-    """The dtype and shape of each array, by name."""
+    """Return the dtype and the shape of each array, by name."""
     return {
         name: f"{leaf.dtype}{list(np.shape(leaf))}"
         for name, leaf in zip(*_named(tree), strict=True)
@@ -416,7 +424,7 @@ def _named(tree: PyTree) -> tuple[list[str], list[Any]]:
 
 
 def _template(leaf: Any) -> jax.ShapeDtypeStruct:
-    # where nothing says otherwise, on one device: those that it was saved from may not be here
+    # defaults to one device, as those that it was saved from may not exist here
     sharding = getattr(leaf, "sharding", None) or SingleDeviceSharding(jax.devices()[0])
     return jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype, sharding=sharding)
 

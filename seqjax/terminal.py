@@ -1,14 +1,14 @@
-"""Output of commands on terminals that cannot show every character."""
+"""Command output on terminals that cannot show every character."""
 
 import io
 import sys
 
 
 def replace_what_cannot_be_shown() -> None:
-    """Let standard output and error show ``?`` for a character that their encoding lacks.
+    """Make standard output and error print ``?`` for characters that their encoding lacks.
 
-    For commands, before they print: by itself Python ends with an error there. A stream that a
-    notebook or a test put in their place stays as it is if it has no encoding.
+    Commands call this before they print; otherwise Python raises ``UnicodeEncodeError``. Streams
+    that are no ``io.TextIOWrapper``, such as those of a notebook, are left unchanged.
 
     >>> replace_what_cannot_be_shown()
     """

@@ -87,9 +87,9 @@ def test_the_same_state_is_left_as_it_is_and_another_replaces_it(tmp_path):
 @pytest.mark.parametrize(
     ("step", "about", "message"),
     [
-        (-1, {}, "step must be a whole number, 0 or more, got -1"),
-        (1.0, {}, "step must be a whole number, 0 or more, got 1.0"),
-        (1, {"a": object()}, "about must be what JSON can say"),
+        (-1, {}, "step must be a whole number of at least 0, got -1"),
+        (1.0, {}, "step must be a whole number of at least 0, got 1.0"),
+        (1, {"a": object()}, "about must be JSON data"),
     ],
 )
 def test_what_cannot_be_saved_is_named(tmp_path, step, about, message):
@@ -147,10 +147,10 @@ def test_what_was_killed_half_way_is_no_checkpoint(tmp_path):
 @pytest.mark.parametrize(
     ("like", "message"),
     [
-        ({"step": jnp.zeros(2, jnp.int32)}, r"of \['step'\] it holds int32\[\], and .* int32\[2\]"),
-        ({"step": jnp.float32(0)}, r"int32\[\], and what was asked for has float32\[\]"),
-        ({"other": jnp.int32(0)}, r"of \['other'\] it holds nothing"),
-        ({}, "what was asked for has nothing"),
+        ({"step": jnp.zeros(2, jnp.int32)}, r"expected int32\[2\] for \['step'\], got int32\[\]"),
+        ({"step": jnp.float32(0)}, r"expected float32\[\] for \['step'\], got int32\[\]"),
+        ({"other": jnp.int32(0)}, r"expected int32\[\] for \['other'\], got nothing"),
+        ({}, r"expected nothing for \['step'\], got int32"),
     ],
 )
 def test_another_structure_is_named(tmp_path, like, message):
@@ -176,7 +176,7 @@ def test_a_disk_without_room_is_an_error_and_what_was_there_stays(tmp_path, monk
         checkpoints.save(1, {"w": jnp.ones(4)}, {}, 1.0)
         usage = shutil.disk_usage(tmp_path)._replace(free=31)
         monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-        with pytest.raises(OSError, match=r"step 2 .* it has 32 bytes, and 31 are free; make room"):
+        with pytest.raises(OSError, match=r"step 2 .* it has 32 bytes, but 31 are free; make room"):
             checkpoints.save(2, {"w": jnp.ones(4)}, {}, 0.5)
         assert checkpoints.steps() == {"last": 1, "best": 1}
 

@@ -96,15 +96,15 @@ def test_an_array_of_another_step_is_named(folder, caplog):
         with pytest.raises(CorruptCheckpointError, match="is damaged"):
             checkpoints.restore(LIKE)
         assert (
-            f"step 2 in {folder} is damaged, or was made by another program: the array "
-            f"['kernel'] in {folder}/2/state does not fit its checksum"
+            f"step 2 in {folder} is damaged, or was written by another program: the array "
+            f"['kernel'] in {folder}/2/state does not match its checksum"
         ) in caplog.text
 
 
 def test_a_step_under_the_name_of_another_is_named(folder):
     (folder / "1").rename(folder / "4")
     with Checkpoints(folder) as checkpoints:
-        assert checkpoints.verify(LIKE)[4].endswith("/4/about is that of step 1")
+        assert checkpoints.verify(LIKE)[4].endswith("/4/about belongs to step 1")
 
 
 def test_a_damaged_checkpoint_is_replaced_by_a_run_that_comes_to_its_step_again(folder, caplog):
@@ -124,7 +124,7 @@ def test_a_checkpoint_of_unreadable_loss_is_not_the_best_and_goes(folder, caplog
     change_bit(folder, 1, "about")
     with Checkpoints(folder) as checkpoints:
         assert is_right(checkpoints.restore(LIKE, "best"), 2)
-        assert "it is not taken for the best" in caplog.text
+        assert "it does not count as the best" in caplog.text
         save(checkpoints, 3, 0.9)
         assert sorted(path.name for path in folder.iterdir()) == ["2", "3"]
 
@@ -136,7 +136,7 @@ def test_another_loss_than_the_one_saved_is_noticed(folder, caplog):
     path.write_text(content.replace('"loss": 0.7', '"loss": 0.1'))
     with Checkpoints(folder) as checkpoints:
         assert checkpoints.steps()["best"] == 1
-    assert f"{folder}/2/about does not fit its checksum" in caplog.text
+    assert f"{folder}/2/about does not match its checksum" in caplog.text
 
 
 def save_as_before(folder, losses):

@@ -1,4 +1,4 @@
-"""Sequences of any length: which batch they come in, how it is padded, and where a run goes on."""
+"""Batches of variable-length sequences, read by a loader that can resume at any batch."""
 
 from seqjax.data.batching import Example, ListSource, Report, Source, plan
 from seqjax.data.loader import Batch, Loader, Position

@@ -1,8 +1,9 @@
-"""Which examples make up which batch, known before anything is read.
+"""The plan of an epoch: the examples of each batch, computed before any example is read.
 
-The lengths of all examples are known, so the batches of an epoch are a pure function of them, of a
-policy, a seed and the epoch: a list of index arrays. A place in the data is then a pair of numbers,
-processes share the batches out by counting, and shapes and padding can be reported in advance.
+The lengths of all examples are known, so the batches of an epoch are a pure function of the
+lengths, a policy, a seed and the epoch: a list of index arrays. A position in the data is then a
+pair of numbers, each process takes every n-th batch, and shapes and padding can be reported in
+advance.
 """
 
 import dataclasses
@@ -16,31 +17,35 @@ from seqjax.data.policies import Policy, check_policy
 
 Example = dict[str, np.ndarray]  # context features [*shape], sequence features [T, *step_shape]
 
-_MIXED_SHARDS = 16  # few enough to be held in memory where they are compressed
+_MIXED_SHARDS = 16  # a `RecordSource` keeps this many decompressed shards in memory
 
 
 @runtime_checkable
 class Source(Protocol):
-    """Examples that can be read in any order, and whose lengths are known."""
+    """Examples of known lengths that can be read in any order."""
 
     @property
     def lengths(self) -> np.ndarray:
-        """``int64[N]``, the steps of each example."""
+        """The number of steps of each example, ``int64[N]``."""
 
     @property
     def shards(self) -> Sequence[int]:
-        """The number of examples in each shard, in their order; they sum to N."""
+        """The number of examples in each shard, in order; their sum is N."""
 
     @property
     def sequence_features(self) -> frozenset[str]:
-        """The features that have a time axis."""
+        """The names of the features that have a time axis."""
 
     def read(self, indices: np.ndarray) -> list[Example]:
-        """Read the examples at ``indices``, ``int64[B]``; two threads may do so at once."""
+        """Return the examples at ``indices``, ``int64[B]``; two threads may call it at once.
+
+        Each example is a dictionary of context features ``[*shape]`` and sequence features
+        ``[T, *step_shape]``.
+        """
 
 
 def check_source(owner: str, source: Any) -> None:
-    """Raise ``ValueError`` unless ``source`` has what a `Source` has.
+    """Raise ``ValueError`` unless ``source`` is a `Source`.
 
     >>> check_source("Loader", [{"x": np.arange(3)}])
     Traceback (most recent call last):
@@ -55,17 +60,19 @@ def check_source(owner: str, source: Any) -> None:
 
 
 class ListSource:
-    """Examples in memory.
+    """A source of examples in memory.
 
     Args:
-      examples: dictionaries of arrays, all with the same features in the same dtypes.
-      sequence_features: the names of those with a time axis in front, at least one; all sequence
-        features of an example are equally long.
-      shards: the number of examples in each shard; one shard without.
+      examples: dictionaries of arrays, all with the same features. A feature has the same dtype and
+        shape in all examples, except for its number of steps.
+      sequence_features: the names of the features with a leading time axis, at least one. All
+        sequence features of an example have the same number of steps.
+      shards: the number of examples in each shard; defaults to one shard.
 
     Raises:
-      ValueError: an example has other features, dtypes or shapes than the first, or sequence
-        features of different lengths (the example is named); the shards do not sum to N.
+      ValueError: an example differs from the first one in features, dtypes or shapes, or its
+        sequence features differ in length (the message names the example); ``shards`` do not sum to
+        N.
 
     >>> source = ListSource([{"x": np.arange(3)}, {"x": np.arange(1)}], {"x"})
     >>> print(source.lengths)
@@ -79,7 +86,9 @@ class ListSource:
         shards: Sequence[int] | None = None,
     ) -> None:
         if not isinstance(examples, Iterable):
-            raise ValueError(f"examples must be dictionaries of arrays, got {examples!r}")
+            raise ValueError(
+                f"examples must be an iterable of dictionaries of arrays, got {examples!r}"
+            )
         self._examples = [_arrays(index, example) for index, example in enumerate(examples)]
         if not isinstance(sequence_features, Collection) or isinstance(sequence_features, str):
             raise ValueError(
@@ -98,13 +107,13 @@ class ListSource:
         return [self._examples[index] for index in indices]
 
     def _length(self, index: int) -> int:
-        """The number of steps of an example, which has to be of the kind of the first one."""
+        """Return the number of steps of an example, after comparing it with the first one."""
         example, names = self._examples[index], sorted(self.sequence_features)
         for name in names:
             if name not in example or not example[name].ndim:
                 raise ValueError(
-                    f"example {index} must have a sequence feature {name!r} with a time axis in "
-                    f"front, got {example}"
+                    f"example {index} must have a sequence feature {name!r} with a leading time "
+                    f"axis, got {example}"
                 )
         first, own = self._signature(0), self._signature(index)
         if own != first:
@@ -115,12 +124,12 @@ class ListSource:
         lengths = {name: len(example[name]) for name in names}
         if len({*lengths.values()}) != 1:
             raise ValueError(
-                f"the sequence features of example {index} must be equally long, got {lengths}"
+                f"the sequence features of example {index} must have the same length, got {lengths}"
             )
         return lengths[names[0]]
 
     def _signature(self, index: int) -> dict[str, tuple[str, tuple[int, ...]]]:
-        """Dtype and shape, that of one step, of each feature."""
+        """Return the dtype and the shape of each feature, the time axis left out."""
         return {
             name: (str(value.dtype), value.shape[name in self.sequence_features :])
             for name, value in self._examples[index].items()
@@ -136,24 +145,24 @@ def plan(
     epoch: int = 0,
     interleave: int | None = None,
 ) -> list[np.ndarray]:
-    """List the batches of one epoch.
+    """Return the batches of an epoch as arrays of indices.
 
     Args:
-      lengths: ``int[N]``, the steps of each example.
+      lengths: ``int[N]``, the number of steps of each example.
       shards: the number of examples in each shard.
       policy: how examples become batches.
-      seed: for the order of the examples, which is another one each epoch; without, they come in
-        the order of the source.
-      epoch: which epoch.
-      interleave: how many shards are open at a time. With a seed, the shards are drawn at random,
-        and the examples of that many are shuffled together; 16 without. Without a seed, that many
-        shards take turns; one without, so that the order stays as it is.
+      seed: shuffles the examples, differently in each epoch; defaults to the order of the source.
+      epoch: the number of the epoch, from 0.
+      interleave: the number of shards to mix. With a seed, the shards are shuffled, and the
+        examples of each group of this many shards are shuffled together; defaults to 16. Without a
+        seed, the shards of a group take turns; defaults to 1, the order of the source.
 
     Returns:
-      For each batch the indices of its examples, ``int64[B]``.
+      The indices of the examples of each batch, ``int64[B]``.
 
     Raises:
-      ValueError: the shards do not sum to N, or an argument is out of range.
+      ValueError: the shards do not sum to N, an argument is out of range, or an example is longer
+        than the policy allows.
 
     >>> from seqjax.data import Padded
     >>> plan(np.ones(5, int), [3, 2], Padded(2), interleave=2)
@@ -190,7 +199,16 @@ def plan(
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What batches consist of; reports of different batches add up.
+    """The shapes and the padding of batches; reports of different batches can be added.
+
+    Args:
+      batches: the number of batches.
+      examples: the number of examples in the batches.
+      dropped: the number of examples that are in no batch.
+      steps: the number of steps of the examples.
+      slots: the number of steps of the batches, padding included.
+      longest: the number of steps of the longest example.
+      shapes: the different shapes ``(B, T)``, each of which is compiled once.
 
     >>> from seqjax.data import Padded
     >>> lengths = np.array([1, 9, 2, 8])
@@ -200,15 +218,15 @@ class Report:
 
     batches: int = 0
     examples: int = 0
-    dropped: int = 0  # examples that no batch holds
-    steps: int = 0  # of the examples
-    slots: int = 0  # steps and padding
-    longest: int = 0  # the most steps of an example
-    shapes: frozenset[tuple[int, int]] = frozenset()  # [B, T], each of which is compiled once
+    dropped: int = 0
+    steps: int = 0
+    slots: int = 0
+    longest: int = 0
+    shapes: frozenset[tuple[int, int]] = frozenset()
 
     @classmethod
     def of_plan(cls, plan: Iterable[np.ndarray], lengths: np.ndarray, policy: Policy) -> "Report":
-        """Report on the batches of an epoch; ``lengths`` are those of all examples, ``int[N]``."""
+        """Report on the batches of an epoch, given the lengths of all examples, ``int[N]``."""
         check_policy("Report", policy)
         lengths = check_lengths("Report", lengths)
         total = sum((cls.of_batch(lengths[batch], policy) for batch in plan), cls())
@@ -216,7 +234,7 @@ class Report:
 
     @classmethod
     def of_batch(cls, lengths: np.ndarray, policy: Policy) -> "Report":
-        """Report on one batch, of examples of these lengths, ``int[B]``."""
+        """Report on one batch, given the lengths of its examples, ``int[B]``."""
         shape = policy.place(lengths).shape
         return cls(
             batches=1,
@@ -240,12 +258,12 @@ class Report:
 
     @property
     def padding(self) -> float:
-        """The share of all steps that is padding."""
+        """The fraction of all steps that is padding."""
         return 1 - self.steps / self.slots if self.slots else 0.0
 
     @property
     def fixed_padding(self) -> float:
-        """The share, were all examples padded to the longest of them."""
+        """The fraction that would be padding if all examples were padded to the longest one."""
         return 1 - self.steps / (self.examples * self.longest) if self.longest else 0.0
 
     def __str__(self) -> str:
@@ -257,7 +275,7 @@ class Report:
 
 
 def _permutation(bits: np.random.PCG64, size: int) -> np.ndarray:
-    # NumPy promises that this raw stream stays what it is, and of Generator.permutation it does not
+    # NumPy keeps this raw stream the same in all versions, but not Generator.permutation
     return np.argsort(bits.random_raw(size), kind="stable")
 
 
@@ -289,12 +307,12 @@ def _arrays(index: int, example: Any) -> Example:
 
 def _check_shards(shards: Sequence[int], examples: int) -> Sequence[int]:
     if not isinstance(shards, Sequence | np.ndarray):
-        raise ValueError(f"shards must be a list of numbers of examples, got {shards!r}")
+        raise ValueError(f"shards must be a list of example counts, got {shards!r}")
     for shard in shards:
-        check_count("shards", "a number of examples", shard)
+        check_count("shards", "an example count", shard)
     if sum(shards) != examples:
         raise ValueError(
-            f"shards must be numbers of examples that sum to {examples}, got {list(shards)[:10]}, "
+            f"shards must be example counts that sum to {examples}, got {list(shards)[:10]}, "
             f"which sum to {sum(shards)}"
         )
     return shards

@@ -1,4 +1,4 @@
-"""Make data sets of records, and look into them::
+"""Convert files to data sets of records, and inspect them::
 
     python -m seqjax.data.convert text lines.txt data/lines
     python -m seqjax.data.convert csv trips.csv data/trips --group trip --sequence speed:float32
@@ -7,8 +7,8 @@
     python -m seqjax.data.convert tfds imdb_reviews data/imdb --context label --sequence text
     python -m seqjax.data.convert inspect data/lines
 
-A column is written ``NAME:DTYPE`` or ``NAME:DTYPE[SHAPE]`` with the dtypes of `Feature`. The byte
-order mark at the start of a text, as spreadsheets write it, is left out.
+A column is ``NAME:DTYPE`` or ``NAME:DTYPE[SHAPE]`` with the dtypes of `Feature`. A byte order mark
+at the start of a text, as spreadsheets write it, is removed.
 """
 
 import codecs
@@ -34,7 +34,7 @@ from seqjax.data.writing import write_encoded
 from seqjax.terminal import replace_what_cannot_be_shown
 
 _COLUMN = re.compile(r"(?P<name>.+):(?P<dtype>\w+)(\[(?P<shape>\d+(,\d+)*)\])?")
-# what NumPy has beside the dtypes of a feature, and what holds it
+# other dtypes of NumPy, and the dtype of a feature that replaces them
 _WIDENED = {"int8": "int32", "int16": "int32", "uint16": "int32", "uint32": "int64"}
 _ROUNDED = {"float16": "float32", "float64": "float32"}
 _BAR = 40
@@ -50,16 +50,16 @@ def text(
     shards: int = 1,
     compression: Compression | None = None,
 ) -> None:
-    """Make each line of a UTF-8 text a sequence of tokens.
+    """Convert each line of a UTF-8 text to a sequence of tokens.
 
     Args:
-      source: the text; the ends of lines are left out.
+      source: the text; line ends are removed.
       out: directory of the data set.
       tokens: what a token is; bytes are uint8, characters int32.
-      vocabulary: JSON list of the characters, in the order of their numbers; is made where it is
-        not there.
+      vocabulary: JSON list of the characters, in the order of their numbers; created if it does not
+        exist.
       shards: number of files.
-      compression: of the files.
+      compression: compression of the files.
     """
     if (tokens == "characters") != (vocabulary is not None):
         raise ValueError(
@@ -75,7 +75,7 @@ def text(
         return _write(source, out, schema, lines, shards, compression)
     if vocabulary.exists():
         return _characters(source, out, vocabulary, shards, compression)
-    # it gets its name once there is a data set that it is for
+    # it gets its name only after the data set is written
     temporary = vocabulary.with_name(f".{vocabulary.name}.{os.getpid()}")
     characters = sorted(set().union(*(_decode(source, *line) for line in _lines(source))))
     try:
@@ -113,7 +113,7 @@ def csv(
     shards: int = 1,
     compression: Compression | None = None,
 ) -> None:
-    """Make each group of rows of a CSV file with a header a sequence.
+    """Convert each group of rows of a CSV file with a header to a sequence.
 
     Args:
       source: the file, sorted by group.
@@ -121,9 +121,9 @@ def csv(
       group: the column whose value is the same in all rows of a sequence.
       sequence: columns with a value for each step, NAME:DTYPE or NAME:DTYPE[SHAPE].
         Dtypes are bool, uint8, int32, int64, float32 and bytes; a shape is written as 2,3.
-      context: columns with one value for each sequence, written as those of sequence.
+      context: columns with one value for each sequence, in the same form.
       shards: number of files.
-      compression: of the files.
+      compression: compression of the files.
     """
     schema = _schema(context, sequence)
 
@@ -134,11 +134,13 @@ def csv(
             _check_once(f"{source}: the column", reader.fieldnames or ())
             if missing:
                 raise ValueError(
-                    f"{source}: there is no column {sorted(missing)}, only {reader.fieldnames}"
+                    f"{source}: missing columns {sorted(missing)}, got {reader.fieldnames}"
                 )
             for row in reader:
                 if None in row or None in row.values():
-                    raise ValueError(f"{source}, line {reader.line_num}: not one value a column")
+                    raise ValueError(
+                        f"{source}, line {reader.line_num}: expected one value for each column"
+                    )
                 yield reader.line_num, row
 
     try:
@@ -159,18 +161,18 @@ def jsonl(
     shards: int = 1,
     compression: Compression | None = None,
 ) -> None:
-    """Make each line of JSON, an object with a list for each sequence column, a sequence.
+    """Convert each line of JSON, an object with a list for each sequence column, to a sequence.
 
     Args:
       source: the file.
       out: directory of the data set.
       sequence: members with a value for each step, NAME:DTYPE or NAME:DTYPE[SHAPE].
         Dtypes are bool, uint8, int32, int64, float32 and bytes; a shape is written as 2,3.
-      context: members with one value for each sequence, written as those of sequence.
+      context: members with one value for each sequence, in the same form.
       group: the member whose value is the same in all lines of a sequence; each line is then one
-        step, and the file sorted by group.
+        step, and the file must be sorted by group.
       shards: number of files.
-      compression: of the files.
+      compression: compression of the files.
     """
     schema = _schema(context, sequence)
     names = [*schema.context, *schema.sequence, *([group] if group else [])]
@@ -214,17 +216,17 @@ def npz(
     compression: Compression | None = None,
     max_decompressed_bytes: int = DECOMPRESSED_BYTES,
 ) -> None:
-    """Make each row of the arrays of an .npz file a sequence.
+    """Convert each row of the arrays of an .npz file to a sequence.
 
     Args:
       source: the file.
       out: directory of the data set.
       sequence: names of arrays [N, T, ...].
       context: names of arrays [N, ...].
-      lengths: name of an array int[N], the steps of each sequence; all T without.
+      lengths: name of an array int[N], the number of steps of each sequence; defaults to T.
       shards: number of files.
-      compression: of the files.
-      max_decompressed_bytes: the most that the arrays may decompress to.
+      compression: compression of the files.
+      max_decompressed_bytes: maximum size of the decompressed arrays.
     """
     names = [*context, *sequence, *([lengths] if lengths else [])]
     arrays = _arrays(source, names, max_decompressed_bytes)
@@ -268,17 +270,18 @@ def tfds(
     shards: int = 1,
     compression: Compression | None = None,
 ) -> None:
-    """Make sequences of a data set of tensorflow-datasets, which is downloaded where it has to be.
+    """Convert a data set of tensorflow-datasets, which is downloaded if needed.
 
     Args:
-      name: such as imdb_reviews, with config and version where wanted.
+      name: such as imdb_reviews, optionally with config and version.
       out: directory of the data set.
       split: such as train or test[:10%].
-      sequence: features [T, ...]; of a text its bytes. A part of a feature is FEATURE/PART.
+      sequence: features [T, ...], or texts, whose bytes are the steps. A nested feature is
+        FEATURE/PART.
       context: features of fixed shape.
-      data_dir: where tensorflow-datasets keeps its files.
+      data_dir: directory of the files of tensorflow-datasets.
       shards: number of files.
-      compression: of the files.
+      compression: compression of the files.
     """
     import tensorflow_datasets
 
@@ -300,7 +303,7 @@ def tfds(
     def feature(key: str, skip: int) -> Feature:
         shape = info[key].shape[skip:]
         if None in shape or len(info[key].shape) < skip:
-            raise ValueError(f"{name}: {key!r} has the shape {info[key].shape}, which does not do")
+            raise ValueError(f"{name}: {key!r} has shape {info[key].shape}; expected a fixed shape")
         return _feature_of(key, np.dtype(info[key].np_dtype), shape)
 
     texts = {key for key in sequence if info[key].np_dtype == BYTES and not info[key].shape}
@@ -326,12 +329,12 @@ def tfds(
 def inspect(
     path: Path, /, first: int = 3, max_decompressed_bytes: int = DECOMPRESSED_BYTES
 ) -> None:
-    """Show the schema, the counts, how long the sequences are and the first examples.
+    """Show the schema, the counts, a histogram of the lengths and the first examples.
 
     Args:
-      path: directory of a data set, a file, or a pattern for several.
-      first: how many examples to show.
-      max_decompressed_bytes: the most that a compressed file of another origin may decompress to.
+      path: directory of a data set, a file, or a pattern for several files.
+      first: number of examples to show.
+      max_decompressed_bytes: maximum size of a decompressed file, unless write made it.
     """
     from rich.console import Console
     from rich.table import Table
@@ -358,11 +361,11 @@ def inspect(
             for name, value in example.items():
                 console.print(f"  {name}: {' '.join(str(value).split())}", markup=False)
     if source.skipped:
-        raise ValueError(f"{path}: {len(source.skipped)} damages, see above")
+        raise ValueError(f"{path}: {len(source.skipped)} problems, see above")
 
 
 def _histogram(lengths: np.ndarray) -> str:
-    """Count lengths in at most ten ranges, a line each.
+    """Count lengths in at most ten ranges, one on each line.
 
     >>> print(_histogram(np.array([1, 1, 2, 5])))
     length  examples
@@ -397,11 +400,11 @@ def _write(
     shards: int,
     compression: Compression | None,
 ) -> None:
-    """Write examples, each with where it comes from, which errors name."""
+    """Write examples, each with the location that error messages name."""
     records = (encode(schema, example, where) for where, example in located)
     first = next(records, None)
     if first is None:
-        raise ValueError(f"{source}: holds no example; nothing is written to {out}")
+        raise ValueError(f"{source}: has no examples; nothing was written to {out}")
     count = write_encoded(
         out, schema, itertools.chain([first], records), shards=shards, compression=compression
     )
@@ -409,20 +412,20 @@ def _write(
 
 
 def _arrays(source: Path, names: list[str], limit: int) -> dict[str, np.ndarray]:
-    """Read arrays of an .npz file, which may hold anything."""
+    """Read arrays of an .npz file, which may have any content."""
     try:
         with zipfile.ZipFile(source) as archive:
             size = sum(entry.file_size for entry in archive.infolist())
         if size > limit:
             raise ValueError(
-                f"it decompresses to {size:,} bytes, more than {limit:,}; raise "
-                "--max-decompressed-bytes if that is meant"
+                f"it decompresses to {size:,} bytes, more than {limit:,}; increase "
+                "--max-decompressed-bytes if this is intended"
             )
         with np.load(source) as file:
             return {name: file[name] for name in names}
     except KeyError as error:
         raise ValueError(f"{source}: {error.args[0]}") from None
-    except Exception as error:  # of a damaged file NumPy, zipfile and zlib raise many kinds
+    except Exception as error:  # for a damaged file, NumPy, zipfile and zlib raise many types
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise ValueError(f"{source}: cannot be read as .npz: {reason}") from None
 
@@ -440,7 +443,7 @@ def _schema(context: tuple[str, ...], sequence: tuple[str, ...]) -> Schema:
             match = _COLUMN.fullmatch(column)
             if match is None:
                 raise ValueError(
-                    f"a column is NAME:DTYPE or NAME:DTYPE[SHAPE], got {column!r}; a DTYPE "
+                    f"a column must be NAME:DTYPE or NAME:DTYPE[SHAPE], got {column!r}; DTYPE "
                     f"is one of {', '.join(DTYPES)}"
                 )
             _check_once("the column", [*features[-1], match["name"]])
@@ -460,7 +463,7 @@ def _feature_of(name: str, dtype: np.dtype, shape: tuple[int, ...]) -> Feature:
 def _grouped(
     source: Path, schema: Schema, group: str, rows: Iterator[tuple[int, dict[str, Any]]]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Put rows in a sequence together."""
+    """Join the rows of each group into a sequence."""
 
     def value_of(item: tuple[int, dict[str, Any]]) -> Any:
         line, row = item
@@ -477,7 +480,7 @@ def _grouped(
             lines.append(line)
             where = f"{source}, line {line}: "
             if key in seen:
-                raise ValueError(f"{where}{group} {value!r} comes again; sort the file by {group}")
+                raise ValueError(f"{where}{group} {value!r} occurs again; sort the file by {group}")
             for name, feature in schema.sequence.items():
                 example[name].append(_parsed(feature, row[name], f"{where}{name!r}"))
             for name, feature in schema.context.items():
@@ -493,7 +496,7 @@ def _grouped(
 
 
 def _parsed(feature: Feature, value: Any, where: str) -> Any:
-    """Convert texts to what the feature holds; lists item by item."""
+    """Convert strings to the type of the feature; lists item by item."""
     if isinstance(value, list):
         try:
             return [_parsed(feature, item, where) for item in value]
@@ -504,15 +507,15 @@ def _parsed(feature: Feature, value: Any, where: str) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        if "_" in value:  # which Python takes for a separator
+        if "_" in value:  # Python accepts it as a separator
             raise ValueError
         return _number(value) if feature.dtype.kind == "f" else int(value)
     except ValueError:
-        raise ValueError(f"{where} is {value!r}, which is no {feature}") from None
+        raise ValueError(f"{where} must be {feature}, got {value!r}") from None
 
 
 def _number(text: str) -> float:
-    """Return the number that a text says, if a float can hold it.
+    """Return the number that a text represents, if a float can hold it.
 
     >>> _number("1e3"), _number("-inf")
     (1000.0, -inf)
@@ -533,10 +536,10 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _check_once(what: str, names: Sequence[str]) -> None:
-    """Raise ``ValueError`` unless all names differ: of two the last one would win silently."""
+    """Raise ``ValueError`` unless all names differ; the last of two would silently win."""
     if len({*names}) < len(names):
         twice = next(name for name, count in Counter(names).items() if count > 1)
-        raise ValueError(f"{what} {twice!r} is there more than once; leave one")
+        raise ValueError(f"{what} {twice!r} occurs more than once; keep one")
 
 
 def _flat(tree: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -574,7 +577,7 @@ def _decode(source: Path, line: int, content: bytes) -> str:
 
 
 def _progress(source: Path, mode: Any, **options: Any) -> Any:
-    """Open a file, and show how much of it has been read."""
+    """Open a file, with a progress bar of how much of it is read."""
     from rich import progress
     from rich.console import Console
 
@@ -591,17 +594,17 @@ def _tracked(items: Iterable[Any], name: str) -> Iterable[Any]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; return its exit code."""
+    """Run a command and return its exit code."""
     import tyro
 
     replace_what_cannot_be_shown()
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # TensorFlow speaks of it at every start
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # TensorFlow logs about it at every start
     commands = {f.__name__: f for f in (text, csv, jsonl, npz, tfds, inspect)}
     try:
         tyro.extras.subcommand_cli_from_dict(
             commands,
             prog="python -m seqjax.data.convert",
-            description="Make data sets of records, and look into them.",
+            description="Convert files to data sets of records, and inspect them.",
             args=arguments,
             config=(tyro.conf.PositionalMetavarFromFieldName,),
         )

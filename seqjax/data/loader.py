@@ -1,4 +1,4 @@
-"""Batches read ahead, from any place in the data on."""
+"""A loader that reads batches ahead and can resume at any batch."""
 
 import collections
 from collections.abc import Iterator, Mapping
@@ -14,58 +14,72 @@ from seqjax.data.policies import Policy, check_policy
 
 
 class Position(NamedTuple):
-    """A place in the data: the next batch of a process, counted within its epoch."""
+    """A position in the data: the next batch of a process.
+
+    Attributes:
+      epoch: the number of the epoch, from 0.
+      batch: the number of the batch among those of the process in this epoch, from 0.
+    """
 
     epoch: int = 0
     batch: int = 0
 
 
 class Batch(NamedTuple):
-    """Examples padded or packed to one shape."""
+    """Examples padded or packed to one shape, B rows of T steps.
 
-    features: dict[str, np.ndarray]  # [B, T, *step_shape]; those without time [B, *shape]
-    lengths: np.ndarray  # int32[B], the steps of each row that hold an example
-    indices: np.ndarray  # int64, the examples, row by row
-    # of packed batches alone, where features without time are repeated, [B, T, *shape]
-    segments: np.ndarray | None = None  # int32[B, T], the place of its example in `indices`, or -1
-    starts: np.ndarray | None = None  # bool[B, T], the first step of each example, for `Reset`
+    Attributes:
+      features: sequence features ``[B, T, *step_shape]`` and context features ``[B, *shape]``; if
+        packed, context features are repeated at each step, ``[B, T, *shape]``.
+      lengths: ``int32[B]``, the number of steps of each row that hold an example.
+      indices: ``int64[n]``, the indices of the examples in the source, row by row.
+      segments: ``int32[B, T]``, the position in ``indices`` of each step's example, or -1 for
+        padding; None unless packed.
+      starts: ``bool[B, T]``, true at the first step of each example, for `seqjax.Reset`; None
+        unless packed.
+    """
+
+    features: dict[str, np.ndarray]
+    lengths: np.ndarray
+    indices: np.ndarray
+    segments: np.ndarray | None = None
+    starts: np.ndarray | None = None
 
 
 class _Task(NamedTuple):
-    """A batch on its way."""
+    """A batch that is being read."""
 
     future: Future[Batch]
-    after: Position  # once it has been handed out
+    after: Position  # the loader's position once this batch is returned
     report: Report
 
 
 class Loader(Iterator[Batch]):
-    """An iterator over the batches of a source, which goes on exactly where another one was.
+    """An iterator over the batches of a source that can resume at any batch.
 
-    The batches of an epoch are those of `seqjax.data.plan`, so that they depend on the arguments
-    alone. Process i of n takes every n-th of them, from the i-th on, and leaves out what would give
-    one process more batches than another. Two threads read ahead; an error is raised when its batch
-    is due. A loader is used up after its last epoch: a second ``for`` loop over it is an error.
-    Close a loader that is not used up, or use it in a ``with`` block.
+    The batches of an epoch are those of `seqjax.data.plan`, so they depend only on the arguments.
+    Process i of n takes every n-th batch, starting with batch i; the last batches of an epoch are
+    dropped if they are fewer than n. Two threads read ahead, and an error is raised when its batch
+    is due. Iterating a loader again after its last epoch is an error. Close a loader that is not
+    exhausted, or use it in a ``with`` block.
 
     Args:
-      source: what to read.
+      source: the examples.
       policy: `Padded`, `Bucketed` or `Packed`.
-      seed: for the order of the examples, another one each epoch; defaults to the order of the
-        source.
-      epochs: stop at this epoch; defaults to never.
-      interleave: how many shards are open at a time, as for `plan`.
-      pad_values: what sequence features are padded with; 0 or ``b""`` for those not named.
-      process: of this process, in ``[0, processes)``.
-      processes: how many share the batches.
-      prefetch: batches read ahead.
-      start: where to begin, the `position` of an earlier loader with the same arguments; the number
-        of processes may differ only at the start of an epoch.
+      seed: shuffles the examples, differently in each epoch; defaults to the order of the source.
+      epochs: the epoch at which to stop; defaults to no end.
+      interleave: the number of shards to mix, as in `plan`.
+      pad_values: the padding of each sequence feature; defaults to 0, or ``b""`` for bytes.
+      process: the index of this process, in ``[0, processes)``.
+      processes: the number of processes that share the batches.
+      prefetch: the number of batches to read ahead.
+      start: the `position` of an earlier loader with the same arguments. The number of processes
+        may differ only at the start of an epoch.
 
     Raises:
-      ValueError: an argument is out of range or of another kind, an example is longer than the
-        policy allows, an epoch has no batch for each process, or fewer than ``start`` says; also at
-        the start of a pass over a loader that is used up.
+      ValueError: an argument is invalid, an example is longer than the policy allows, or an epoch
+        has no batch for each process or none at ``start``; also if an exhausted loader is iterated
+        again.
 
     >>> from seqjax.data import ListSource, Padded
     >>> source = ListSource([{"x": np.arange(1, n + 1)} for n in range(5)], {"x"})
@@ -107,16 +121,18 @@ class Loader(Iterator[Batch]):
         if process >= processes:
             raise ValueError(f"process must lie in [0, {processes - 1}], got {process}")
         if not isinstance(start, tuple | list) or len(start) != 2:
-            raise ValueError(f"start must be the position of a loader, got {start!r}")
+            raise ValueError(
+                f"start must be a Position, such as the position of another loader, got {start!r}"
+            )
         for name, value in zip(Position._fields, start, strict=True):
             check_count("Loader", f"{name} of start", value)
         if not isinstance(pad_values, Mapping | None):
-            raise ValueError(f"pad_values must be a dictionary by feature, got {pad_values!r}")
+            raise ValueError(f"pad_values must be a dictionary by feature name, got {pad_values!r}")
         self._pad_values = dict(pad_values or {})
         unknown = self._pad_values.keys() - source.sequence_features
         if unknown:
             raise ValueError(
-                f"pad_values are for sequence features, {sorted(source.sequence_features)}, got "
+                f"pad_values must name sequence features, {sorted(source.sequence_features)}, got "
                 f"{sorted(unknown)}"
             )
         self._source, self._policy, self._lengths = source, policy, source.lengths
@@ -131,16 +147,16 @@ class Loader(Iterator[Batch]):
 
     @property
     def position(self) -> Position:
-        """The place after the batches handed out so far."""
+        """The position after the last batch that was returned."""
         return self._position
 
     @property
     def report(self) -> Report:
-        """What the batches handed out so far consisted of; examples drop at the end of an epoch."""
+        """The report of the batches returned so far; an epoch's end adds its dropped examples."""
         return self._report
 
     def close(self) -> None:
-        """Stop reading ahead; there is no next batch."""
+        """Stop reading ahead; there is no further batch."""
         self._closed = True
         self._pool.shutdown(cancel_futures=True)
         self._tasks.clear()
@@ -157,10 +173,10 @@ class Loader(Iterator[Batch]):
         self.close()
 
     def batches_in_epoch(self, epoch: int = 0) -> int:
-        """How many batches this process gets in an epoch, such as a schedule has to know.
+        """Return the number of batches of this process in an epoch, for example for a schedule.
 
-        It is the same in all epochs, unless rows are `Packed` in the order of a ``seed``: how many
-        examples fit into a row depends on their order.
+        The number is the same in all epochs, except for `Packed` with a ``seed``: how many examples
+        fit into a row depends on their order.
         """
         check_count("Loader", "epoch", epoch)
         return len(self._plan(epoch)[0])
@@ -168,20 +184,22 @@ class Loader(Iterator[Batch]):
     def __iter__(self) -> Self:
         if self._used_up:
             raise ValueError(
-                f"this loader has handed out all of its epochs={self._epochs}, so a second pass "
-                "would be empty; ask for more epochs, or make a loader for each pass"
+                f"this loader has returned all of its epochs={self._epochs}, so a second pass "
+                "would be empty; increase epochs, or make a loader for each pass"
             )
         return self
 
     def __next__(self) -> Batch:
         if self._closed:
-            raise ValueError("this loader is closed; make one with start=position to go on")
+            raise ValueError(
+                "this loader is closed; make one with start=loader.position to continue"
+            )
         self._read_ahead()
         if not self._tasks:
             self._pool.shutdown()
             self._used_up = True
             raise StopIteration
-        # a task leaves the queue once its batch is here: no error or interrupt loses a batch
+        # a task leaves the queue only after its batch is read, so an error or interrupt loses none
         batch = self._tasks[0].future.result()
         _, self._position, report = self._tasks.popleft()
         self._report += report
@@ -196,8 +214,9 @@ class Loader(Iterator[Batch]):
             if number >= len(mine):
                 raise ValueError(
                     f"epoch {epoch} has {len(mine)} batches for each of {self._processes} "
-                    f"processes, which leaves none at batch {number}; the source has "
-                    f"{len(self._lengths)} examples, and the policy is {self._policy}"
+                    f"processes, so there is no batch {number}; use fewer processes, smaller "
+                    f"batches or an earlier start; the source has {len(self._lengths)} examples, "
+                    f"and the policy is {self._policy}"
                 )
             after = Position(epoch, number + 1)
             report = Report.of_batch(self._lengths[mine[number]], self._policy)
@@ -206,7 +225,7 @@ class Loader(Iterator[Batch]):
             self._tasks.append(_Task(self._pool.submit(self._read, mine[number]), after, report))
 
     def _plan(self, epoch: int) -> tuple[list[np.ndarray], int]:
-        """The batches of this process, and how many examples no process gets."""
+        """Return the batches of this process and the number of examples that no process gets."""
         if self._planned[0] != epoch:
             batches = plan(
                 self._lengths,
@@ -263,7 +282,7 @@ class Loader(Iterator[Batch]):
         except (OverflowError, TypeError, ValueError):
             fits = False
         if not fits:
-            raise ValueError(f"pad_values: {name!r} holds {dtype}, got {value!r}")
+            raise ValueError(f"pad_values: the value for {name!r} must be {dtype}, got {value!r}")
         return value
 
 

@@ -1,4 +1,4 @@
-"""The loss of n-gram models, what counting alone reaches: a baseline for every language model."""
+"""N-gram language models, whose loss is a baseline for other language models."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -21,34 +21,34 @@ def ngram_loss(train: Any, validation: Any, order: int, vocabulary_size: int) ->
 def ngram_losses(
     train: Any, validation: Any, orders: Iterable[int], vocabulary_size: int
 ) -> dict[int, float]:
-    r"""Mean cross-entropy of ``validation`` under n-gram models that counted ``train``, in nats.
+    r"""Mean cross-entropy of ``validation``, in nats, under n-gram models trained on ``train``.
 
-    The models are interpolated modified Kneser-Ney ones. With ``h`` the ``n - 1`` tokens before
-    ``w``, and ``h'`` the same but the first::
+    The models use interpolated modified Kneser-Ney smoothing. With ``h`` the ``n - 1`` tokens
+    before ``w``, and ``h'`` all of ``h`` but its first token::
 
         p(w | h) = (c(hw) - D(c(hw)) + sum_v D(c(hv)) p(w | h')) / sum_v c(hv)
 
-    and ``p(w | h')`` where ``h`` was never seen. In a model's longest n-grams, c counts how often
-    they occur; in shorter ones, how many different tokens stand before them. Below the unigrams, p
-    is ``1 / vocabulary_size``. With ``n_k`` the number of n-grams of count k, and one more, lest a
-    small text have none, the discounts are
+    and ``p(w | h) = p(w | h')`` if ``h`` does not occur in ``train``. For n-grams of the model's
+    order, ``c`` is the number of occurrences; for shorter ones, it is the number of different
+    tokens that precede them. Below the unigrams, ``p = 1 / vocabulary_size``. The discounts are::
 
-        Y = n_1 / (n_1 + 2 n_2),  D(0) = 0,  D(k) = max(Y, k - (k + 1) Y n_{k+1} / n_k),
+        Y = n_1 / (n_1 + 2 n_2),  D(0) = 0,  D(k) = max(Y, k - (k + 1) Y n_{k+1} / n_k)
 
-    where every k above 3 is a 3. The first tokens of ``validation`` have contexts as short as they
-    are.
+    where ``n_k`` is the number of n-grams of count k plus one, so that it is never zero, and
+    ``D(k) = D(3)`` for k above 3. The first ``n - 1`` tokens of ``validation`` have shorter
+    contexts.
 
     Args:
-      train: integers ``[N]``.
-      validation: integers ``[M]``.
-      orders: each a length n of the longest n-grams of a model.
-      vocabulary_size: V, the number of tokens that there are.
+      train: integers ``[N]``, the tokens to count.
+      validation: integers ``[M]``, the tokens to score.
+      orders: the order n of each model.
+      vocabulary_size: V, the number of different tokens.
 
     Returns:
       The loss of each order.
 
     Raises:
-      ValueError: there are no tokens, or some outside ``[0, V)``, or an order is less than 1.
+      ValueError: there are no tokens, a token is outside ``[0, V)``, or an order is less than 1.
 
     Reference: Chen and Goodman, "An empirical study of smoothing techniques for language modeling",
     1998.
@@ -76,8 +76,8 @@ def ngram_losses(
     grams = _lengthen(shorter, tokens, 1)
     for n in range(1, max(orders, default=0) + 1):
         longer = _lengthen(grams, tokens, n + 1)
-        contexts = np.roll(shorter, 1)  # which end one token earlier
-        place = np.zeros(grams.max() + 1, np.int64)  # of each n-gram, anywhere in train
+        contexts = np.roll(shorter, 1)  # they end one token earlier
+        place = np.zeros(grams.max() + 1, np.int64)  # of one occurrence of each n-gram in train
         place[grams[n - 1 : end]] = np.arange(n - 1, end)
         scored = slice(end + n - 1, None)
         backoff = probabilities[n - 1 :]
@@ -94,8 +94,8 @@ def ngram_losses(
 
 
 def _lengthen(grams: np.ndarray, tokens: np.ndarray, n: int) -> np.ndarray:
-    """Number the n-grams that end at each position, from the numbers of the (n-1)-grams there."""
-    result = np.zeros_like(grams)  # n-grams that reach over the front stay 0, and are never used
+    """Number the n-grams that end at each position, given the numbers of the (n-1)-grams there."""
+    result = np.zeros_like(grams)  # positions before the first n-gram stay 0 and are not used
     first_tokens = tokens[: max(0, len(tokens) - n + 1)]
     pairs = first_tokens * (grams.max() + 1) + grams[n - 1 :]
     _, result[n - 1 :] = np.unique(pairs, return_inverse=True)
@@ -109,7 +109,7 @@ def _model(
     contexts: np.ndarray,
     backoff: np.ndarray,
 ) -> np.ndarray:
-    """Probabilities ``[M]`` of the n-grams ``[M]``; counts and context_of are of each n-gram."""
+    """Return the probabilities ``[M]`` of n-grams; counts and context_of are by n-gram number."""
     k = np.arange(1, 4)
     n_k = np.bincount(np.minimum(counts, 5), minlength=6)[1:5] + 1
     y = n_k[0] / (n_k[0] + 2 * n_k[1])

@@ -1,4 +1,4 @@
-"""How examples become batches: padded, by buckets of similar lengths, or several in a row."""
+"""Policies that turn examples into batches: padding, buckets of similar lengths, and packing."""
 
 import dataclasses
 import itertools
@@ -12,27 +12,34 @@ from seqjax.checks import check_size
 
 
 class Placement(NamedTuple):
-    """Where the examples of a batch go: example i to ``rows[i]``, from step ``at[i]`` on."""
+    """The positions of examples in a batch: example i is in ``rows[i]``, from step ``at[i]`` on.
 
-    shape: tuple[int, int]  # rows and steps of the batch
-    rows: np.ndarray  # int[B]
-    at: np.ndarray  # int[B]
-    packed: bool = False  # whether rows may hold several examples
+    Attributes:
+      shape: ``(B, T)``, the rows and the steps of the batch.
+      rows: ``int[n]``, the row of each example.
+      at: ``int[n]``, the step at which each example starts.
+      packed: whether a row may hold several examples.
+    """
+
+    shape: tuple[int, int]
+    rows: np.ndarray
+    at: np.ndarray
+    packed: bool = False
 
 
 @runtime_checkable
 class Policy(Protocol):
-    """How examples become batches."""
+    """A rule by which examples become batches."""
 
     def batches(self, order: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
-        """Cut ``order``, indices into ``lengths``, into the index arrays of batches."""
+        """Split ``order``, indices into ``lengths``, into the index arrays of batches."""
 
     def place(self, lengths: np.ndarray) -> Placement:
-        """Place the examples of one batch, of these lengths."""
+        """Place the examples of one batch, given their lengths."""
 
 
 def check_policy(owner: str, policy: Any) -> None:
-    """Raise ``ValueError`` unless ``policy`` says how examples become batches.
+    """Raise ``ValueError`` unless ``policy`` is a `Policy`.
 
     >>> check_policy("Loader", 32)
     Traceback (most recent call last):
@@ -47,12 +54,12 @@ def check_policy(owner: str, policy: Any) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Padded:
-    """Batches of examples as they come, padded to the longest of each batch or a little more.
+    """Batches of consecutive examples, padded to the longest example of each batch.
 
     Args:
-      batch_size: examples in a batch.
-      multiple: steps are rounded up to a multiple of it, so that few shapes are compiled.
-      drop_remainder: leave out a last batch that is not full.
+      batch_size: the number of examples in a batch.
+      multiple: rounds T up to a multiple of this number, so that fewer shapes are compiled.
+      drop_remainder: drop the last batch if it is not full.
 
     Raises:
       ValueError: a size is not a whole number of at least 1.
@@ -74,11 +81,11 @@ class Padded:
         check_size("Padded", "multiple", self.multiple)
 
     def batches(self, order: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
-        """Cut ``order`` into batches of one size."""
+        """Split ``order`` into batches of ``batch_size`` examples."""
         return _chunks(order, self.batch_size, self.drop_remainder)
 
     def place(self, lengths: np.ndarray) -> Placement:
-        """Give each example a row of its own."""
+        """Give each example its own row."""
         return _one_a_row(lengths, _round_up(int(lengths.max()), self.multiple))
 
 
@@ -86,20 +93,23 @@ class Padded:
 class Bucketed:
     """Batches of examples of similar length, padded to the boundary of their bucket.
 
-    A bucket holds the lengths above the boundary before it, up to and with its own. A batch comes
-    when its bucket is full; what is left in the buckets comes at the end, shortest first.
+    A bucket holds examples that are longer than the boundary before it and at most as long as its
+    own. A full bucket becomes a batch. The examples left in the buckets follow at the end of the
+    epoch, shortest bucket first.
 
     Args:
-      boundaries: the longest length of each bucket, ascending.
-      batch_size: examples in a batch; one number, or one for each bucket, see `Bucketed.of_steps`.
-      multiple: pad to a multiple of it that holds the batch's longest, and not to the boundary; 1
-        pads to the longest.
-      drop_remainder: leave out the batches that are not full.
-      drop_longer: leave out examples that are longer than the last boundary.
+      boundaries: the maximum length of each bucket, ascending.
+      batch_size: the number of examples in a batch, one number or one for each bucket; see
+        `Bucketed.of_steps`.
+      multiple: pad to the longest example of the batch, rounded up to a multiple of this number,
+        but at most to the boundary; defaults to the boundary.
+      drop_remainder: drop batches that are not full.
+      drop_longer: drop examples that are longer than the last boundary.
 
     Raises:
-      ValueError: boundaries do not ascend, or are not as many as the batch sizes; later, if an
-        example is longer than the last boundary (unless ``drop_longer``).
+      ValueError: ``boundaries`` do not ascend, or ``batch_size`` does not have one number for each;
+        also when batches are made, if an example is longer than the last boundary (unless
+        ``drop_longer``).
 
     >>> from seqjax.data import plan
     >>> policy = Bucketed((2, 5), batch_size=2)
@@ -132,15 +142,15 @@ class Bucketed:
 
     @classmethod
     def of_steps(cls, boundaries: Sequence[int], steps: int, **options: bool) -> "Bucketed":
-        """Batches of ``steps`` steps at most, padding included, whatever their bucket.
+        """Make buckets whose batches have at most ``steps`` steps, padding included.
 
         Args:
-          boundaries: as above.
-          steps: B times T of a batch, at least the last boundary.
-          options: ``drop_remainder`` and ``drop_longer``, as above.
+          boundaries: see `Bucketed`.
+          steps: the maximum of B times T, at least the last boundary.
+          options: ``drop_remainder`` and ``drop_longer`` of `Bucketed`.
 
         Raises:
-          ValueError: not one example of the last bucket has room.
+          ValueError: ``steps`` is less than the last boundary.
 
         >>> Bucketed.of_steps((10, 40), 100).batch_size
         (10, 2)
@@ -161,10 +171,10 @@ class Bucketed:
         return (self.batch_size,) * len(self.boundaries)
 
     def batches(self, order: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
-        """Cut ``order`` into the batches of each bucket."""
+        """Split ``order`` into the batches of each bucket."""
         order = _without_longer("Bucketed", order, lengths, self.boundaries[-1], self.drop_longer)
         bucket_of = np.searchsorted(self.boundaries, lengths[order])
-        full: list[tuple[int, np.ndarray]] = []  # with the place in the order that filled it
+        full: list[tuple[int, np.ndarray]] = []  # after the place in the order that filled it
         rest = []
         for bucket, size in enumerate(self._sizes):
             for places in _chunks(np.flatnonzero(bucket_of == bucket), size, False):
@@ -175,7 +185,7 @@ class Bucketed:
         return [batch for _, batch in sorted(full, key=operator.itemgetter(0))] + rest
 
     def place(self, lengths: np.ndarray) -> Placement:
-        """Give each example a row of its own."""
+        """Give each example its own row."""
         longest = int(lengths.max())
         boundary = self.boundaries[int(np.searchsorted(self.boundaries, longest))]
         steps = boundary if self.multiple is None else _round_up(longest, self.multiple)
@@ -184,20 +194,21 @@ class Bucketed:
 
 @dataclasses.dataclass(frozen=True)
 class Packed:
-    """Several examples one after the other in rows of one length: one shape, hardly any padding.
+    """Batches of rows of equal length that each hold several examples.
 
-    An example goes into the first row of the batch that has room for it; when none has, the next
-    batch begins. `seqjax.Reset` starts each example from the zero state.
+    An example goes into the first row of the batch that has room for it. If no row has room, it
+    starts a new row, or a new batch if all rows are in use. `seqjax.Reset` resets the state before
+    each example.
 
     Args:
-      batch_size: rows in a batch.
-      steps: T, of each row.
-      drop_remainder: leave out a last batch with fewer rows.
-      drop_longer: leave out examples that are longer than a row.
+      batch_size: the number of rows in a batch.
+      steps: T, the length of a row.
+      drop_remainder: drop the last batch if it has fewer rows.
+      drop_longer: drop examples that are longer than a row.
 
     Raises:
-      ValueError: a size is not a whole number of at least 1; later, if an example is longer than a
-        row (unless ``drop_longer``).
+      ValueError: a size is not a whole number of at least 1; also when batches are made, if an
+        example is longer than a row (unless ``drop_longer``).
 
     >>> from seqjax.data import plan
     >>> policy = Packed(batch_size=1, steps=5)
@@ -217,7 +228,7 @@ class Packed:
         check_size("Packed", "steps", self.steps)
 
     def batches(self, order: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
-        """Fill the rows of one batch after the other; a batch has its rows joined."""
+        """Fill the rows of one batch after another; a batch is its rows, concatenated."""
         order = _without_longer("Packed", order, lengths, self.steps, self.drop_longer)
         batches: list[list[list[int]]] = []
         room: list[int] = []
@@ -236,9 +247,10 @@ class Packed:
         return [np.array(list(itertools.chain(*rows)), np.int64) for rows in batches]
 
     def place(self, lengths: np.ndarray) -> Placement:
-        """Find the rows that were joined: the first example of a row had no room in the one before.
+        """Find the rows that `batches` concatenated.
 
-        Had it had room, `batches` would have put it there.
+        The first example of a row had no room in the row before it; otherwise `batches` would have
+        placed it there.
         """
         rows, at, row, end = [], [], 0, 0
         for length in lengths.tolist():
@@ -283,8 +295,8 @@ def _without_longer(
     if longer.any() and not drop:
         index = order[longer][0]
         raise ValueError(
-            f"{owner}: example {index} has {lengths[index]} steps, more than the {limit} that it "
-            f"may have, and {longer.sum() - 1} others have too; raise the limit, or leave them out "
-            "with drop_longer=True"
+            f"{owner}: example {index} has {lengths[index]} steps, more than the limit of {limit}; "
+            f"{longer.sum()} of {len(order)} examples are too long; increase the limit, or drop "
+            "them with drop_longer=True"
         )
     return order[~longer]

@@ -1,10 +1,10 @@
-"""Examples of any length in TFRecord files, written by `write` and read at random access.
+"""Variable-length examples in TFRecord files, written by `write` and read in any order.
 
-The records are ``tf.train.SequenceExample`` messages. Any TensorFlow program can read the files of
-ours, and `RecordSource` those of any TensorFlow program.
+The records are ``tf.train.SequenceExample`` messages. TensorFlow can read the files that `write`
+makes, and `RecordSource` can read the files of TensorFlow programs.
 
-This is the only module that imports TensorFlow. It does so when a `RecordSource` is made, to parse
-records, and hides all GPUs from it. Writing needs none of it.
+Only this module imports TensorFlow, to parse records when a `RecordSource` is made, and hides all
+GPUs from it. Writing does not need TensorFlow.
 """
 
 import contextlib
@@ -55,41 +55,44 @@ __all__ = [
 ]
 
 _KINDS = {"bytes_list": "bytes", "float_list": "float32", "int64_list": "int64"}
-_NO_MESSAGE = "the payload is no SequenceExample and no Example"
+_NO_MESSAGE = "the payload is neither a SequenceExample nor an Example"
 _SURVEYED_AT_ONCE = 1024
-# A shuffled plan mixes a few shards at a time, and all of them have to stay in memory.
+# A shuffled plan mixes this many shards at a time, which must all stay in memory.
 _DECOMPRESSED_SHARDS = 16
 
 _logger = logging.getLogger(__name__)
 
 
 class RecordSource:
-    """The examples of TFRecord files, at random access.
+    """A source of the examples in TFRecord files.
 
-    Both checksums of a record are checked whenever it is read. A data set that `write` made opens
-    at once, and its index tells whether a record is the one that was written in that place. Where
-    the index was written before it could tell, all files are read once when they are opened, and
-    checked by their checksums in the manifest.
-    Files of another origin have no index, so they are read and parsed once when they are opened.
-    They may hold ``tf.train.SequenceExample`` or ``tf.train.Example`` messages; in an ``Example`` a
-    sequence feature is a flat list of all its steps. Such files do not say how many records they
-    have: one that ends between two records is whole.
+    Every read checks both checksums of a record. A data set that `write` made opens at once, and
+    its index also tells whether a record is the one that was written in its place. An index of an
+    early version has no checksums; its files are then read when they are opened, and checked
+    against the manifest.
 
-    Of compressed files the 16 that were read last are kept in memory, so read no more than those at
-    a time, by the ``interleave`` of `seqjax.data.Loader`.
+    Other files have no index, so they are read and parsed when they are opened. They may hold
+    ``tf.train.SequenceExample`` or ``tf.train.Example`` messages; a sequence feature of an
+    ``Example`` is a flat list of all its steps. Such files do not store their number of records,
+    so a file truncated between two records is not detected.
+
+    The last 16 compressed files that were read stay in memory, so do not mix more shards than that
+    with the ``interleave`` of `seqjax.data.Loader`.
 
     Args:
-      path: a directory that `write` made, a file, or a `glob` pattern for several in the order of
-        their names. How they are compressed is found out.
-      schema: what to read of each record; of a data set of ours that is all without.
-      skip_corrupt: leave out what cannot be read. All records are then read once at opening, and
-        what is left out is logged as a warning and kept in `skipped`.
-      max_decompressed_bytes: the most that a compressed file of another origin may decompress to.
+      path: a directory that `write` made, a file, or a `glob` pattern whose files are read in the
+        order of their names. The compression is detected.
+      schema: the features to read. Optional for data sets made by `write`; defaults to all
+        features.
+      skip_corrupt: leave out damaged records. All records are then read at opening; what is left
+        out is logged as a warning and listed in `skipped`.
+      max_decompressed_bytes: the maximum size of a decompressed file, unless `write` made it.
 
     Raises:
-      CorruptRecordError: a file is damaged or a record does not fit the schema; the message names
-        them and says what is wrong.
-      ValueError: there is no such file, or the schema is missing or not that of the data set.
+      CorruptRecordError: a file is damaged or a record does not match the schema; the message names
+        the file, the record and the problem.
+      ValueError: there is no such file, or the schema is missing or differs from that of the data
+        set.
 
     >>> import tempfile
     >>> directory = tempfile.mkdtemp()
@@ -130,7 +133,9 @@ class RecordSource:
                 shards = [*map(self._survey_again, shards)]
         else:
             if schema is None:
-                raise ValueError(f"{path}: give the schema; only a directory of ours knows its own")
+                raise ValueError(
+                    f"{path}: give the schema; only directories made by write store one"
+                )
             self.schema = schema
             files = _foreign_files(path, max_decompressed_bytes)
             flat = bool(schema.sequence) and self._is_flat(files)
@@ -145,20 +150,20 @@ class RecordSource:
 
     @property
     def lengths(self) -> np.ndarray:
-        """Steps of each example, ``int64[N]``; 0 where there is no sequence feature."""
+        """The number of steps of each example, ``int64[N]``; 0 without sequence features."""
         return self._lengths
 
     @property
     def shards(self) -> list[int]:
-        """Examples in each file, in order."""
+        """The number of examples in each file, in order."""
         return [len(shard.sizes) for shard in self._shards]
 
     @property
     def manifest_sha256(self) -> str | None:
         """The sha256 of the manifest, or None for files that `write` did not make.
 
-        A run that stores it can tell when it goes on whether these are still its examples, which a
-        `seqjax.data.Position` alone does not say.
+        A run that stores it can check on resuming that the examples are the same, which a
+        `seqjax.data.Position` alone does not tell.
 
         >>> import tempfile
         >>> directory = tempfile.mkdtemp()
@@ -178,7 +183,7 @@ class RecordSource:
 
     @property
     def skipped(self) -> tuple[str, ...]:
-        """What was left out, one message a damage."""
+        """The records and files that were left out, one message for each problem."""
         return tuple(self._skipped)
 
     def read(self, indices: np.ndarray) -> list[Example]:
@@ -188,7 +193,7 @@ class RecordSource:
           indices: integers ``[n]`` in ``[0, N)``.
 
         Returns:
-          Of each, the context features ``[*shape]`` and the sequence features ``[T, *shape]``.
+          The examples: context features ``[*shape]`` and sequence features ``[T, *shape]``.
 
         Raises:
           CorruptRecordError: a record is damaged.
@@ -222,7 +227,7 @@ class RecordSource:
             k = int(np.argmax(lengths != wanted))
             name = self._name(int(indices[k]))
             raise CorruptRecordError(
-                f"{name}: it has {lengths[k]} steps, its index says {wanted[k]}"
+                f"{name}: it has {lengths[k]} steps, but its index says {wanted[k]}"
             )
         return examples
 
@@ -236,7 +241,7 @@ class RecordSource:
         offsets, sizes = self._offsets[indices].tolist(), self._sizes[indices].tolist()
         checksums = [None if c < 0 else c for c in self._checksums[indices].tolist()]
         payloads = [b""] * len(shards)
-        # one file after the other, so that few are open at a time
+        # one file after another, so that only one is open at a time
         by_shard = sorted(range(len(shards)), key=shards.__getitem__)
         for shard, numbers in itertools.groupby(by_shard, shards.__getitem__):
             with self._opened(self._shards[shard].file) as (read, damage):
@@ -251,9 +256,9 @@ class RecordSource:
 
     @contextlib.contextmanager
     def _opened(self, file: File) -> Iterator[tuple[Callable[[int, int], bytes], str]]:
-        """Give ``read(size, offset)`` of the decompressed file, and what is known to be wrong."""
+        """Give ``read(size, offset)`` of the decompressed file, and its known problem."""
         if file.compression is None:
-            # unlike a memory map, this survives a file that shrinks meanwhile
+            # unlike a memory map, this is safe if the file is truncated in the meantime
             with readable(file.path), file.path.open("rb", buffering=0) as stream:
 
                 def read(size: int, offset: int) -> bytes:
@@ -281,9 +286,9 @@ class RecordSource:
                     yield Record(offset, None, f"{error}{damage}")
 
     def _is_flat(self, files: Sequence[File]) -> bool:
-        """Tell by the first good record whether all are ``tf.train.Example`` messages."""
+        """Whether the first good record is a ``tf.train.Example`` message."""
         records = (record for file in files for record in read_records(file, self._decompressed))
-        with contextlib.suppress(CorruptRecordError):  # the survey says which and why
+        with contextlib.suppress(CorruptRecordError):  # _survey reports it
             for record in records:
                 if record.payload is not None:
                     message = _message(record.payload)
@@ -291,7 +296,7 @@ class RecordSource:
         return False
 
     def _survey_again(self, shard: Shard) -> Shard:
-        """Read all records of a file of ours, and index those that are good."""
+        """Read all records of a file that `write` made, and index the good ones."""
         skipped = len(self._skipped)
         good = self._survey(shard.file, self._indexed(shard), len(shard.sizes))
         checksums = shard.checksums[good.numbers]
@@ -299,7 +304,7 @@ class RecordSource:
             (shard.checksums < 0).any()
             and len(self._skipped) == skipped
             and not is_written(shard.file)
-        ):  # whose records are whole, but which are they?
+        ):  # intact records, but perhaps of another file
             lost = len(good.sizes)
             self._report(f"{shard.file.path}: {NOT_WRITTEN}; its {lost} records are lost")
             return Shard(shard.file, *[column[:0] for column in shard[1:]])
@@ -366,18 +371,19 @@ def infer_schema(
     records: int = 100,
     max_decompressed_bytes: int = DECOMPRESSED_BYTES,
 ) -> Schema:
-    """Tell what the first records of a file hold.
+    """Infer a schema from the first records of a file.
 
-    In ``tf.train.Example`` messages a feature of differing size is taken for a sequence. What no
-    schema can say, such as steps of differing size, is left out and logged as a warning.
+    In ``tf.train.Example`` messages, a feature whose size differs between records becomes a
+    sequence. Features that a schema cannot describe, such as steps of different sizes, are left out
+    and logged as a warning.
 
     Args:
-      path: a file or pattern, as `RecordSource` takes it.
-      records: how many to look at.
-      max_decompressed_bytes: as for `RecordSource`.
+      path: a file or a pattern; see `RecordSource`.
+      records: the number of records to read.
+      max_decompressed_bytes: see `RecordSource`.
 
     Raises:
-      CorruptRecordError: one of them is damaged, or there is none.
+      CorruptRecordError: one of the records is damaged, or there are none.
       ValueError: there is no such file.
 
     >>> import tempfile
@@ -414,7 +420,7 @@ def infer_schema(
         elif len(dtypes) == 1 and is_flat:
             schema["sequence"][name] = Feature(dtypes[0])
         else:
-            _logger.warning("%s: left %s out, it holds %s", path, name, sorted(found))
+            _logger.warning("%s: %s is left out, because it holds %s", path, name, sorted(found))
     return Schema(**schema)
 
 
@@ -424,13 +430,13 @@ def _check_part(path: Path, asked: Schema, stored: Schema) -> None:
         for name, feature in getattr(asked, kind).items():
             if has.get(name) != feature:
                 raise ValueError(
-                    f"{path}: the schema asks for the {kind} feature {name!r} as {feature}, the "
-                    f"data set has { {key: str(value) for key, value in has.items()} }"
+                    f"{path}: the schema asks for the {kind} feature {name!r} as {feature}, but "
+                    f"the data set has { {key: str(value) for key, value in has.items()} }"
                 )
 
 
 class _Parser:
-    """Parses many records at once, and says of one why it cannot be parsed."""
+    """A parser of many records at once, which explains why a record cannot be parsed."""
 
     def __init__(self, schema: Schema, *, flat: bool) -> None:
         tf = tensorflow_without_gpus()
@@ -440,8 +446,8 @@ class _Parser:
         sequence = {name: dtypes[feature.stored] for name, feature in schema.sequence.items()}
         shapes = [feature.shape for feature in schema.context.values()]
         self._flat = flat
-        # Sequences are parsed as ragged ones: into a fixed shape, steps of differing size would be
-        # taken as long as their sum fits.
+        # Sequences are parsed as ragged: with a fixed shape, TensorFlow accepts steps of different
+        # sizes if their sum matches.
         if flat:
             self._features = {
                 name: tf.io.FixedLenFeature(shape, dtype)
@@ -451,7 +457,7 @@ class _Parser:
                 for name, dtype in sequence.items()
             }
             return
-        # tf.io.parse_sequence_example, without the time that it takes to put this together
+        # tf.io.parse_sequence_example, but these arguments are built only once
         none = tf.constant([], tf.string)
         self._parse_op = functools.partial(
             tf.raw_ops.ParseSequenceExampleV2,
@@ -470,7 +476,7 @@ class _Parser:
         )
 
     def parse(self, payloads: Sequence[bytes]) -> tuple[list[Example], np.ndarray]:
-        """Return the examples and their lengths, or raise ``ValueError`` if one does not fit."""
+        """Return the examples and their lengths, or raise ``ValueError`` if one does not match."""
         try:
             return self._parse(payloads)
         except ValueError as error:
@@ -497,15 +503,16 @@ class _Parser:
             return examples, np.zeros(len(payloads), np.int64)
         lengths = np.diff(ends[0])
         for k in np.flatnonzero(lengths == 0).tolist():
-            # a missing list is parsed like an empty one
+            # TensorFlow parses a missing list like an empty one
             if problem := self._explain(payloads[k]):
                 raise ValueError(problem)
         return examples, lengths
 
     def _run(self, payloads: Sequence[bytes]) -> tuple[list[np.ndarray], ...]:
-        """Parse into the values of context features, those of all steps of sequence features.
+        """Parse the values of context features, and those of all steps of sequence features.
 
-        After them come where each example's steps end, and what is not 0 where a step is ragged.
+        Also returns where the steps of each example end, and numbers that are 0 unless a step is
+        ragged.
         """
         tf = tensorflow_without_gpus()
         sizes = [feature.size for feature in self._schema.sequence.values()]
@@ -522,7 +529,7 @@ class _Parser:
                     strict=True,
                 )
                 return fixed, [r.flat_values.numpy() for r in ragged], list(ends), list(left)
-            # of a list, TensorFlow would look for its dtype anew and take twice the time
+            # for a list, TensorFlow would infer the dtype in twice the time
             parsed = self._parse_op(serialized=tf.constant(payloads, tf.string))
         except tf.errors.InvalidArgumentError as error:
             raise ValueError(error.message) from None
@@ -564,7 +571,7 @@ class _Parser:
 
 
 def _message(payload: bytes) -> Any:
-    """Parse a record by itself; an `Example` is a `SequenceExample` that has a context only."""
+    """Parse a record; an ``Example`` parses as a ``SequenceExample`` with a context only."""
     from google.protobuf.message import DecodeError
 
     try:
@@ -574,41 +581,41 @@ def _message(payload: bytes) -> Any:
 
 
 def _form(message: Any) -> tuple[str, int]:
-    """Return the dtype and the number of values of a protobuf `Feature`; no dtype is ""."""
+    """Return the dtype and the number of values of a protobuf ``Feature``; "" if it is empty."""
     kind = message.WhichOneof("kind")
     return (_KINDS[kind], len(getattr(message, kind).value)) if kind else ("", 0)
 
 
 def _misfit(feature: Feature, message: Any, count: int) -> str | None:
-    """Say why a protobuf `Feature` is not ``count`` values of a feature."""
+    """Say why a protobuf ``Feature`` is not ``count`` values of a feature, or return None."""
     dtype, found = _form(message)
     if dtype not in ("", feature.stored):
-        return f"wrong dtype: it holds {dtype}, the schema says {feature}"
+        return f"wrong dtype: it holds {dtype}, but the schema says {feature}"
     if found != count:
-        return f"it holds {found} values, the schema says {feature}"
+        return f"it holds {found} values, but the schema says {feature}"
     if feature.dtype != BYTES:
         values = np.array(getattr(message, message.WhichOneof("kind")).value)
         try:
             narrow(values, feature.dtype, "it")
         except ValueError as error:
-            return f"{error}, as the schema says"
+            return f"{error}, the dtype of the schema"
     return None
 
 
 @functools.cache
 def tensorflow_without_gpus() -> Any:
-    """Import TensorFlow and hide the GPUs from it, of which it would take all memory.
+    """Import TensorFlow and hide the GPUs from it; it would allocate all of their memory.
 
     Raises:
-      ImportError: it is not installed.
+      ImportError: TensorFlow is not installed.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # it greets on stderr otherwise
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # it logs to stderr otherwise
     try:
         import tensorflow
     except ImportError:
         raise ImportError(
             "reading records needs tensorflow: pip install 'seqjax[records]'"
         ) from None
-    with contextlib.suppress(RuntimeError):  # the user's own TensorFlow is running already
+    with contextlib.suppress(RuntimeError):  # the user's program has started TensorFlow already
         tensorflow.config.set_visible_devices([], "GPU")
     return tensorflow

@@ -1,6 +1,6 @@
-"""What the features of a data set are, and how an example of them becomes a `SequenceExample`.
+"""The features of a data set, and the encoding of its examples as ``SequenceExample`` messages.
 
-Needs no TensorFlow: what is written here is the wire format of Protocol Buffers.
+This module writes the wire format of Protocol Buffers and does not need TensorFlow.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ import numpy as np
 
 from seqjax.checks import check_size
 
-BYTES = np.dtype(object)  # what arrays of bytes are: NumPy's own kind drops zeros at their ends
+BYTES = np.dtype(object)  # NumPy's own dtype of bytes drops trailing zeros
 DTYPES = {
     "bool": np.dtype(np.bool_),
     "uint8": np.dtype(np.uint8),
@@ -23,27 +23,27 @@ DTYPES = {
     "bytes": BYTES,
 }
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
-# a kind may be given where a later one is wanted, if the values are the same in it
+# values of a lower rank may be converted to a higher one if they stay the same
 _RANK = {"b": 0, "u": 1, "i": 1, "f": 2}
-# the field of a message `Feature` that holds a list of each kind
+# the field of a ``Feature`` message that holds a list of each type
 _BYTES_LIST, _FLOAT_LIST, _INT64_LIST = 1, 2, 3
 
 
 @dataclasses.dataclass(frozen=True)
 class Feature:
-    """What one feature holds: of an example, or of each of its steps.
+    """The dtype and the shape of a feature, of an example or of each step.
 
-    TFRecords know int64, float32 and bytes. bool, uint8 and int32 are stored as int64, and a value
-    that does not fit is an error, when written and when read. There is no float64: no record could
-    give it back.
+    TFRecords hold int64, float32 and bytes. bool, uint8 and int32 are stored as int64; a value out
+    of their range is an error, in writing and in reading. float64 is not supported, because
+    records cannot hold it.
 
     Args:
-      dtype: `bool`, `numpy.uint8`, `numpy.int32`, `numpy.int64`, `numpy.float32` or `bytes`, or the
-        name of one. Arrays of bytes have the dtype object.
-      shape: of one value; that of a sequence feature has no time axis.
+      dtype: `bool`, `numpy.uint8`, `numpy.int32`, `numpy.int64`, `numpy.float32` or `bytes`, or its
+        name. Arrays of bytes have the dtype object.
+      shape: the shape of one value; for a sequence feature, of one step.
 
     Raises:
-      ValueError: another dtype, or a size below 1.
+      ValueError: the dtype is another one, or a size is less than 1.
 
     >>> print(Feature(np.float32, (3,)), Feature(bytes))
     float32[3] bytes
@@ -72,12 +72,12 @@ class Feature:
 
     @property
     def stored(self) -> str:
-        """The dtype in the file: ``"bytes"``, ``"float32"`` or ``"int64"``."""
+        """The dtype in the file, ``"bytes"``, ``"float32"`` or ``"int64"``."""
         return _NAMES[self.dtype] if self.dtype in (BYTES, np.float32) else "int64"
 
     @property
     def size(self) -> int:
-        """How many numbers or bytes one value has."""
+        """The number of numbers or byte strings in one value."""
         return math.prod(self.shape)
 
 
@@ -86,11 +86,12 @@ class Schema:
     """The features of all examples of a data set.
 
     Args:
-      context: features of an example as a whole, each an array ``[*shape]``.
-      sequence: features of its steps, each ``[T, *shape]``, with one T for all of an example.
+      context: features of a whole example, arrays ``[*shape]``.
+      sequence: features of each step, arrays ``[T, *shape]``; T is the same for all sequence
+        features of an example.
 
     Raises:
-      ValueError: there is no feature, or one is both.
+      ValueError: there is no feature, or a name is in both.
 
     >>> schema = Schema(context={"label": Feature(np.int64)}, sequence={"x": Feature(np.float32)})
     >>> {schema: "hashable"}[schema]
@@ -112,7 +113,7 @@ class Schema:
                 )
         both = sorted(set(self.context) & set(self.sequence))
         if both:
-            raise ValueError(f"a feature is of the context or of the sequence, got {both} as both")
+            raise ValueError(f"a feature is in context or in sequence, got {both} in both")
         if not self.context and not self.sequence:
             raise ValueError("a schema needs a context or sequence feature, got neither")
         object.__setattr__(self, "context", dict(self.context))
@@ -122,7 +123,7 @@ class Schema:
         return hash((frozenset(self.context.items()), frozenset(self.sequence.items())))
 
     def to_json(self) -> dict[str, Any]:
-        """Return what `from_json` takes.
+        """Return the schema as JSON data for `from_json`.
 
         >>> Schema(sequence={"x": Feature(bool)}).to_json()
         {'context': {}, 'sequence': {'x': {'dtype': 'bool', 'shape': []}}}
@@ -137,7 +138,7 @@ class Schema:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Schema":
-        """Make the schema that `to_json` described.
+        """Return the schema that `to_json` described.
 
         >>> schema = Schema(sequence={"x": Feature(bool)})
         >>> Schema.from_json(schema.to_json()) == schema
@@ -170,15 +171,15 @@ def encode(schema: Schema, example: Mapping[str, Any], owner: str) -> tuple[byte
     r"""Serialize an example as a ``tf.train.SequenceExample``.
 
     Args:
-      schema: of the example.
+      schema: the schema of the example.
       example: see `seqjax.data.records.write`.
-      owner: what errors call the example.
+      owner: the name of the example in error messages.
 
     Returns:
-      The message, and the example's number of steps (0 where it has no sequence feature).
+      The message, and the number of steps of the example (0 if it has no sequence feature).
 
     Raises:
-      ValueError: the example does not fit the schema.
+      ValueError: the example does not match the schema.
 
     >>> schema = Schema(sequence={"x": Feature(np.int64)})
     >>> encode(schema, {"x": [7]}, "example 0")
@@ -193,7 +194,7 @@ def encode(schema: Schema, example: Mapping[str, Any], owner: str) -> tuple[byte
         missing, extra = wanted.keys() - example.keys(), example.keys() - wanted.keys()
         raise ValueError(
             f"{owner}: missing features {sorted(missing)}, features not in the schema "
-            f"{sorted(extra)}; give the schema's {sorted(wanted)}"
+            f"{sorted(extra)}; give the features of the schema, {sorted(wanted)}"
         )
     context = {
         name: _feature(conform(feature, example[name], f"{owner}: {name!r}"), feature)
@@ -224,7 +225,7 @@ def conform(feature: Feature, value: Any, owner: str, *, steps: bool = False) ->
     >>> conform(Feature(np.uint8), [1, 256], "x", steps=True)
     Traceback (most recent call last):
     ...
-    ValueError: x: 256 is no uint8
+    ValueError: x: 256 cannot be stored as uint8
     """
     if feature.dtype == BYTES and getattr(value, "dtype", BYTES) != BYTES:
         raise ValueError(f"{owner}: an array of bytes must be of dtype object, got {value.dtype}")
@@ -248,23 +249,23 @@ def conform(feature: Feature, value: Any, owner: str, *, steps: bool = False) ->
 
 
 def narrow(array: np.ndarray, dtype: np.dtype, owner: str) -> np.ndarray:
-    """Convert numbers to a dtype that holds them all, or raise ``ValueError``.
+    """Convert numbers to a dtype that can hold them all, or raise ``ValueError``.
 
     >>> narrow(np.array([0, 2]), np.dtype(bool), "x")
     Traceback (most recent call last):
     ...
-    ValueError: x: 2 is no bool
+    ValueError: x: 2 cannot be stored as bool
     """
     if array.dtype == dtype:
         return array
     with np.errstate(over="ignore", invalid="ignore"):
         converted = array.astype(dtype)
-        if array.dtype.kind == "f":  # rounding is what float32 asks for, infinity is not
+        if array.dtype.kind == "f":  # float32 may round a number, but not to infinity
             same = np.isfinite(converted) | ~np.isfinite(array)
-        else:  # there and back alone would let uint64 wrap around
+        else:  # a conversion there and back alone would let uint64 wrap around
             same = (converted.astype(array.dtype) == array) & (converted == array)
     if not same.all():
-        raise ValueError(f"{owner}: {array[~same].flat[0]} is no {dtype}")
+        raise ValueError(f"{owner}: {array[~same].flat[0]} cannot be stored as {dtype}")
     return converted
 
 
@@ -272,15 +273,15 @@ def _describe(value: Any) -> str:
     try:
         array = np.asarray(value)
     except ValueError:
-        return "lists of differing lengths"
+        return "lists of different lengths"
     return f"{array.dtype} of shape {list(array.shape)}"
 
 
 def _steps(array: np.ndarray, feature: Feature) -> list[bytes]:
-    """Serialize each step as a `Feature` message."""
+    """Serialize each step as a ``Feature`` message."""
     if feature.stored == "float32":
         raw, width = array.astype("<f4", copy=False).tobytes(), 4 * feature.size
-        # all steps have as many bytes, hence the same lengths in front
+        # all steps have the same number of bytes, hence the same prefix
         start = _delimited(_FLOAT_LIST, _delimited(1, bytes(width)))[:-width]
         return [start + raw[i : i + width] for i in range(0, len(raw), width)]
     rows = array.reshape(len(array), feature.size).tolist()

@@ -1,4 +1,4 @@
-"""The files of a data set and where the records lie in them; nothing here needs TensorFlow."""
+"""The files of a data set and the positions of their records, read without TensorFlow."""
 
 import glob
 import io
@@ -23,59 +23,77 @@ from seqjax.data.tfrecord import (
 )
 from seqjax.data.writing import read_manifest
 
-NOT_WRITTEN = "is not the file that was written: it does not fit its checksum in the manifest"
+NOT_WRITTEN = "is not the file that was written: it does not match its checksum in the manifest"
 
 _logger = logging.getLogger(__name__)
 
 
 class File(NamedTuple):
-    """A TFRecord file."""
+    """A TFRecord file.
+
+    Attributes:
+      path: where it is.
+      compression: its compression, or None.
+      limit: the maximum number of bytes of the decompressed file.
+      crc: its CRC-32C in the manifest, or None if ``write`` did not make the file.
+    """
 
     path: Path
     compression: Compression | None
-    limit: int  # bytes when it is decompressed
-    crc: int | None = None  # of a file of ours
+    limit: int
+    crc: int | None = None
 
 
 class Shard(NamedTuple):
-    """A file, and its records."""
+    """A file and its n records.
+
+    Attributes:
+      file: the file.
+      numbers: ``int64[n]``, the number of each record in the file.
+      offsets: ``int64[n]``, the position of each record in the decompressed file.
+      sizes: ``int64[n]``, the number of bytes of each payload.
+      lengths: ``int64[n]``, the number of steps of each example.
+      checksums: ``int64[n]``, the checksum of each payload, or -1 if no index holds it.
+    """
 
     file: File
-    numbers: np.ndarray  # in the file, int64[n]
-    offsets: np.ndarray  # in the decompressed file, int64[n]
-    sizes: np.ndarray  # of the payloads, int64[n]
-    lengths: np.ndarray  # steps, int64[n]
-    checksums: np.ndarray  # of the payloads, int64[n]; -1 where no index knows them
+    numbers: np.ndarray
+    offsets: np.ndarray
+    sizes: np.ndarray
+    lengths: np.ndarray
+    checksums: np.ndarray
 
 
 def open_data_set(directory: Path, *, check_files: bool) -> tuple[Schema, list[Shard]]:
-    """Read what the manifest and the index of a data set of ours say.
+    """Read the manifest and the index of a data set that `seqjax.data.records.write` made.
 
     Args:
-      directory: of the data set.
-      check_files: whether each file must have its size, and where the index lacks the checksums of
-        the records, its checksum.
+      directory: the directory of the data set.
+      check_files: whether to check the size of each file and, if the index has no checksums of the
+        records, the checksum of each file.
 
     Raises:
-      CorruptRecordError: one of them is damaged, or a file is not the one that was written.
+      CorruptRecordError: the manifest, the index or a file is damaged.
     """
     manifest = read_manifest(directory)
     path = directory / manifest["index"]["file"]
     with readable(path):
         content = path.read_bytes()
     if google_crc32c.value(content) != manifest["index"]["crc32c"]:
-        raise CorruptRecordError(f"{path}: does not fit its checksum; write the data set anew")
+        raise CorruptRecordError(f"{path}: does not match its checksum; write the data set again")
     index = np.load(io.BytesIO(content))
     sizes, lengths = index["sizes"], index["lengths"]
     has_checksums = "checksums" in index
     if not has_checksums:
         _logger.warning(
-            "%s: was written before the index knew the checksums of the records, so all files are "
-            "read once to check them; write it again to open it at once", directory,
+            "%s: was written before the index held the checksums of the records, so all files are "
+            "read to check them; write the data set again to open it at once", directory,
         )  # fmt: skip
     checksums = index["checksums"].astype(np.int64) if has_checksums else np.full(len(sizes), -1)
     if sum(entry["examples"] for entry in manifest["shards"]) != len(sizes):
-        raise CorruptRecordError(f"{path}: is not the index of {len(sizes)} records")
+        raise CorruptRecordError(
+            f"{path}: the index has {len(sizes)} records, which is not the number in the manifest"
+        )
     compression = manifest["compression"] and Compression(manifest["compression"])
     shards = []
     for entry in manifest["shards"]:
@@ -104,8 +122,8 @@ def open_data_set(directory: Path, *, check_files: bool) -> tuple[Schema, list[S
                     else f" from record {np.searchsorted(ends, found, 'right')} on"
                 )
                 raise CorruptRecordError(
-                    f"{file.path}: has {found} bytes, its manifest says {entry['bytes']}: it is "
-                    f"damaged{cut}"
+                    f"{file.path}: has {found} bytes, but its manifest says {entry['bytes']}: it "
+                    f"is damaged{cut}"
                 )
             if not has_checksums and not is_written(file):
                 raise CorruptRecordError(f"{file.path}: {NOT_WRITTEN}")
@@ -113,7 +131,7 @@ def open_data_set(directory: Path, *, check_files: bool) -> tuple[Schema, list[S
 
 
 def is_written(file: File) -> bool:
-    """Whether a file of ours has the checksum that its manifest says."""
+    """Whether a file matches its checksum in the manifest."""
     crc = 0
     with readable(file.path), file.path.open("rb") as stream:
         while piece := stream.read(1 << 20):
@@ -122,7 +140,7 @@ def is_written(file: File) -> bool:
 
 
 def find_files(path: Path) -> list[Path]:
-    """The file or directory itself, or the files that fit a pattern, in the order of their names.
+    """Return the path if it exists, or else the files that match it as a pattern, sorted by name.
 
     >>> find_files(Path("pyproject.t?ml"))
     [PosixPath('pyproject.toml')]
@@ -132,7 +150,7 @@ def find_files(path: Path) -> list[Path]:
     files = [Path(name) for name in sorted(glob.glob(str(path)))]
     if not files:
         raise ValueError(
-            f"{path}: there is no such file or directory, and none that fits a pattern"
+            f"{path}: there is no such file or directory, and no file matches it as a pattern"
         )
     return files
 
@@ -140,7 +158,7 @@ def find_files(path: Path) -> list[Path]:
 def read_records(
     file: File, decompressed: Callable[[File], tuple[bytes, str | None]]
 ) -> Iterator[Record]:
-    """Read all records of a file without an index."""
+    """Read all records of a file from its start to its end; no index is needed."""
     if file.compression is None:
         with readable(file.path), file.path.open("rb") as stream:
             yield from walk(stream, os.fstat(stream.fileno()).st_size)
@@ -152,13 +170,13 @@ def read_records(
 
 
 def read_compressed(file: File) -> tuple[bytes, str | None]:
-    """A compressed file as far as it goes, and what is wrong with it."""
+    """Return what can be read of a compressed file, and the problem with it or None."""
     assert file.compression is not None
     with readable(file.path):
         data = file.path.read_bytes()
     content, problem = decompress(data, file.compression, file.limit)
     if problem and file.crc is None and len(content) == file.limit:
-        return b"", f"{problem}; raise max_decompressed_bytes if that is meant"
+        return b"", f"{problem}; increase max_decompressed_bytes if this is intended"
     if problem is None and file.crc not in (None, google_crc32c.value(data)):
-        problem = "the file does not fit its checksum"
+        problem = "the file does not match its checksum"
     return content, problem

@@ -1,4 +1,4 @@
-"""Text as tokens: corpora, vocabularies, and the streams and windows that are cut from them."""
+"""Text as tokens: corpora, vocabularies, and the streams and windows made from them."""
 
 import codecs
 import dataclasses
@@ -27,11 +27,17 @@ TINY_SHAKESPEARE_SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca
 
 
 class Corpus(NamedTuple):
-    """A text, and what to call it in results."""
+    """A text and its name.
+
+    Attributes:
+      name: the name of the text in results.
+      text: the text.
+      sha256: the sha256 of the text in UTF-8.
+    """
 
     name: str
     text: str
-    sha256: str  # of the text in UTF-8
+    sha256: str
 
 
 def read_corpus(
@@ -40,19 +46,19 @@ def read_corpus(
     r"""Read a text.
 
     Args:
-      name: a UTF-8 file, whose byte order mark is left out; a folder, whose ``*.txt`` files at any
-        depth are sorted and joined by line ends; ``"python_docs"``, the help texts of this Python
-        (about 465,000 characters, not the same in every version); or ``"tiny_shakespeare"``, looked
-        for in the data folders, then in what tensorflow-datasets has prepared (in
-        ``$TFDS_DATA_DIR`` or ``~/tensorflow_datasets``), and otherwise downloaded into the first
+      name: a UTF-8 file, whose byte order mark is removed; a folder, whose ``*.txt`` files at any
+        depth are sorted and joined by newlines; ``"python_docs"``, the help texts of this Python
+        (about 465,000 characters, which differ between versions); or ``"tiny_shakespeare"``, which
+        is looked up in the data folders, then in the files of tensorflow-datasets
+        (``$TFDS_DATA_DIR`` or ``~/tensorflow_datasets``), and otherwise downloaded into the first
         data folder.
-      folder: the data folder. Without, it is ``$SEQJAX_DATA``, or ``~/.cache/seqjax`` where that is
-        not set, and then ``./data``.
-      errors: ``"replace"`` reads what is not UTF-8 as U+FFFD.
+      folder: the data folder. By default there are two, ``$SEQJAX_DATA`` (or ``~/.cache/seqjax`` if
+        it is not set) and ``./data``.
+      errors: ``"replace"`` reads bytes that are not UTF-8 as U+FFFD.
 
     Raises:
-      ValueError: there is no such text, it is empty, not UTF-8 (the message names byte and line) or
-        no text at all, or it could not be downloaded.
+      ValueError: there is no such text, it is empty or not UTF-8 (the message names the byte and
+        the line), or the download failed.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -65,7 +71,7 @@ def read_corpus(
     if name == "tiny_shakespeare":
         text = _decode(name, _tiny_shakespeare(folder), errors)
     elif name == "python_docs":
-        from pydoc_data.topics import topics  # half a megabyte that few programs need
+        from pydoc_data.topics import topics  # half a megabyte, imported only when needed
 
         text = "\n".join(topics[topic] for topic in sorted(topics))
     else:
@@ -76,7 +82,7 @@ def read_corpus(
         text = "\n".join(_decode(file, _read_bytes(file), errors) for file in files)
         name = path.resolve().name
     if not text:
-        raise ValueError(f"{name} is empty; give a text to learn from")
+        raise ValueError(f"{name} is empty; give a text with characters")
     return Corpus(str(name), text, _sha256(text.encode()))
 
 
@@ -93,7 +99,7 @@ def _read_bytes(path: Path) -> bytes:
 def _decode(name: str | Path, data: bytes, errors: Errors) -> str:
     if b"\0" in data:
         raise ValueError(
-            f"{name}: byte {data.index(0)} is NUL, so this is no UTF-8 text; if it is text in "
+            f"{name}: byte {data.index(0)} is NUL, so this is not a UTF-8 text; if it has "
             "another encoding, convert it to UTF-8"
         )
     try:
@@ -126,28 +132,28 @@ def _tiny_shakespeare(folder: Path | None) -> bytes:
         with urllib.request.urlopen(TINY_SHAKESPEARE_URL, timeout=30) as response:
             data = response.read(TINY_SHAKESPEARE_BYTES + 1)
         if len(data) > TINY_SHAKESPEARE_BYTES:
-            raise OSError(f"what came has more than {TINY_SHAKESPEARE_BYTES:,} bytes")
+            raise OSError(f"the download has more than {TINY_SHAKESPEARE_BYTES:,} bytes")
         if _sha256(data) != TINY_SHAKESPEARE_SHA256:
-            raise OSError(f"what came has sha256 {_sha256(data)}")
+            raise OSError(f"the download has sha256 {_sha256(data)}")
         _write_whole(paths[0], data)
     except (OSError, http.client.HTTPException) as error:
         raise ValueError(
-            f"tiny_shakespeare is not at {' nor at '.join(map(str, paths))}, nor among what "
-            f"tensorflow-datasets prepared in {prepared} (which needs seqjax[records]), and "
+            f"tiny_shakespeare is not at {' nor at '.join(map(str, paths))}, nor in the files "
+            f"of tensorflow-datasets in {prepared} (which need seqjax[records]), and "
             f"downloading it from {TINY_SHAKESPEARE_URL} failed: {error}; put the file at "
-            f"{paths[0]}, give the path of any other text, or take python_docs, which needs no "
+            f"{paths[0]}, give the path of another text, or use python_docs, which needs no "
             "network"
         ) from None
     return data
 
 
 def _from_tensorflow_datasets(prepared: Path) -> bytes | None:
-    """The text as tensorflow-datasets has it, if it does: one example for each of three parts."""
+    """Return the text that tensorflow-datasets has stored, one example in each part, or None."""
     pattern = "tiny_shakespeare/*/tiny_shakespeare-{}.tfrecord*"
     parts = ("train", "validation", "test")
     if not all([*prepared.glob(pattern.format(part))] for part in parts):
         return None
-    try:  # no other text needs what reads records
+    try:  # reading records has optional dependencies
         from seqjax.data.records import Feature, RecordSource, Schema
 
         schema = Schema(context={"text": Feature(np.object_)})
@@ -158,18 +164,18 @@ def _from_tensorflow_datasets(prepared: Path) -> bytes | None:
     data = b"".join(example["text"].item() for example in examples)
     if _sha256(data) != TINY_SHAKESPEARE_SHA256:
         raise ValueError(
-            f"what {prepared} holds as tiny_shakespeare has sha256 {_sha256(data)}, expected "
-            f"{TINY_SHAKESPEARE_SHA256}; remove it, and the text is downloaded"
+            f"the tiny_shakespeare in {prepared} has sha256 {_sha256(data)}, expected "
+            f"{TINY_SHAKESPEARE_SHA256}; remove it to download the text"
         )
     return data
 
 
 def _write_whole(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    # a name of its own for each process: two may download at once
+    # each process has its own name, since two may download at once
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        with temporary.open("xb") as file:  # readable by whom the umask lets, unlike tempfile's
+        with temporary.open("xb") as file:  # with the permissions of the umask, unlike tempfile
             file.write(data)
         os.replace(temporary, path)
     finally:
@@ -182,17 +188,17 @@ def _sha256(data: bytes) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Vocabulary:
-    r"""Which token stands for which character, or for which byte.
+    r"""The tokens of characters or of bytes.
 
-    Token n is ``characters[n]``; the token after the last one stands for all unknown characters.
-    Without ``characters``, tokens are the 256 bytes of UTF-8, which know every text.
+    Token n is ``characters[n]``; a last token, if ``unknown``, stands for all other characters. If
+    ``characters`` is None, the tokens are the 256 bytes of UTF-8, which can encode every text.
 
     Args:
       characters: the known characters, or None for bytes.
-      unknown: whether there is a token for the characters that are not among them.
+      unknown: whether there is a token for unknown characters.
 
     Raises:
-      ValueError: a character is there twice, there is no token at all, or bytes have an unknown.
+      ValueError: a character occurs twice, there is no token, or ``unknown`` is set for bytes.
 
     >>> vocabulary = Vocabulary.of("to be or not to be")
     >>> vocabulary.characters, vocabulary.size
@@ -215,18 +221,18 @@ class Vocabulary:
             )
         if self.characters is None:
             if self.unknown:
-                raise ValueError("Vocabulary: no byte is unknown; leave unknown=True away")
+                raise ValueError("Vocabulary: bytes have no unknown token; remove unknown=True")
         elif len(set(self.characters)) < len(self.characters):
             raise ValueError(f"Vocabulary: characters must all differ, got {self.characters!r}")
         elif not self.size:
-            raise ValueError("Vocabulary: characters are empty; build them of a text")
+            raise ValueError("Vocabulary: characters must not be empty; use Vocabulary.of(text)")
 
     @classmethod
     def of(cls, text: str, *, min_count: int = 1) -> "Vocabulary":
-        """The characters that ``text`` holds ``min_count`` times or more, in order of code point.
+        """Make a vocabulary of the characters that occur ``min_count`` times or more in ``text``.
 
-        With a ``min_count`` of 2 or more there is a token for unknown characters, so that a model
-        learns what to make of them from the rare ones.
+        They are in the order of their code points. With a ``min_count`` of 2 or more there is a
+        token for unknown characters, which a model learns from the rare ones.
 
         >>> Vocabulary.of("to be or not to be!", min_count=2)
         Vocabulary(characters=' beot', unknown=True)
@@ -241,10 +247,10 @@ class Vocabulary:
         return 256 if self.characters is None else len(self.characters) + self.unknown
 
     def encode(self, text: str) -> np.ndarray:
-        """Return the tokens of ``text``, ``int32[N]``; N is its characters, or its bytes.
+        """Return the tokens of ``text``, ``int32[N]``; N is its number of characters or of bytes.
 
         Raises:
-          ValueError: it holds characters that the vocabulary lacks, and it has no unknown token.
+          ValueError: the vocabulary lacks a character and has no token for unknown ones.
 
         >>> Vocabulary("abc").encode("bad")
         Traceback (most recent call last):
@@ -272,10 +278,10 @@ build the vocabulary with min_count=2 or more, which has a token for unknown one
         return tokens
 
     def decode(self, tokens: Any) -> str:
-        """Return the text of integers ``[N]``: U+FFFD for unknown ones and bytes that are no UTF-8.
+        """Return the text of integers ``[N]``; unknown characters and invalid UTF-8 become U+FFFD.
 
         Raises:
-          ValueError: they are not integers ``[N]`` in ``[0, size)``.
+          ValueError: the tokens are not integers ``[N]`` in ``[0, size)``.
 
         >>> Vocabulary("abc", unknown=True).decode([0, 3, 2])
         'a�c'
@@ -286,9 +292,9 @@ build the vocabulary with min_count=2 or more, which has a token for unknown one
         return _characters(_code_points(self.characters + "\ufffd")[tokens])
 
     def decode_stream(self, pieces: Iterable[Any]) -> Iterator[str]:
-        """Decode tokens as they come: ``pieces`` of integers ``[n]``, each a piece of the text.
+        """Decode tokens as they arrive, in ``pieces`` of integers ``[n]``.
 
-        A character whose bytes are not all there yet waits for the piece that completes it.
+        Incomplete bytes of a character are held back until the piece that completes it.
 
         >>> [*Vocabulary(None).decode_stream([[110, 195], [169], [101]])]
         ['n', 'é', 'e']
@@ -303,12 +309,12 @@ build the vocabulary with min_count=2 or more, which has a token for unknown one
             yield rest
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain data, from which `from_json` makes an equal vocabulary."""
+        """Return the vocabulary as JSON data for `from_json`."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_json(cls, content: Any) -> "Vocabulary":
-        """Return the vocabulary that `to_json` wrote, or raise ``ValueError``.
+        """Return the vocabulary that `to_json` described, or raise ``ValueError``.
 
         >>> vocabulary = Vocabulary.of("abc")
         >>> Vocabulary.from_json(vocabulary.to_json()) == vocabulary
@@ -322,10 +328,10 @@ build the vocabulary with min_count=2 or more, which has a token for unknown one
 
 
 def check_token_row(tokens: Any, size: int | None = None) -> np.ndarray:
-    """Return ``tokens`` as an array of integers ``[N]``, in ``[0, size)`` where a size is given.
+    """Return ``tokens`` as an array of integers ``[N]``, in ``[0, size)`` if ``size`` is given.
 
     Raises:
-      ValueError: they are not.
+      ValueError: the tokens are not such integers.
 
     >>> check_token_row([0, 2, 1], size=2)
     Traceback (most recent call last):
@@ -334,7 +340,7 @@ def check_token_row(tokens: Any, size: int | None = None) -> np.ndarray:
     """
     tokens = np.asarray(tokens)
     if not tokens.size:
-        tokens = tokens.astype(np.int32)  # of an empty list NumPy makes floats
+        tokens = tokens.astype(np.int32)  # NumPy converts an empty list to floats
     if tokens.ndim != 1 or not np.issubdtype(tokens.dtype, np.integer):
         raise ValueError(f"tokens must be integers [N], got {tokens.dtype} of shape {tokens.shape}")
     if size is not None:
@@ -347,7 +353,7 @@ def check_token_row(tokens: Any, size: int | None = None) -> np.ndarray:
     return tokens
 
 
-# lone surrogates, which a command line may hold, are characters that no vocabulary knows
+# lone surrogates, which a command line may contain, are unknown characters
 def _code_points(text: str) -> np.ndarray:
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
 
@@ -357,7 +363,7 @@ def _characters(codes: np.ndarray) -> str:
 
 
 class Split(NamedTuple, Generic[TextOrTokens]):
-    """The two parts of a text or of its tokens ``[N]``, and what to call the split in results."""
+    """A split of a text or tokens ``[N]`` into ``train`` and ``validation``, with its ``name``."""
 
     train: TextOrTokens
     validation: TextOrTokens
@@ -365,7 +371,7 @@ class Split(NamedTuple, Generic[TextOrTokens]):
 
 
 def split(text: TextOrTokens, validation: float = 0.1) -> Split[TextOrTokens]:
-    """Split off the end of a text, or of tokens ``[N]``, a share of ``validation`` of it.
+    """Split a text or tokens ``[N]``; the last fraction ``validation`` is for validation.
 
     Raises:
       ValueError: a part would be empty.
@@ -376,7 +382,7 @@ def split(text: TextOrTokens, validation: float = 0.1) -> Split[TextOrTokens]:
     end = int(len(text) * (1 - validation)) if 0 < validation < 1 else 0
     if not 0 < end < len(text):
         raise ValueError(
-            f"split: validation must be a share in (0, 1) that leaves neither part of a text of "
+            f"split: validation must be a fraction in (0, 1) that leaves neither part of a text of "
             f"length {len(text)} empty, got {validation}"
         )
     name = f"first {100 * (1 - validation):g}% / last {100 * validation:g}%"
@@ -384,20 +390,21 @@ def split(text: TextOrTokens, validation: float = 0.1) -> Split[TextOrTokens]:
 
 
 def streams(tokens: np.ndarray, rows: int) -> tuple[np.ndarray, np.ndarray]:
-    """Cut tokens into rows that a model with a carried state reads side by side.
+    """Split tokens into rows for a model that carries its state from chunk to chunk.
 
-    Each row goes on where the one before it ends. `seqjax.truncation.chunks` cuts them further.
+    Each row continues where the row before it ends. `seqjax.truncation.chunks` splits the rows into
+    chunks.
 
     Args:
       tokens: integers ``[L]``.
-      rows: B.
+      rows: B, the number of rows.
 
     Returns:
-      ``(inputs, targets)``, both ``[B, N]`` with ``N = (L - 1) // B``: a target is the token after
-      its input. Fewer than B tokens at the end are left out.
+      ``(inputs, targets)``, both ``[B, N]`` with ``N = (L - 1) // B``. A target is the token after
+      its input. Fewer than B tokens at the end are dropped.
 
     Raises:
-      ValueError: the tokens are no integers ``[L]``, or fewer than B + 1.
+      ValueError: the tokens are not integers ``[L]``, or there are fewer than B + 1.
 
     >>> streams(np.arange(8), 2)
     (array([[0, 1, 2],
@@ -417,19 +424,19 @@ def streams(tokens: np.ndarray, rows: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def windows(tokens: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Cut tokens into windows that a model reads each from its initial state.
+    """Split tokens into windows that a model reads one by one, each from its initial state.
 
     Args:
       tokens: integers ``[L]``.
-      size: T.
+      size: T, the length of a window.
 
     Returns:
-      ``(inputs, targets, lengths)``: ``[W, T]`` twice and ``int32[W]``, where ``W`` is the least
-      number of windows that hold every token but the first as a target. The last one is padded with
-      zeros past its length.
+      ``(inputs, targets, lengths)``, of shapes ``[W, T]``, ``[W, T]`` and ``int32[W]``. W is the
+      least number of windows in which every token but the first is a target. The last window is
+      padded with zeros.
 
     Raises:
-      ValueError: the tokens are no integers ``[L]``, or fewer than 2.
+      ValueError: the tokens are not integers ``[L]``, or there are fewer than 2.
 
     >>> inputs, targets, lengths = windows(np.arange(6), 3)
     >>> print(inputs, targets, lengths, sep=", ")
@@ -442,7 +449,7 @@ def windows(tokens: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray, np.n
     total = len(tokens) - 1
     if total < 1:
         raise ValueError(
-            f"{len(tokens)} tokens make no window; give 2 or more, an input and its target"
+            f"{len(tokens)} tokens are too few for a window; give 2 or more, an input and a target"
         )
     starts = np.arange(0, total, size)
     padding = (0, len(starts) * size - total)

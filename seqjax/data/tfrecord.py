@@ -1,10 +1,10 @@
-"""The TFRecord container: framed records with checksums, plain or compressed. Needs no TensorFlow.
+"""The TFRecord container: records with checksums, plain or compressed, read without TensorFlow.
 
-A file is a sequence of records, and nothing else::
+A file is a sequence of records::
 
     uint64 length | uint32 masked CRC-32C of the length | payload | uint32 masked CRC-32C of it
 
-all little-endian. A compressed file is one such sequence as a whole in a gzip or zlib stream.
+Integers are little-endian. A compressed file is one gzip or zlib stream of such a sequence.
 """
 
 import contextlib
@@ -19,15 +19,15 @@ from typing import BinaryIO, NamedTuple
 import google_crc32c
 
 HEADER_BYTES = 12
-FRAME_BYTES = 16  # what a record has beside its payload
-DECOMPRESSED_BYTES = 1 << 31  # the most that a file may decompress to where nothing says otherwise
+FRAME_BYTES = 16  # of a record, in addition to its payload
+DECOMPRESSED_BYTES = 1 << 31  # default limit of the size of a decompressed file
 
-_FOREIGN = "this is no TFRecord file, or one that is damaged at its start"
-_PIECE = 1 << 14  # what is lost of a stream in front of a damage, at most
+_FOREIGN = "this is not a TFRecord file, or it is damaged at its start"
+_PIECE = 1 << 14  # the most bytes of a stream that are lost before a damaged one
 
 
 class CorruptRecordError(ValueError):
-    """A record, or a file of them, is not what was written; the message says which and why.
+    """Raised when a record or a file is damaged; the message names it and the problem.
 
     >>> issubclass(CorruptRecordError, ValueError)
     True
@@ -35,7 +35,7 @@ class CorruptRecordError(ValueError):
 
 
 class Compression(enum.Enum):
-    """How a whole file is compressed; None in its place means not at all.
+    """The compression of a whole file; None means uncompressed.
 
     >>> Compression("gzip")
     <Compression.GZIP: 'gzip'>
@@ -46,16 +46,22 @@ class Compression(enum.Enum):
 
     @property
     def window_bits(self) -> int:
-        """What `zlib` takes for this format."""
+        """The ``wbits`` argument of `zlib` for this format."""
         return 31 if self is Compression.GZIP else 15
 
 
 class Record(NamedTuple):
-    """A record as it was found, or what is wrong with it."""
+    """A record of a file, or the problem with it.
 
-    offset: int  # of its header, in the decompressed file
-    payload: bytes | None  # None where it cannot be had
-    problem: str | None  # None where nothing is wrong
+    Attributes:
+      offset: the position of its header in the decompressed file.
+      payload: its content, or None if it cannot be read.
+      problem: what is wrong with it, or None.
+    """
+
+    offset: int
+    payload: bytes | None
+    problem: str | None
 
 
 @contextlib.contextmanager
@@ -75,7 +81,7 @@ def readable(path: Path) -> Iterator[None]:
 
 
 def masked_crc(data: bytes) -> int:
-    """Compute the checksum that TFRecord keeps of ``data``: CRC-32C, rotated and shifted.
+    """Return the TFRecord checksum of ``data``, a rotated and shifted CRC-32C.
 
     >>> hex(masked_crc(b"123456789"))
     '0xc78ab0e5'
@@ -86,7 +92,7 @@ def masked_crc(data: bytes) -> int:
 
 @functools.lru_cache(maxsize=65536)
 def header(length: int) -> bytes:
-    """Return the 12 bytes in front of a payload of ``length`` bytes.
+    """Return the 12 bytes that precede a payload of ``length`` bytes.
 
     >>> header(3).hex()
     '0300000000000000b099490e'
@@ -96,7 +102,7 @@ def header(length: int) -> bytes:
 
 
 def frame(payload: bytes) -> bytes:
-    """Return the record of ``payload``.
+    """Return the record that holds ``payload``.
 
     >>> unframe(frame(b"abc"), 3)
     b'abc'
@@ -114,67 +120,67 @@ def payload_checksum(record: bytes) -> int:
 
 
 def unframe(record: bytes, length: int, checksum: int | None = None) -> bytes:
-    """Return the payload of ``length`` bytes of a record, after a check of both its checksums.
+    """Return the payload of a record, after checking both checksums.
 
     Args:
-      record: as it lies in the file.
-      length: of its payload.
-      checksum: of the payload, where an index knows it.
+      record: the bytes of the record.
+      length: the number of bytes of its payload.
+      checksum: the checksum of the payload, if an index holds it.
 
     Raises:
-      CorruptRecordError: it is cut, or a checksum or the length does not fit.
+      CorruptRecordError: the record is truncated, or its length or a checksum does not match.
 
     >>> unframe(frame(b"abc").replace(b"b", b"x"), 3)
     Traceback (most recent call last):
     ...
-    seqjax.data.tfrecord.CorruptRecordError: the payload does not fit its checksum
+    seqjax.data.tfrecord.CorruptRecordError: the payload does not match its checksum
     """
     if len(record) < length + FRAME_BYTES:
         raise CorruptRecordError(
-            f"the file is cut: {len(record)} of its {length + FRAME_BYTES} bytes are there"
+            f"the file is truncated: it has {len(record)} of {length + FRAME_BYTES} bytes here"
         )
     if not record.startswith(header(length)):
-        raise CorruptRecordError(f"the header is not that of a payload of {length} bytes")
+        raise CorruptRecordError(f"the header does not match a payload of {length} bytes")
     payload = record[HEADER_BYTES : HEADER_BYTES + length]
     if masked_crc(payload) != payload_checksum(record):
-        raise CorruptRecordError("the payload does not fit its checksum")
+        raise CorruptRecordError("the payload does not match its checksum")
     if checksum not in (None, payload_checksum(record)):
-        raise CorruptRecordError("it is another record than the one written there")
+        raise CorruptRecordError("the record is not the one that was written here")
     return payload
 
 
 def walk(file: BinaryIO, size: int) -> Iterator[Record]:
-    """Yield the records of an uncompressed file from its start, good or bad.
+    """Yield all records of an uncompressed file, good or bad.
 
-    After a payload that does not fit its checksum comes the next record. After a header that does
-    not, or a file that is cut, comes nothing: where the next record starts cannot be known. Where
-    that is the first header, the file is most likely of another format.
+    After a payload that does not match its checksum, reading continues with the next record. It
+    stops after a bad header and at the end of a truncated file, where the next record cannot be
+    found. If the first header is bad, the file most likely has another format.
 
     Args:
-      file: at its start.
-      size: its bytes, so that a wrong length is never allocated.
+      file: a file, read from its start.
+      size: its number of bytes, so that a wrong length is never allocated.
 
     >>> import io
     >>> file = frame(b"abc") + frame(b"de")[:-1]
     >>> for record in walk(io.BytesIO(file), len(file)):
     ...     print(record)
     Record(offset=0, payload=b'abc', problem=None)
-    Record(offset=19, payload=None, problem='the file is cut: 17 of its 18 bytes are there')
+    Record(offset=19, payload=None, problem='the file is truncated: it has 17 of 18 bytes here')
     """
     offset = 0
     while offset < size:
         rest = f"; the last {size - offset} bytes of the file are lost"
         head = file.read(HEADER_BYTES)
         if len(head) < HEADER_BYTES:
-            cut = f"the file is cut: {len(head)} bytes of a header are there"
+            cut = f"the file is truncated: it has {len(head)} of {HEADER_BYTES} bytes of a header"
             yield Record(offset, None, cut if offset else f"{_FOREIGN}: {cut}")
             return
         length = int.from_bytes(head[:8], "little")
         if head != header(length):
-            misfit = f"the header does not fit its checksum{rest}"
+            misfit = f"the header does not match its checksum{rest}"
             yield Record(offset, None, misfit if offset else f"{_FOREIGN}: {misfit}")
             return
-        # a length that the file cannot hold is never asked for
+        # never ask for more bytes than the file has
         body = file.read(min(length + 4, size - offset - HEADER_BYTES))
         try:
             yield Record(offset, unframe(head + body, length), None)
@@ -184,7 +190,7 @@ def walk(file: BinaryIO, size: int) -> Iterator[Record]:
 
 
 def find_compression(path: Path) -> Compression | None:
-    """Tell by its first bytes how a file is compressed.
+    """Return the compression of a file, judged by its first bytes.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "records"
@@ -194,7 +200,7 @@ def find_compression(path: Path) -> Compression | None:
     """
     with readable(path), path.open("rb") as file:
         start = file.read(HEADER_BYTES)
-    # a plain file may start like a compressed one by chance, but not with a checksum that fits
+    # a plain file may start like a compressed one by chance, but its first checksum matches
     if start == header(int.from_bytes(start[:8], "little")):
         return None
     if start.startswith(b"\x1f\x8b"):
@@ -206,24 +212,24 @@ def find_compression(path: Path) -> Compression | None:
 def decompress(
     data: bytes, compression: Compression, limit: int = DECOMPRESSED_BYTES
 ) -> tuple[bytes, str | None]:
-    """Return what can be had of a compressed file, and what is wrong with it.
+    """Return what can be read of a compressed file, and the problem with it or None.
 
     Args:
-      data: the file.
-      compression: of it.
-      limit: bytes of what is returned, at most.
+      data: the content of the file.
+      compression: its compression.
+      limit: the maximum number of bytes to return.
 
     >>> decompress(zlib.compress(b"abc"), Compression.ZLIB)
     (b'abc', None)
     >>> decompress(zlib.compress(b"abc")[:-4], Compression.ZLIB)
-    (b'abc', 'the zlib stream is cut')
+    (b'abc', 'the zlib stream is truncated')
     >>> decompress(zlib.compress(b"abc"), Compression.ZLIB, limit=2)
     (b'ab', 'the zlib stream decompresses to more than 2 bytes')
     """
     pieces: list[bytes] = []
     left = limit
     rest = data
-    while rest:  # a gzip file may have several streams, one after the other
+    while rest:  # a gzip file may be several streams in a row
         stream = zlib.decompressobj(compression.window_bits)
         try:
             for start in range(0, len(rest), _PIECE):
@@ -238,6 +244,6 @@ def decompress(
         except zlib.error as error:
             return b"".join(pieces), f"the {compression.value} stream is damaged: {error}"
         if not stream.eof:
-            return b"".join(pieces), f"the {compression.value} stream is cut"
+            return b"".join(pieces), f"the {compression.value} stream is truncated"
         rest = stream.unused_data + rest[start + _PIECE :]
     return b"".join(pieces), None

@@ -1,9 +1,8 @@
-"""A data set on disk, and how it is written so that it is there as a whole or not at all.
+"""Writing a data set atomically: a reader finds the old data set or the new one, complete.
 
-A directory holds a ``manifest.json``, one TFRecord file a shard, and an index of the sizes and
-lengths of their records, with the checksums by which each record is known. All but the manifest
-have a number of their own writer in their names, so that the moment in which the manifest is
-replaced is the one that makes a new data set of them.
+A directory holds a ``manifest.json``, one TFRecord file for each shard, and an index with the
+size, the length and the checksum of each record. Each writer puts a random number into the names
+of its files, except for the manifest, so replacing the manifest switches to the new data set.
 """
 
 import contextlib
@@ -33,7 +32,7 @@ from seqjax.data.tfrecord import (
 )
 
 MANIFEST = "manifest.json"
-LOCK = ".lock"  # there while a process writes, and after one that was killed
+LOCK = ".lock"  # exists while a process writes, and after it is killed
 
 _VERSION = 1
 _OURS = re.compile(r"(data|index|manifest)-[0-9a-f]{16}[-.].*")
@@ -48,28 +47,28 @@ def write(
     shards: int = 1,
     compression: Compression | None = None,
 ) -> int:
-    """Write a data set, in place of the one that the directory may hold.
+    """Write a data set; it replaces the one in the directory, if any.
 
-    Examples go to the shards in turns, as they come: example i into shard ``i % shards``. Of each
-    only 20 bytes are kept in memory. The manifest is moved into place last, so that wherever the
-    process is killed, the directory holds the old data set or the new one, whole. What a killed one
-    left behind the next one removes.
+    Example i goes to shard ``i % shards``. Only 20 bytes of each example stay in memory. The
+    manifest is moved into place last, so the directory always holds the old data set or the new
+    one, complete, even if the process is killed. The next writer removes the files that a killed
+    one left.
 
     Args:
-      directory: is made where it is not there. Files of other names in it are left alone.
-      schema: of the examples.
-      examples: each with all features of the schema and no other, as anything that `numpy.asarray`
-        takes. Numbers may be of another dtype if the schema's can hold them; float64 is rounded to
-        float32, but never to infinity.
-      shards: number of files.
-      compression: of the files. Reading one example of a compressed shard decompresses all of it,
-        so have many.
+      directory: the directory of the data set, created if needed. Other files in it are kept.
+      schema: the schema of the examples.
+      examples: dictionaries with exactly the features of the schema, in any form that
+        `numpy.asarray` takes. Numbers of another dtype are accepted if the dtype of the schema can
+        hold them; float64 is rounded to float32, but never to infinity.
+      shards: the number of files.
+      compression: the compression of the files. Reading one example of a compressed shard
+        decompresses the whole shard, so use many shards.
 
     Returns:
       The number of examples.
 
     Raises:
-      ValueError: an example does not fit the schema, the directory cannot be written to, or another
+      ValueError: an example does not match the schema, the directory is not writable, or another
         process is writing to it.
 
     >>> import tempfile
@@ -80,7 +79,7 @@ def write(
     """
     check_schema(schema)
     if not isinstance(examples, Iterable):
-        raise ValueError(f"examples must be dictionaries, one for each, got {examples!r}")
+        raise ValueError(f"examples must be an iterable of dictionaries, got {examples!r}")
     records = (encode(schema, example, f"example {k}") for k, example in enumerate(examples))
     return write_encoded(directory, schema, records, shards=shards, compression=compression)
 
@@ -93,14 +92,14 @@ def write_encoded(
     shards: int = 1,
     compression: Compression | None = None,
 ) -> int:
-    """Write a data set as `write` does, of examples that are encoded already.
+    """Write a data set of examples that are already encoded.
 
     Args:
-      directory: as for `write`.
-      schema: of the examples.
-      records: what `seqjax.data.schema.encode` returns of each.
-      shards: as for `write`.
-      compression: as for `write`.
+      directory: see `write`.
+      schema: the schema of the examples.
+      records: the results of `seqjax.data.schema.encode`.
+      shards: see `write`.
+      compression: see `write`.
 
     Returns:
       The number of examples.
@@ -159,7 +158,7 @@ def write_encoded(
 
 
 class _ShardWriter(contextlib.AbstractContextManager["_ShardWriter"]):
-    """A file that is written record by record, and the columns of its index."""
+    """A writer of one file, which collects the columns of its index."""
 
     def __init__(self, path: Path, compression: Compression | None) -> None:
         self._path = path
@@ -200,7 +199,7 @@ class _ShardWriter(contextlib.AbstractContextManager["_ShardWriter"]):
 
 @contextlib.contextmanager
 def _locked(directory: Path) -> Iterator[None]:
-    """Keep other writers out; the lock of a process that is killed is free."""
+    """Keep other writers out; a killed process releases the lock."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(directory / LOCK, blocking=False).acquire()
@@ -212,13 +211,13 @@ def _locked(directory: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            with contextlib.suppress(PermissionError):  # Windows removes it after its release
+            with contextlib.suppress(PermissionError):  # on Windows the release removes it
                 (directory / LOCK).unlink()
 
 
 @contextlib.contextmanager
 def _swept(directory: Path) -> Iterator[None]:
-    """Remove what belongs to no data set, before and after."""
+    """Remove the files of incomplete and replaced data sets, before and after."""
 
     def sweep() -> None:
         keep = set()
@@ -244,7 +243,7 @@ def _write_through(path: Path, content: bytes) -> None:
 
 
 def _sync(directory: Path) -> None:
-    if not hasattr(os, "O_DIRECTORY"):  # Windows opens no directories
+    if not hasattr(os, "O_DIRECTORY"):  # Windows cannot open directories
         return
     descriptor = os.open(directory, os.O_RDONLY)
     try:
@@ -259,11 +258,11 @@ def _manifest_crc(manifest: Mapping[str, Any]) -> int:
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
-    """Read what a directory holds, and check it.
+    """Read and check the manifest of a data set.
 
     Raises:
-      CorruptRecordError: it is damaged.
-      ValueError: there is none, or it was written by a later version.
+      CorruptRecordError: the manifest is damaged.
+      ValueError: there is no manifest, or another version wrote it.
 
     >>> import tempfile
     >>> from seqjax.data.schema import Feature
@@ -276,8 +275,8 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     path = directory / MANIFEST
     if not path.exists():
         raise ValueError(
-            f"{directory}: has no {MANIFEST}; name files of another origin by a pattern such as "
-            f"{directory}/*.tfrecord, and give their schema"
+            f"{directory}: has no {MANIFEST}; for files that write did not make, give a pattern "
+            f"such as {directory}/*.tfrecord and their schema"
         )
     try:
         with readable(path):
@@ -286,18 +285,17 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError):
         good = False
     if not good:
-        raise CorruptRecordError(f"{path}: does not fit its checksum; restore it or remove it")
+        raise CorruptRecordError(f"{path}: does not match its checksum; restore it or remove it")
     if manifest.get("version") != _VERSION:
         raise ValueError(f"{path}: is of version {manifest.get('version')}, expected {_VERSION}")
     try:
         names = [item["file"] for item in (*manifest["shards"], manifest["index"])]
-        # of no other folder, by the separators of any system
+        # must not lead out of the folder, whatever separators a system uses
         good = all(_OURS.fullmatch(name) and PureWindowsPath(name).name == name for name in names)
     except (KeyError, TypeError):
         good = False
     if not good:
         raise CorruptRecordError(
-            f"{path}: must name files of its own folder, as write calls them; it was not made by "
-            "write"
+            f"{path}: must name files of its own folder that write made; restore it or remove it"
         )
     return manifest

@@ -101,24 +101,24 @@ def test_groups_of_csv_rows_become_sequences(tmp_path):
 @pytest.mark.parametrize(
     ("content", "columns", "message"),
     [
-        (CSV, ["speed"], "got 'speed'; a DTYPE is one of bool, uint8, int32,"),
+        (CSV, ["speed"], "got 'speed'; DTYPE is one of bool, uint8, int32,"),
         (CSV, ["speed:real"], "a feature's dtype must be one of"),
-        (CSV, ["pace:float32"], "there is no column ['pace'], only ['trip', 'city'"),
-        (CSV, ["speed:int64"], "line 2: 'speed' is '1.5', which is no int64"),
+        (CSV, ["pace:float32"], "missing columns ['pace'], got ['trip', 'city'"),
+        (CSV, ["speed:int64"], "line 2: 'speed' must be int64, got '1.5'"),
         (CSV, ["stops:bool"], "'stops': must be bool"),
-        (CSV + "a,Rome,1,1", ["speed:float32"], "line 5: trip 'a' comes again; sort the file"),
-        (CSV + "c,Bonn", ["speed:float32"], "line 5: not one value a column"),
-        (CSV + "c,Bonn,1,2,3", ["speed:float32"], "line 5: not one value a column"),
+        (CSV + "a,Rome,1,1", ["speed:float32"], "line 5: trip 'a' occurs again; sort the file"),
+        (CSV + "c,Bonn", ["speed:float32"], "line 5: expected one value for each column"),
+        (CSV + "c,Bonn,1,2,3", ["speed:float32"], "line 5: expected one value for each column"),
         (CSV + 'c,"Bo"nn,1,2', ["speed:float32"], "expected after"),
         (CSV.encode() + b"\xff", ["speed:float32"], "start byte; convert the file to UTF-8"),
         (CSV, ["speed:float32", "--context", "stops:int64"], "line 3: 'stops' is 0 and was 1"),
-        ("", ["speed:float32"], "only None"),
-        ("trip,speed\n", ["speed:float32"], "trips.csv: holds no example; nothing is written to"),
-        ("trip,speed,speed\na,1,2\n", ["speed:float32"], "trips.csv: the column 'speed' is there"),
-        (CSV, ["speed:float32", "speed:float32"], "the column 'speed' is there more than once"),
-        (CSV + "c,Bonn,1e400,1", ["speed:float32"], "line 5: 'speed' is '1e400', which is no"),
+        ("", ["speed:float32"], "got None"),
+        ("trip,speed\n", ["speed:float32"], "trips.csv: has no examples; nothing was written to"),
+        ("trip,speed,speed\na,1,2\n", ["speed:float32"], "trips.csv: the column 'speed' occurs"),
+        (CSV, ["speed:float32", "speed:float32"], "the column 'speed' occurs more than once"),
+        (CSV + "c,Bonn,1e400,1", ["speed:float32"], "line 5: 'speed' must be float32, got '1e400'"),
         (CSV + "c,Bonn,1e39,1", ["speed:float32"], "line 5: 'speed'"),
-        (CSV + "c,Bonn,1,1_0", ["stops:int64"], "line 5: 'stops' is '1_0', which is no int64"),
+        (CSV + "c,Bonn,1,1_0", ["stops:int64"], "line 5: 'stops' must be int64, got '1_0'"),
         (CSV + "c,Bonn,1,1\nc,Bonn,1,300", ["stops:uint8"], "line 5 to 6: 'stops'"),
     ],
 )
@@ -141,11 +141,11 @@ def test_lists_of_jsonl_become_sequences(tmp_path, fails):
         ('{"id": 1, "xs": ' + "[" * 900 + "]" * 900 + "}", f"{source}, line 3: "),
         ('{"id": 1, "xs": ' + "[" * 90000 + "]" * 90000 + "}", f"{source}, line 3: "),
         ('{"id": 1, "xs": ' + "[" * 60 + "]" * 60 + "}", f"{source}, line 3: "),
-        ('{"id": 1, "id": 2, "xs": []}', "line 3: the member 'id' is there more than once"),
+        ('{"id": 1, "id": 2, "xs": []}', "line 3: the member 'id' occurs more than once"),
         ('{"id": 1}', f"{source}, line 3: expected an object with ['id', 'xs']"),
         ("[1]", f"{source}, line 3: expected an object"),
         ('{"id": 1', f"{source}, line 3: Expecting"),
-        ('{"id": "one", "xs": []}', f"{source}, line 3: 'id' is 'one', which is no int64"),
+        ('{"id": "one", "xs": []}', f"{source}, line 3: 'id' must be int64, got 'one'"),
     ]:
         file(tmp_path, "rows.jsonl", "\n".join([*map(json.dumps, rows), line]))
         fails(message, "jsonl", *arguments)
@@ -221,7 +221,7 @@ def test_an_empty_file_does_not_replace_a_data_set(tmp_path, fails, command, opt
     out = tmp_path / "out"
     run("text", file(tmp_path, "lines.txt", "ab"), out)
     source = file(tmp_path, "empty", "trip,speed\n" if command == "csv" else "")
-    fails(f"{source}: holds no example; nothing is written to {out}", command, source, out,
+    fails(f"{source}: has no examples; nothing was written to {out}", command, source, out,
           *options)  # fmt: skip
     assert read(out) == [{"tokens": [97, 98]}]
 
@@ -276,8 +276,8 @@ def test_a_data_set_of_tensorflow_datasets_becomes_sequences(tmp_path, fails):
     assert sorted(len(example["text"]) for example in read(tmp_path / "out")) == [0, 1, 2]
     fails("name features as --sequence and --context, of {'text'", *where)
     fails("'steps/x': 'float64[None, 2]'", *where, "--context", "none")
-    fails("'image' has the shape (None, None, 1)", *where, "--context", "image")
-    fails("'steps/x' has the shape (None, 2)", *where, "--context", "steps/x")
+    fails("'image' has shape (None, None, 1)", *where, "--context", "image")
+    fails("'steps/x' has shape (None, 2)", *where, "--context", "steps/x")
     fails("tensorflow-datasets: ", "tfds", "dummies_of_none", tmp_path / "out")
     fails("tensorflow-datasets: ", *where, *columns, "--split", "tomorrow")
 
@@ -296,7 +296,7 @@ def test_inspect_shows_what_there_is(tmp_path, capsys, fails):
     assert "example 1" not in shown
     (shard,) = (tmp_path / "out").glob("data-*")
     flip(shard, 20)
-    fails("out: 1 damages, see above", "inspect", tmp_path / "out")
+    fails("out: 1 problems, see above", "inspect", tmp_path / "out")
     assert run("inspect", GOLDEN / "data_example.tfrecord") == 0
     assert "float32[4]" in capsys.readouterr().out
     fails("there is no such file", "inspect", tmp_path / "none")
@@ -325,7 +325,7 @@ def test_a_byte_order_mark_is_no_part_of_a_text(tmp_path):
 @pytest.mark.parametrize("content", [CSV, "g,x\n1,2\n", "a,b", '{"notes": [1]}\n' * 9])
 def test_what_is_no_record_file_is_called_that(tmp_path, fails, content):
     path = file(tmp_path, "runs.csv", content)
-    fails("runs.csv: record 0: this is no TFRecord file", "inspect", path)
+    fails("runs.csv: record 0: this is not a TFRecord file", "inspect", path)
 
 
 @pytest.mark.parametrize(

@@ -230,7 +230,7 @@ def test_bytes_are_padded_with_nothing_and_integers_with_what_fits():
     assert batch.features["n"].tolist() == [[1, 1], [1, -1]]
     for value in (0.5, "a", 2**70, None):
         loader = Loader(source, Padded(2), pad_values={"n": value})
-        with loader, pytest.raises(ValueError, match="pad_values: 'n' holds int64, got"):
+        with loader, pytest.raises(ValueError, match="the value for 'n' must be int64, got"):
             next(loader)
 
 
@@ -312,15 +312,15 @@ next(loader)
         ({"processes": 0}, "processes must be a whole number"),
         ({"prefetch": 0}, "prefetch must be a whole number"),
         ({"start": Position(0, -1)}, "batch of start must be a whole number of at least 0"),
-        ({"start": 3}, "start must be the position of a loader, got 3"),
+        ({"start": 3}, "start must be a Position, .*, got 3"),
         ({"start": (0.5, 0)}, "epoch of start must be a whole number of at least 0, got 0.5"),
         ({"epochs": 0}, "epochs must be a whole number of at least 1, got 0"),
         ({"epochs": 1.5}, "epochs must be a whole number of at least 1, got 1.5"),
         ({"process": "a"}, "process must be a whole number of at least 0, got 'a'"),
-        ({"pad_values": ["x"]}, r"pad_values must be a dictionary by feature, got \['x'\]"),
-        ({"start": Position(0, 8)}, "epoch 0 has 8 batches .* none at batch 8"),
+        ({"pad_values": ["x"]}, r"pad_values must be a dictionary by feature name, got \['x'\]"),
+        ({"start": Position(0, 8)}, "epoch 0 has 8 batches .* no batch 8; use fewer processes"),
         ({"processes": 9}, "epoch 0 has 0 batches for each of 9 processes"),
-        ({"pad_values": {"id": 1}}, r"pad_values are for sequence features, \['x'\], got \['id'\]"),
+        ({"pad_values": {"id": 1}}, r"must name sequence features, \['x'\], got \['id'\]"),
     ],
 )
 def test_bad_arguments_are_clear_errors(options, message):

@@ -53,7 +53,10 @@ def x_record(**changes):
     ("changes", "message"),
     [
         ({"context": {"a": None}}, r"context feature 'a' is missing; there are \[\]"),
-        ({"context": {"a": []}}, "context feature 'a': it holds 0 values, the schema says int64"),
+        (
+            {"context": {"a": []}},
+            "context feature 'a': it holds 0 values, but the schema says int64",
+        ),
         ({"context": {"a": [1, 2]}}, "context feature 'a': it holds 2 values"),
         ({"context": {"a": [1.0]}}, "context feature 'a': wrong dtype: it holds float32"),
         ({"sequence": {"x": None}}, r"sequence feature 'x' is missing; there are \['y'\]"),
@@ -61,7 +64,10 @@ def x_record(**changes):
         ({"sequence": {"x": [[1.0]] * 3}}, "'x', step 0: wrong dtype: it holds float32"),
         ({"sequence": {"x": [[1], [b""], [2]]}}, "'x', step 1: wrong dtype: it holds bytes"),
         ({"sequence": {"x": [[1], [], [2, 3]]}}, "'x', step 1: it holds 0 values"),
-        ({"sequence": {"x": [[1], [2], [2**31]]}}, "'x', step 2: it: 2147483648 is no int32"),
+        (
+            {"sequence": {"x": [[1], [2], [2**31]]}},
+            "'x', step 2: it: 2147483648 cannot be stored as int32",
+        ),
         ({"sequence": {"y": [[1.0], [2.0, 3.0, 4.0], [5.0, 6.0]]}}, "'y', step 0: it holds 1 val"),
         ({"sequence": {"y": [[1.0, 2.0]] * 2}}, "ragged: .*'x': 3, 'y': 2"),
     ],
@@ -88,7 +94,7 @@ def offset(source, k):
     [
         (lambda p, o: flip(p, o + 3), "the header", [3], [3, 4, 5, 6]),
         (lambda p, o: flip(p, o + 9), "the header", [3], [3, 4, 5, 6]),
-        (lambda p, o: flip(p, o + 40), "the payload does not fit its checksum", [3], [3]),
+        (lambda p, o: flip(p, o + 40), "the payload does not match its checksum", [3], [3]),
         (lambda p, o: os.truncate(p, o + 20), "", [3, 4, 5, 6], [3, 4, 5, 6]),
         (lambda p, o: os.truncate(p, o + 5), "", [3, 4, 5, 6], [3, 4, 5, 6]),
     ],
@@ -115,15 +121,15 @@ def test_a_damaged_compressed_file_is_named_or_skipped(tmp_path, compression):
     write(tmp_path, SCHEMA, EXAMPLES, compression=compression)
     (path,) = files(tmp_path)
     os.truncate(path, path.stat().st_size // 2)
-    with pytest.raises(CorruptRecordError, match=f"{path}: has .* bytes, its manifest says"):
+    with pytest.raises(CorruptRecordError, match=f"{path}: has .* bytes, but its manifest says"):
         RecordSource(tmp_path)
-    with pytest.raises(CorruptRecordError, match=f"{path}: record [0-6]: the file is cut"):
+    with pytest.raises(CorruptRecordError, match=f"{path}: record [0-6]: the file is truncated"):
         RecordSource(path, SCHEMA)
     for arguments in [(tmp_path, None), (path, SCHEMA)]:
         source = RecordSource(*arguments, skip_corrupt=True)
         assert_same(read_all(source), EXAMPLES[: len(source.lengths)])
         assert source.skipped
-        assert f"the {compression.value} stream is cut" in source.skipped[-1]
+        assert f"the {compression.value} stream is truncated" in source.skipped[-1]
 
 
 def test_a_shard_that_is_compressed_otherwise_is_named(tmp_path):
@@ -131,7 +137,7 @@ def test_a_shard_that_is_compressed_otherwise_is_named(tmp_path):
     (path,) = files(tmp_path)
     content = gzip.decompress(path.read_bytes())
     path.write_bytes(zlib.compress(content))
-    with pytest.raises(CorruptRecordError, match=f"{path}: has .* bytes, its manifest says"):
+    with pytest.raises(CorruptRecordError, match=f"{path}: has .* bytes, but its manifest says"):
         RecordSource(tmp_path)
     source = RecordSource(tmp_path, skip_corrupt=True)
     assert len(source.lengths) == 0
@@ -179,7 +185,9 @@ def test_a_damaged_manifest_or_index_is_named(tmp_path):
                 b"\xff" + content,
             ):
                 path.write_bytes(damaged)
-                with pytest.raises(CorruptRecordError, match=f"{path}: does not fit its checksum"):
+                with pytest.raises(
+                    CorruptRecordError, match=f"{path}: does not match its checksum"
+                ):
                     RecordSource(tmp_path, skip_corrupt=skip)
         path.write_bytes(content)
     assert_same(read_all(RecordSource(tmp_path)), EXAMPLES)
@@ -191,7 +199,7 @@ def test_a_file_that_changes_while_it_is_open_is_noticed(tmp_path):
     (path,) = files(tmp_path)
     payload = x_record()
     path.write_bytes(frame(payload) * 10)
-    with pytest.raises(CorruptRecordError, match=f"{path}: record 0: the header is not that"):
+    with pytest.raises(CorruptRecordError, match=f"{path}: record 0: the header does not match"):
         source.read(np.array([0]))
     path = foreign(tmp_path, [payload])
     source = RecordSource(path, X)
@@ -203,7 +211,7 @@ def test_a_file_that_changes_while_it_is_open_is_noticed(tmp_path):
     shorter += serialize({"f": [bytes(filler - 13)]})
     assert len(shorter) == len(payload)
     path.write_bytes(frame(shorter))
-    with pytest.raises(CorruptRecordError, match="record 0: it has 0 steps, its index says 3"):
+    with pytest.raises(CorruptRecordError, match="record 0: it has 0 steps, but its index says 3"):
         source.read(np.array([0]))
 
 
@@ -256,7 +264,7 @@ def test_records_that_were_not_written_there_are_found(
     if before:
         rewrite_as_before(tmp_path)
         assert len(read_all(RecordSource(tmp_path))) == 10
-        assert "was written before the index knew the checksums" in caplog.text
+        assert "was written before the index held the checksums" in caplog.text
         lost = range(5, 10)  # only the file as a whole has a checksum
     first, second = files(tmp_path)
     assert first.stat().st_size == second.stat().st_size or compression
@@ -296,7 +304,7 @@ def test_an_index_of_other_records_is_refused(tmp_path):
     manifest = read_manifest(tmp_path)
     manifest["shards"][0]["examples"] += 1
     sign(tmp_path, manifest)
-    with pytest.raises(CorruptRecordError, match="is not the index of 7 records"):
+    with pytest.raises(CorruptRecordError, match="the index has 7 records"):
         RecordSource(tmp_path)
 
 
@@ -311,7 +319,9 @@ def test_a_file_that_decompresses_to_more_than_the_limit_is_refused(tmp_path, co
         lambda: RecordSource(path, SCHEMA, **limits),
         lambda: infer_schema(path, **limits),
     ):
-        with pytest.raises(CorruptRecordError, match=rf"more than {size - 1:,} bytes; raise max_"):
+        with pytest.raises(
+            CorruptRecordError, match=rf"more than {size - 1:,} bytes; increase max_"
+        ):
             attempt()
     assert_same(read_all(RecordSource(path, SCHEMA, max_decompressed_bytes=size)), EXAMPLES)
     # of a data set the index knows the size: what comes after it is never decompressed

@@ -139,7 +139,7 @@ def test_a_damaged_manifest_stops_the_writer_too(tmp_path):
     write(tmp_path, SCHEMA, EXAMPLES)
     flip(tmp_path / "manifest.json", 30)
     before = sorted(tmp_path.iterdir())
-    with pytest.raises(CorruptRecordError, match="does not fit its checksum"):
+    with pytest.raises(CorruptRecordError, match="does not match its checksum"):
         write(tmp_path, SCHEMA, EXAMPLES)
     assert sorted(tmp_path.iterdir()) == before
 

@@ -207,8 +207,8 @@ def test_files_without_a_message_or_a_record_say_so():
     source = RecordSource(GOLDEN / "data_misc.tfrecord", X, skip_corrupt=True)
     assert [message.split(".tfrecord: ")[1] for message in source.skipped] == [
         "record 0: context feature 'a' is missing; there are []",
-        "record 1: the payload is no SequenceExample and no Example",
-        "record 2: the payload is no SequenceExample and no Example",
+        "record 1: the payload is neither a SequenceExample nor an Example",
+        "record 2: the payload is neither a SequenceExample nor an Example",
     ]
     with pytest.raises(CorruptRecordError, match=r"data_empty.tfrecord: the file is empty"):
         RecordSource(GOLDEN / "data_empty.tfrecord", Schema(sequence={"x": Feature(int)}))
@@ -244,12 +244,12 @@ def test_the_schema_of_a_file_is_found(tmp_path, caplog):
     )
     assert infer_schema(path) == expected
     assert [record.getMessage() for record in caplog.records] == [
-        f"{path}: left bad out, it holds [('int64', 1), ('int64', 2)]",
-        f"{path}: left empty out, it holds []",
+        f"{path}: bad is left out, because it holds [('int64', 1), ('int64', 2)]",
+        f"{path}: empty is left out, because it holds []",
     ]
     assert infer_schema(path, records=1).context == {"a": Feature(np.int64)}
     path.write_bytes(frame(payloads[0]) + frame(payloads[1])[:-1])
-    with pytest.raises(CorruptRecordError, match="record 1: the file is cut"):
+    with pytest.raises(CorruptRecordError, match="record 1: the file is truncated"):
         infer_schema(path)
 
 
@@ -263,7 +263,7 @@ def test_the_schema_of_a_file_is_found(tmp_path, caplog):
         (lambda: Feature("words"), "must be one of bool, uint8, .* got 'words'"),
         (lambda: Feature(str), "must be one of bool"),
         (lambda: Feature(int, (0,)), "each size of shape must be a whole number of at least 1"),
-        (lambda: Schema({"x": Feature(int)}, {"x": Feature(int)}), r"got \['x'\] as both"),
+        (lambda: Schema({"x": Feature(int)}, {"x": Feature(int)}), r"got \['x'\] in both"),
         (lambda: Schema(), "got neither"),
     ],
 )
@@ -285,17 +285,17 @@ def test_schemas_are_values():
         ({"tokens": None}, r"missing features \['tokens'\], features not in the schema \[\]"),
         ({"more": 1}, r"missing features \[\], features not in the schema \['more'\]"),
         ({"tokens": [1, 2]}, "differ in their number of steps.*'tokens': 2, 'pixels': 3"),
-        ({"tokens": [1, 2, 2**31]}, "'tokens': 2147483648 is no int32"),
+        ({"tokens": [1, 2, 2**31]}, "'tokens': 2147483648 cannot be stored as int32"),
         ({"tokens": [1.0, 2.0, 3.0]}, "'tokens': must be int32, got float64"),
         ({"tokens": [[1], [2], [3]]}, r"must be int32 of shape \[T\], got int64 of shape \[3, 1\]"),
-        ({"tokens": [[1], [2, 3], []]}, "'tokens': must be int32 .* got lists of differing"),
+        ({"tokens": [[1], [2, 3], []]}, "'tokens': must be int32 .* got lists of different"),
         ({"tokens": 3}, r"must be int32 of shape \[T\], got int64 of shape \[\]"),
         ({"pixels": np.zeros((3, 2))}, r"uint8\[3\] of shape \[T, 3\], got .*\[3, 2\]"),
-        ({"pixels": -np.ones((3, 3), int)}, "'pixels': -1 is no uint8"),
+        ({"pixels": -np.ones((3, 3), int)}, "'pixels': -1 cannot be stored as uint8"),
         ({"flags": [0, 1]}, "'flags': must be bool.2., got int64"),
-        ({"id": np.uint64(2**63)}, "'id': 9223372036854775808 is no int64"),
-        ({"where": np.full((2, 2), 1e39)}, r"'where': 1e\+39 is no float32"),
-        ({"where": np.full((2, 2), 2**24 + 1)}, "'where': 16777217 is no float32"),
+        ({"id": np.uint64(2**63)}, "'id': 9223372036854775808 cannot be stored as int64"),
+        ({"where": np.full((2, 2), 1e39)}, r"'where': 1e\+39 cannot be stored as float32"),
+        ({"where": np.full((2, 2), 2**24 + 1)}, "'where': 16777217 cannot be stored as float32"),
         ({"name": "text"}, "'name': must be bytes, got"),
         ({"name": np.array(b"ends in zero\0")}, "must be of dtype object, got .S13"),
     ],

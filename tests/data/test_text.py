@@ -61,7 +61,7 @@ def test_a_folder_is_its_text_files_in_order_at_any_depth(tmp_path, monkeypatch)
         (b"good\nbad \xff\n", r"bad: byte 9, in line 2, is 0xff, .* errors='replace'"),
         ("é".encode("latin-1"), "byte 0, in line 1, is 0xe9"),
         ("日".encode()[:2], "byte 0, in line 1, is 0xe6.*unexpected end of data"),
-        ("to be".encode("utf-16"), "byte 3 is NUL, so this is no UTF-8 text"),
+        ("to be".encode("utf-16"), "byte 3 is NUL, so this is not a UTF-8 text"),
         (b"\x7fELF\x02\x00", "byte 5 is NUL"),
     ],
 )
@@ -157,12 +157,12 @@ def test_tiny_shakespeare_is_found_where_tensorflow_datasets_prepared_it(
     builder.download_and_prepare()
     play_for_shakespeare.unlink()
     if place == "elsewhere":
-        with pytest.raises(ValueError, match=r"nor among what .*home/tensorflow_datasets"):
+        with pytest.raises(ValueError, match=r"nor in the files .*home/tensorflow_datasets"):
             read_corpus("tiny_shakespeare")
         monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / place))
     assert read_corpus("tiny_shakespeare").text == PLAY
     monkeypatch.setattr(module, "TINY_SHAKESPEARE_SHA256", "0")
-    with pytest.raises(ValueError, match="holds as tiny_shakespeare has sha256"):
+    with pytest.raises(ValueError, match=r"the tiny_shakespeare in .* has sha256"):
         read_corpus("tiny_shakespeare")
 
 
@@ -173,18 +173,18 @@ def test_without_a_network_the_error_names_every_way_out(play_for_shakespeare, t
     for part in (
         tmp_path / "cache" / "deep" / "tiny_shakespeare.txt",
         "python_docs",
-        "path of any",
+        "path of another",
     ):
         assert str(part) in str(caught.value)
 
 
 def test_a_wrong_download_is_not_kept_and_a_wrong_file_not_used(play_for_shakespeare, tmp_path):
     write(play_for_shakespeare, PLAY[:-1])
-    with pytest.raises(ValueError, match="what came has sha256"):
+    with pytest.raises(ValueError, match="the download has sha256"):
         read_corpus("tiny_shakespeare")
     assert not (tmp_path / "cache").exists()
     play_for_shakespeare.write_bytes(bytes(1_115_395))
-    with pytest.raises(ValueError, match="what came has more than 1,115,394 bytes"):
+    with pytest.raises(ValueError, match="the download has more than 1,115,394 bytes"):
         read_corpus("tiny_shakespeare")
     write(play_for_shakespeare, PLAY)
     read_corpus("tiny_shakespeare")
@@ -278,8 +278,8 @@ def test_tokens_outside_the_vocabulary_are_clear_errors(vocabulary, tokens, mess
     ("arguments", "message"),
     [
         (("aba",), "must all differ, got 'aba'"),
-        (("",), "characters are empty"),
-        ((None, True), "no byte is unknown"),
+        (("",), "characters must not be empty"),
+        ((None, True), "bytes have no unknown token"),
         ((["a", "b"],), "must be a string or None"),
         (("ab", 1), "unknown a bool"),
     ],

@@ -70,20 +70,20 @@ def test_every_cut_is_found_but_one_between_records():
 
 def test_a_length_that_the_file_cannot_hold_is_not_allocated():
     (record,) = walked(header(1 << 62) + b"abc")
-    assert record.problem == f"the file is cut: 15 of its {(1 << 62) + 16} bytes are there"
+    assert record.problem == f"the file is truncated: it has 15 of {(1 << 62) + 16} bytes here"
 
 
 def test_the_lost_bytes_are_said():
     data = FILE + b"\0" * 20
     assert walked(data)[-1].problem == (
-        "the header does not fit its checksum; the last 20 bytes of the file are lost"
+        "the header does not match its checksum; the last 20 bytes of the file are lost"
     )
 
 
 def test_a_record_of_another_length_is_none():
-    with pytest.raises(CorruptRecordError, match="not that of a payload of 2 bytes"):
+    with pytest.raises(CorruptRecordError, match="does not match a payload of 2 bytes"):
         unframe(frame(b"abc"), 2)
-    with pytest.raises(CorruptRecordError, match="the file is cut: 19 of its 20 bytes"):
+    with pytest.raises(CorruptRecordError, match="the file is truncated: it has 19 of 20 bytes"):
         unframe(frame(b"abc"), 4)
 
 

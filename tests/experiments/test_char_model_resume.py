@@ -124,7 +124,7 @@ def test_commands_fall_back_to_the_whole_checkpoint_and_verify_names_the_damage(
     change_bit(run / "checkpoints", best, "about")
     cli.Sample(run, prime="the ", length=5).main(Console())
     assert f"the checkpoint of step {best} in {run}/checkpoints is damaged" in caplog.text
-    assert "it is not taken for the best" in caplog.text
+    assert "it does not count as the best" in caplog.text
     capsys.readouterr()
     with pytest.raises(SystemExit) as stop:
         cli.Verify(run).main(Console(width=1000))
