@@ -286,7 +286,7 @@ def _default_train(arguments: list[str]) -> Train:
 
 
 def main() -> None:
-    """Run the command line; the exit code is 2 for an invalid option or file, 1 for other errors."""
+    """Run the command line; exit code 2 for an invalid option or file, 1 for other errors."""
     set_up()
     arguments = sys.argv[1:]
     try:

@@ -203,7 +203,7 @@ def extend(config: Config, given: Config, folder: Path) -> Config:
     >>> extend(Config(), Config(seed=1), Path("a"))
     Traceback (most recent call last):
     ...
-    ValueError: --resume a: only --epochs and --max-seconds may change, got --seed 1; start a new run
+    ValueError: --resume a: only --epochs, --max-seconds may change, got --seed 1; start a new run
     """
     changed = [
         f"{option(field.name)} {getattr(given, field.name)}"
@@ -213,7 +213,7 @@ def extend(config: Config, given: Config, folder: Path) -> Config:
     ]
     if changed:
         raise ValueError(
-            f"--resume {folder}: only --epochs and --max-seconds may change, got "
+            f"--resume {folder}: only --epochs, --max-seconds may change, got "
             f"{', '.join(changed)}; start a new run"
         )
     return given

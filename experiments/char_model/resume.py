@@ -62,9 +62,9 @@ class TrainedOn(NamedTuple):
             )
         if made != self.vocabulary:
             raise ValueError(
-                f"the vocabulary of {config.corpus} is not the vocabulary of the run: it is {made}, "
-                f"the run has {self.vocabulary}; restore the text, start a new run, or resume with "
-                "the run's vocabulary with train --resume RUN --changed-corpus"
+                f"the vocabulary of {config.corpus} is {made}, but that of the run is "
+                f"{self.vocabulary}; restore the text, start a new run, or keep the vocabulary of "
+                "the run with train --resume RUN --changed-corpus"
             )
         return made
 

@@ -457,9 +457,7 @@ def _only_one(folder: Path) -> Iterator[None]:
     try:
         lock = filelock.FileLock(folder / ".lock", blocking=False).acquire()
     except filelock.Timeout:
-        raise ValueError(
-            f"another process is training in {folder}; wait until it ends"
-        ) from None
+        raise ValueError(f"another process is training in {folder}; wait until it ends") from None
     with lock:
         yield
 

@@ -90,7 +90,7 @@ def make_block(
     mesh: Mesh,
     unroll: Callable[..., tuple[State, Array]] = unroll,
 ) -> jax.stages.Wrapped:
-    """Compile ``(state, data, rates[K], count) -> (state, losses[K])``, which takes ``count`` steps.
+    """Make the jitted ``(state, data, rates[K], count) -> (state, losses[K])`` of ``count`` steps.
 
     The number of steps is an argument of the compiled function. Blocks of any length therefore take
     the same steps, and results do not depend on how a run is cut into blocks. Each device computes
