@@ -172,7 +172,7 @@ def lowest_floor(loss: float, expected: Mapping[str, float]) -> str | None:
 
 
 def explain(run: Run, task: BinaryDependency) -> str:
-    """Describe the floor that a setting can learn, how many seeds reached it, and why others missed."""
+    """Describe the floor that a setting can learn, and how many seeds reached it and why not."""
     num_steps, seeds = run.setting.num_steps, len(run.losses)
     within = [lag for lag, _ in task.dependencies if 0 <= lag < num_steps]
     floor = task.expected_loss(within)

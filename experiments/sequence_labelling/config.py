@@ -74,7 +74,7 @@ class Lookahead:
 class Truecasing:
     """Predict which letters of a line in lower case were upper case.
 
-    Compares a forward GRU and a bidirectional GRU with about as many parameters to rules and counts,
+    Compares a forward GRU and a bidirectional GRU of about equal size to rules and counts,
     on the last tenth of the lines of a text.
     """
 

@@ -77,7 +77,7 @@ def cut_lines(text: str, longest: int) -> Lines:
     ]
     if len(lines) < 2:
         raise ValueError(
-            f"truecasing needs a corpus of two lines or more, got {len(lines)}; give a longer corpus"
+            f"truecasing needs two lines or more, got {len(lines)}; give a longer corpus"
         )
     parts = split(np.array(lines, object))
     for name, part in (("train on", parts.train), ("hold out", parts.validation)):

@@ -149,8 +149,8 @@ def test_seeds_do_not_depend_on_how_many_run_beside_them():
             ["--sequence-length", "1000", "--batch-size", "1", "--dependencies", "5000", "0.5"],
             "lag",
         ),
-        (["--out", "/dev/null/x"], "cannot make this folder"),
-        (["--out", "."], "this folder holds files; name a new one"),
+        (["--out", "/dev/null/x"], "cannot create this folder"),
+        (["--out", "."], "this folder holds files; name a new folder"),
         (["--frobnicate"], "--frobnicate"),
     ],
 )

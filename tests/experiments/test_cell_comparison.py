@@ -76,7 +76,7 @@ def test_a_stopped_run_says_where_what_it_measured_is(run_module, monkeypatch, t
     with pytest.raises(SystemExit) as stop:
         run_module(experiment, "--cells", "gru", "--corpus", "python_docs", "--out", out)
     assert stop.value.code == 130
-    assert f"stopped; what was measured is in {out}" in capsys.readouterr().err
+    assert f"stopped; the results so far are in {out}" in capsys.readouterr().err
 
 
 def test_too_few_parameters_for_one_unit_are_an_error():

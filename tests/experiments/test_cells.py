@@ -141,7 +141,7 @@ def test_what_a_users_module_lacks_itself_is_named(tmp_path, monkeypatch):
 
 
 def test_a_language_model_must_not_see_what_it_predicts():
-    with pytest.raises(ValueError, match="sees the characters that it has to predict"):
+    with pytest.raises(ValueError, match="reads the characters that it has to predict"):
         check_model(Config(cell=f"{HERE}:both_ways"))
 
 

@@ -375,7 +375,7 @@ def test_mnist_comes_from_tensorflow_datasets(monkeypatch, fails):
         (["--seed", -1], "--seed must lie in [0, 2**31), got -1"),
         (["--classes", "zero", "one"], "--classes must name each of the 10 classes once, got 2"),
         (["--label", "y"], "--inputs and --label name features of records, but --dataset is dig"),
-        (["--out", "/dev/null/x"], "cannot make this folder"),
+        (["--out", "/dev/null/x"], "cannot create this folder"),
     ],
 )
 def test_a_bad_option_ends_with_code_2_and_says_why(
