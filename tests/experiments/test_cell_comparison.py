@@ -56,7 +56,7 @@ def test_the_best_learning_rate_of_each_cell_counts_and_the_best_cell_comes_firs
         (["--parameters", 0], "--parameters must be a whole number of at least 1"),
         (["--seconds", -1], "--max-seconds must be above 0"),
         (["--learning-rates"], "--learning-rates"),
-        (["--cells", "transformer"], "transformer is no cell; give one of rnn, gru, lstm, "),
+        (["--cells", "transformer"], "transformer is unknown; give one of rnn, gru, lstm, "),
     ],
 )
 def test_bad_options_end_with_code_2_and_say_why(run_module, capsys, arguments, message):

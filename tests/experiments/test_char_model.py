@@ -470,7 +470,7 @@ def test_a_run_is_extended_by_the_clock(corpus, tmp_path):
     [
         (("--weight-decay", "0.1"), "--weight-decay has no effect without --optimizer adamw"),
         (("--bytes", "--min-count", "3"), "--min-count has no effect with --bytes"),
-        (("--locked",), "--locked has no effect without a rate of dropout"),
+        (("--locked",), "--locked has no effect without a dropout rate"),
     ],
 )
 def test_an_option_without_effect_is_refused(corpus, tmp_path, refused, options, message):
