@@ -200,17 +200,19 @@ def test_the_report_counts_the_seeds_and_says_why_some_missed():
     level = curve_of([0.5195, 0.60])
     level.losses[:, -1000:] = [[0.5195], [0.60]]
     text = experiment.explain(level, TASK)
-    assert "errors flow back over lag 3, which alone allows 0.5192; 1 of 2 seeds" in text
-    assert "1 missed it: 1 level, where" in text
+    assert "errors flow back over lag 3, which allows a loss of 0.5192; 1 of 2 seeds" in text
+    assert "1 missed it: 1 level, because" in text
     falling = experiment.explain(curve_of([0.53]), TASK)
     assert "1 missed it: 1 still falling" in falling
     diverged = curve_of([0.5192])
     diverged.losses[:, -50:] = np.nan
     assert "0 of 1 seeds reached it. 1 missed it: 1 diverged." in experiment.explain(diverged, TASK)
     short = Run(Setting(5, 4, 1), np.full((1, 3), 0.7), 1.0)
-    assert "1 missed it, in a run of only 3 training steps." in experiment.explain(short, TASK)
+    assert "1 missed it in a run of only 3 training steps." in experiment.explain(short, TASK)
     lucky = experiment.explain(curve_of([0.60], num_steps=1), TASK)
-    assert "over no lag, which alone allows 0.6616; 1 of 1 seeds reached it. 1 went below" in lucky
+    assert (
+        "over no lag, which allows a loss of 0.6616; 1 of 1 seeds reached it. 1 went below" in lucky
+    )
     assert "lags 3 and 8" in experiment.explain(curve_of([0.46], num_steps=10), TASK)
 
     console = Console(width=80, record=True)

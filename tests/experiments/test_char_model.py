@@ -494,7 +494,7 @@ def test_a_model_whose_cell_cannot_be_made_says_so(corpus, tmp_path, refused, mo
     monkeypatch.delitem(sys.modules, "my_cells")
     importlib.invalidate_caches()
     for command in (("sample", out), ("evaluate", out), ("train", "--resume", out)):
-        refused("No module named 'my_cells'; run the command where it lies", *command)
+        refused("No module named 'my_cells'; run the command in the folder of the module", *command)
 
 
 def test_help_calls_the_folder_of_a_run_by_its_name(command, capsys):
