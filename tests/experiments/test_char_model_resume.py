@@ -31,8 +31,7 @@ def finished(tmp_path_factory):
     root = tmp_path_factory.mktemp("finished")
     (root / "corpus.txt").write_text(TEXT)
     config = dataclasses.replace(CONFIG, corpus=str(root / "corpus.txt"))
-    folder = RunDirectory("char_model", root / "run")
-    folder.write_json("config.json", config)
+    folder = RunDirectory("char_model", config, root / "run")
     with jax.numpy_dtype_promotion("standard"), jax.enable_x64(False):
         runs.train(config, folder, Console(quiet=True))
     return root
