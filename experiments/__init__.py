@@ -1,5 +1,5 @@
 """Published experiments, one package each: ``python -m experiments.NAME --help``.
 
-The options are in ``config.py``, which needs no JAX, so that ``--help`` is quick; the work is in
-``experiment.py``.
+``config.py`` has the options and needs no JAX, so ``--help`` is fast. ``experiment.py`` has the
+experiment.
 """

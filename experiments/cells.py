@@ -1,4 +1,4 @@
-"""The cells that ``--cell`` takes: those of the catalogue by name, and a user's own."""
+"""The cells that ``--cell`` accepts: those of the catalogue by name, and a user's own."""
 
 import importlib
 from collections.abc import Callable
@@ -28,12 +28,12 @@ def make_cell(name: str, units: int) -> "seqjax.Cell":
     """Make the cell that ``--cell`` names.
 
     Args:
-      name: one of `NAMES`, or ``package.module:Name``: a class or function that is imported and
+      name: one of `NAMES`, or ``package.module:Name``, a class or function that is imported and
         called with ``units``.
-      units: its width.
+      units: the number of units of the cell.
 
     Raises:
-      ValueError: there is no such name, or what it names makes no cell.
+      ValueError: the name is unknown, or the class or function does not make a cell.
 
     >>> make_cell("peephole_lstm", 4)
     LSTM(4, peepholes=True)
@@ -46,7 +46,10 @@ def make_cell(name: str, units: int) -> "seqjax.Cell":
     except Exception as error:  # a user's own code may raise anything
         raise ValueError(f"--cell {name} with {units} units: {_said(error)}") from error
     if not isinstance(cell, seqjax.Cell):
-        raise ValueError(f"--cell {name} with {units} units made {cell!r}, which is no seqjax cell")
+        raise ValueError(
+            f"--cell {name} with {units} units made {cell!r}, which is not a seqjax.Cell; "
+            "return a cell"
+        )
     return cell
 
 
@@ -54,14 +57,14 @@ def _imported(name: str) -> Callable[[int], Any]:
     path, _, attribute = name.partition(":")
     if not (path and attribute):
         raise ValueError(
-            f"--cell {name} is no cell; give one of {', '.join(NAMES)}, or package.module:Name"
+            f"--cell {name} is unknown; give one of {', '.join(NAMES)}, or package.module:Name"
         )
     try:
         module = importlib.import_module(path)
     except Exception as error:  # a user's own code may raise anything
         raise ValueError(
-            f"--cell {name}: {path} cannot be imported: {_said(error)}; run the command where it "
-            "lies, or put its folder on PYTHONPATH"
+            f"--cell {name}: {path} cannot be imported: {_said(error)}; run the command in the "
+            "folder of the module, or put that folder on PYTHONPATH"
         ) from error
     factory = getattr(module, attribute, None)
     if not callable(factory):

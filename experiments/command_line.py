@@ -1,4 +1,4 @@
-"""The frame that all experiments share: options, a folder for the results, and how a run ends."""
+"""The command line that all experiments share: options, the folder of results and exit codes."""
 
 import importlib
 import os
@@ -25,7 +25,7 @@ C = TypeVar("C", bound=Config)
 
 
 def option(name: str) -> str:
-    """What a field is called on the command line.
+    """The option of a field on the command line.
 
     >>> option("batch_size")
     '--batch-size'
@@ -34,40 +34,43 @@ def option(name: str) -> str:
 
 
 def check_sizes(owner: str, config: Any, *names: str) -> None:
-    """Raise ``ValueError`` unless each of these fields is a whole number of at least 1."""
+    """Raise ``ValueError`` unless each named field is a whole number of at least 1."""
     for name in names:
         check_size(owner, option(name), getattr(config, name))
 
 
 def check_seed(seed: int) -> None:
-    """Raise ``ValueError`` unless ``--seed`` is one that `jax.random.key` takes everywhere."""
+    """Raise ``ValueError`` unless ``--seed`` lies in ``[0, 2**31)``."""
     if not 0 <= seed < 2**31:
         raise ValueError(f"--seed must lie in [0, 2**31), got {seed}")
 
 
 def check_learning_rate(rate: float) -> None:
-    """Raise ``ValueError`` unless ``--learning-rate`` is a positive number."""
+    """Raise ``ValueError`` unless ``--learning-rate`` is a positive finite number."""
     if not 0 < rate < float("inf"):
-        raise ValueError(f"--learning-rate must be more than 0, got {rate}")
+        raise ValueError(f"--learning-rate must be a positive finite number, got {rate}")
 
 
 def set_up() -> None:
-    """Set this process up for an experiment: a CPU device a core, and output for any terminal."""
-    # as `seqjax.devices.one_cpu_device_per_core`, but without JAX, which --help does not need
+    """Set up this process: one CPU device per core, and output that any terminal can show."""
+    # repeats `seqjax.devices.one_cpu_device_per_core`, because --help must not import JAX
     os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(os.cpu_count() or 1))
     replace_what_cannot_be_shown()
 
 
 def run_experiment(name: str, config: type[C]) -> None:
-    """Run ``python -m experiments.NAME``; a bad option ends with exit code 2, Ctrl-C with 130.
+    """Run ``python -m experiments.NAME``.
 
-    Once the options are read, ``main(config, folder)`` of ``experiments.NAME.experiment`` is
-    imported. It reads what it needs, starts the folder, does the work, and writes into the folder.
-    An error is one of the options until it starts the folder, which is then made.
+    Reads the options, then imports and calls ``main(config, folder)`` of
+    ``experiments.NAME.experiment``. ``main`` reads its inputs, starts the folder, runs the
+    experiment and writes the results into the folder. A ``ValueError`` before the folder is started
+    counts as an invalid option.
+
+    The exit code is 2 after an invalid option and 130 after Ctrl-C.
 
     Args:
-      name: of the experiment, and of its folder in ``runs``.
-      config: what the options are read into; it raises ``ValueError`` at a bad one.
+      name: the name of the experiment and of its folder in ``runs``.
+      config: the dataclass of the options; it raises ``ValueError`` for an invalid option.
     """
     set_up()
     folder: RunDirectory | None = None
@@ -82,6 +85,6 @@ def run_experiment(name: str, config: type[C]) -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        kept = f"; what was measured is in {folder.path}" if folder and folder.started else ""
+        kept = f"; the results so far are in {folder.path}" if folder and folder.started else ""
         print(f"stopped{kept}", file=sys.stderr)
         sys.exit(130)

@@ -1,4 +1,4 @@
-"""The folder that a run writes: whole files or none, and never over those of another run."""
+"""The folder of a run: files are written completely or not at all, and never overwrite a run."""
 
 import contextlib
 import dataclasses
@@ -12,15 +12,15 @@ from typing import Any, Self
 
 
 class RunDirectory:
-    """A new folder for the files of one run, which is made when the run starts.
+    """A new folder for the files of one run; `start` creates it.
 
     Args:
-      name: of the experiment.
-      config: its options, which `start` writes to ``config.json``.
+      name: the name of the experiment.
+      config: the options, which `start` writes to ``config.json``.
       out: the folder; defaults to ``runs/NAME/<time>``.
 
     Raises:
-      ValueError: the folder holds files already.
+      ValueError: the folder already holds files.
 
     >>> import tempfile
     >>> run = RunDirectory("demo", {"seed": 0}, Path(tempfile.mkdtemp()) / "new")
@@ -41,18 +41,19 @@ class RunDirectory:
 
     @classmethod
     def reopen(cls, path: Path) -> Self:
-        """The folder of a run that goes on, which has started already."""
+        """The folder of a run that was started before and is resumed."""
         run = cls.__new__(cls)
         run.path, run.started = path, True
         return run
 
     def start(self) -> None:
-        """Make the folder and write ``config.json``, once all that the run reads has been read.
+        """Create the folder and write ``config.json``.
 
-        What fails before leaves nothing, so that the corrected command may name the same folder.
+        An experiment calls this after it has read its inputs. If reading fails, no folder is left
+        behind, and the corrected command can name the same folder.
 
         Raises:
-          ValueError: the folder holds files, or cannot be made.
+          ValueError: the folder holds files, or cannot be created.
         """
         if self.started:
             return
@@ -61,31 +62,35 @@ class RunDirectory:
             self.path.mkdir(parents=True, exist_ok=True)
             self.write_json("config.json", self._config)
         except OSError as error:
-            raise ValueError(f"--out {self.path}: cannot make this folder: {error}") from None
+            raise ValueError(
+                f"--out {self.path}: cannot create this folder: {error}; name another folder"
+            ) from None
         self.started = True
 
     def _check_unused(self) -> None:
         try:
             used = self.path.exists() and any(self.path.iterdir())
         except OSError as error:
-            raise ValueError(f"--out {self.path}: cannot read this folder: {error}") from None
+            raise ValueError(
+                f"--out {self.path}: cannot read this folder: {error}; name another folder"
+            ) from None
         if used:
-            raise ValueError(f"--out {self.path}: this folder holds files; name a new one")
+            raise ValueError(f"--out {self.path}: this folder holds files; name a new folder")
 
     def write_json(self, name: str, content: Any) -> None:
-        """Write ``content``, dataclasses and paths included; what is not finite becomes null."""
+        """Write ``content``, which may hold dataclasses and paths; NaN and infinity become null."""
         with self.replacing(name) as path:
             path.write_text(
                 json.dumps(_plain(content), indent=2, allow_nan=False) + "\n", encoding="utf-8"
             )
 
     def append_jsonl(self, name: str, record: dict[str, Any]) -> None:
-        """Add one line to a log of JSON records."""
+        """Append one line to a log of JSON records."""
         with (self.path / name).open("a", encoding="utf-8") as file:
             file.write(json.dumps(_plain(record), allow_nan=False) + "\n")
 
     def read_jsonl(self, name: str) -> list[dict[str, Any]]:
-        """The records of a log, but for a line that was cut off half-way; none of one not there."""
+        """The records of a log; skips truncated lines. Empty if the log does not exist."""
         records = []
         if (self.path / name).exists():
             text = (self.path / name).read_text(encoding="utf-8", errors="replace")
@@ -96,14 +101,14 @@ class RunDirectory:
         return records
 
     def keep_jsonl(self, name: str, keep: Callable[[dict[str, Any]], bool]) -> None:
-        """Keep only some records of a log, and no line that was cut off or holds no record."""
+        """Keep the records of a log for which ``keep`` is true; drops truncated lines."""
         kept = filter(keep, self.read_jsonl(name))
         with self.replacing(name) as path:
             path.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
 
     @contextlib.contextmanager
     def replacing(self, name: str) -> Iterator[Path]:
-        """Give a temporary path to write to, which becomes ``name`` if the block ends well."""
+        """Yield a temporary path, which replaces ``name`` if the block raises no error."""
         temporary = self.path / f".{name}"  # keeps the suffix, which may name a format
         try:
             yield temporary
@@ -113,7 +118,7 @@ class RunDirectory:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON can say of ``value``; it has no NaN and no infinity."""
+    """Convert ``value`` to types that JSON has; it has no NaN and no infinity."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return _plain(dataclasses.asdict(value))
     if isinstance(value, dict):

@@ -1,10 +1,10 @@
-"""How results differ from seed to seed."""
+"""The spread of results over seeds."""
 
 import numpy as np
 
 
 def spread(values: np.ndarray) -> dict[str, float]:
-    """Mean, least and greatest of one value a seed, ``[seeds]``.
+    """The mean, minimum and maximum of one value per seed, ``[seeds]``.
 
     >>> spread(np.array([0.25, 0.75, 0.5]))
     {'mean': 0.5, 'min': 0.25, 'max': 0.75}

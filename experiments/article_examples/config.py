@@ -11,9 +11,9 @@ class Config:
     """Run the worked examples of the articles."""
 
     seed: int = 0
-    """From which parameters and inputs are drawn."""
+    """Random seed of parameters and inputs."""
     out: Path | None = None
-    """A new folder for the results; runs/article_examples/<time> without."""
+    """New folder for the results. None: runs/article_examples/<time>."""
 
     def __post_init__(self) -> None:
         check_seed(self.seed)

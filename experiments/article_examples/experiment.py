@@ -1,4 +1,4 @@
-"""The examples, each with what has to come out and what came out."""
+"""The examples, each with its expected and its measured value."""
 
 import inspect
 from collections.abc import Callable
@@ -20,14 +20,14 @@ from seqjax.data.schema import Feature, Schema, encode
 from seqjax.truncation import chunks, truncated_unroll
 from seqjax.types import Array
 
-# make_example([1, 2, 3], [0, 1, 0]) of the guide, serialized by TensorFlow 2.21 in its fixed order
+# make_example([1, 2, 3], [0, 1, 0]) of the guide, serialized deterministically by TensorFlow 2.21
 EXAMPLE_OF_TENSORFLOW = (
     "0a110a0f0a066c656e67746812051a030a0103"
     "12420a1f0a066c6162656c7312150a051a030a01000a051a030a01010a051a030a0100"
     "0a1f0a06746f6b656e7312150a051a030a01010a051a030a01020a051a030a0103"
 )
 FRAMING = 16  # bytes that a TFRecord adds to each message
-CELLS = {  # the guide's list, and what they are called here
+CELLS = {  # from names in the guide's list to names in seqjax
     "BasicRNNCell": "BasicRNN",
     "GRUCell": "GRU",
     "BasicLSTMCell": "LSTM",
@@ -43,14 +43,19 @@ CELLS = {  # the guide's list, and what they are called here
 
 
 class Outcome(NamedTuple):
-    """What has to come out of an example, and what did: numbers, or lists of them."""
+    """The result of an example.
+
+    Attributes:
+      expected: the expected value, a number or a nested list of numbers.
+      measured: the value that the library computes, of the same structure.
+    """
 
     expected: Any
     measured: Any
 
 
 def sequence_example(seed: int) -> Outcome:
-    """A sequence of tokens and labels, with its length, as the bytes of a SequenceExample."""
+    """The bytes of a SequenceExample with tokens, labels and their length."""
     schema = Schema(
         context={"length": Feature(np.int32)},
         sequence={"labels": Feature(np.int32), "tokens": Feature(np.int32)},
@@ -61,7 +66,7 @@ def sequence_example(seed: int) -> Outcome:
 
 
 def record_size(seed: int) -> Outcome:
-    """How many times its own bytes a text takes, as records of 20 characters."""
+    """The size of a text as records of 20 characters, relative to its own bytes."""
     schema = Schema(sequence={"x": Feature(np.uint8)})
     texts = np.random.default_rng(seed).integers(97, 123, (1_000, 20), np.uint8)
     size = sum(len(encode(schema, {"x": x}, "example")[0]) + FRAMING for x in texts)
@@ -69,14 +74,14 @@ def record_size(seed: int) -> Outcome:
 
 
 def padded_batch(seed: int) -> Outcome:
-    """Sequences of 0 to 4 steps in one batch."""
+    """Sequences of 0 to 4 steps, padded to one batch."""
     source = ListSource([{"y": np.arange(1, n + 1)} for n in range(5)], {"y"})
     (batch,) = Loader(source, Padded(batch_size=5), epochs=1)
     return Outcome([[*range(1, n + 1)] + [0] * (4 - n) for n in range(5)], batch.features["y"])
 
 
 def long_sequence(seed: int) -> Outcome:
-    """How many batches of 32 a sequence of 1,000 steps makes long, among many of about 20."""
+    """The number of batches that one sequence of 1,000 steps makes long, among many of about 20."""
     lengths = np.random.default_rng(seed).geometric(1 / 20, size=6_400)
     lengths[1234] = 1_000
     batches = plan(lengths, [len(lengths)], Padded(batch_size=32), seed=seed)
@@ -84,7 +89,7 @@ def long_sequence(seed: int) -> Outcome:
 
 
 def padding_share(seed: int) -> Outcome:
-    """The share of padding if all rows have one length, and if each batch has its own."""
+    """The fraction of padding if all rows have one length, and if each batch has its own."""
     lengths = np.random.default_rng(seed).geometric(1 / 20, size=6_400)
     lengths[1234] = 1_000
     batches = plan(lengths, [len(lengths)], Padded(batch_size=32), seed=seed)
@@ -97,9 +102,10 @@ def padding_share(seed: int) -> Outcome:
 
 
 def lengths_freeze(seed: int) -> Outcome:
-    """Rows of 13 and 20 steps of 128 numbers: the greatest output past 13, and the state there.
+    """Rows of 13 and 20 steps with lengths: outputs after step 13 are zero, and the state is kept.
 
-    The last of the three numbers is how far off the state is without the lengths, as sign.
+    The values are the largest output after step 13, the error of the state, and whether the state
+    is wrong (1) or right (0) if the lengths are not given.
     """
     cell, (params_key, key) = LSTM(64), jax.random.split(jax.random.key(seed))
     params = cell.init(params_key, input_size=128)
@@ -112,7 +118,7 @@ def lengths_freeze(seed: int) -> Outcome:
 
 
 def dynamic_rnn(seed: int) -> Outcome:
-    """The shape of the outputs of 64 units on rows of 10 and 6 steps, and that at ``[1, 7]``."""
+    """The shape of the outputs of 64 units on rows of 10 and 6 steps, and the output at [1, 7]."""
     cell, (params_key, key) = LSTM(64), jax.random.split(jax.random.key(seed))
     xs = jax.random.normal(key, (2, 10, 8)).at[1, 6:].set(0.0)
     params = cell.init(params_key, input_size=8)
@@ -121,7 +127,7 @@ def dynamic_rnn(seed: int) -> Outcome:
 
 
 def bidirectional(seed: int) -> Outcome:
-    """Shapes of both directions' outputs, and how far the backward one is off the row reversed."""
+    """The shapes of both directions' outputs, and the error of the backward direction."""
     cell, (params_key, key) = LSTM(64), jax.random.split(jax.random.key(seed))
     both = Bidirectional(cell, cell)
     params, xs = both.init(params_key, input_size=8), jax.random.normal(key, (2, 10, 8))
@@ -136,12 +142,12 @@ def bidirectional(seed: int) -> Outcome:
 
 
 def listed_cells(seed: int) -> Outcome:
-    """How many of the cells and wrappers that the guide lists there are here."""
+    """The number of cells and wrappers of the guide's list that the library has."""
     return Outcome(len(CELLS), sum(name in seqjax.__all__ for name in CELLS.values()))
 
 
 def masked_loss(seed: int) -> Outcome:
-    """The guide's mean loss of 4 rows of 1, 2, 3 and 8 steps, of 10 classes."""
+    """The guide's mean loss of 4 rows of 1, 2, 3 and 8 steps, with 10 classes."""
     rng, lengths = np.random.default_rng(seed), np.array([1, 2, 3, 8])
     targets = rng.integers(1, 10, (4, 8))
     targets[np.arange(8) >= lengths[:, None]] = 0
@@ -161,7 +167,7 @@ def masked_loss(seed: int) -> Outcome:
 
 
 def class_zero(seed: int) -> Outcome:
-    """The loss of a guess of 99% for class 1, on labels 0 0 1 and 1 0: by sign, and by length."""
+    """The loss of predicting class 1 with 99% on labels 0 0 1 and 1 0: by sign, and by length."""
     targets, lengths = jnp.array([[0, 0, 1], [1, 0, 0]]), jnp.array([3, 2])
     logits = jnp.broadcast_to(jnp.log(jnp.array([0.01, 0.99])), (2, 3, 2))
     by_sign = seqjax.sequence_loss(logits, targets, weights=jnp.sign(targets).astype(logits.dtype))
@@ -171,7 +177,7 @@ def class_zero(seed: int) -> Outcome:
 
 
 def last_output(seed: int) -> Outcome:
-    """Three layers of 200 GRU units on 100 steps of 28 numbers: the last output and the shape."""
+    """The shape of the outputs of three GRU layers, and the last output minus the final state."""
     cell = Stack([Dropout(GRU(200), output_rate=0.5) for _ in range(3)])
     params_key, key = jax.random.split(jax.random.key(seed))
     xs = jax.random.normal(key, (2, 100, 28))
@@ -180,7 +186,7 @@ def last_output(seed: int) -> Outcome:
 
 
 def static_and_dynamic(seed: int) -> Outcome:
-    """How far outputs and state of a loop in Python are off those of a scan."""
+    """The largest difference of outputs and state between a Python loop and a scan."""
     cell, (params_key, key) = GRU(200), jax.random.split(jax.random.key(seed))
     params, xs = cell.init(params_key, input_size=28), jax.random.normal(key, (2, 10, 28))
     (state, ys), (static_state, static_ys) = (
@@ -190,7 +196,7 @@ def static_and_dynamic(seed: int) -> Outcome:
 
 
 def shared_readout(seed: int) -> Outcome:
-    """How far one readout of all steps is off that of the steps flattened to a batch."""
+    """The largest difference between a readout of all steps and one of the flattened steps."""
     cell = OutputProjection(GRU(200), 10)
     params_key, key = jax.random.split(jax.random.key(seed))
     params, xs = cell.init(params_key, input_size=28), jax.random.normal(key, (2, 10, 28))
@@ -201,7 +207,7 @@ def shared_readout(seed: int) -> Outcome:
 
 
 def full_errors(seed: int) -> Outcome:
-    """Of 49 errors, how many go back 7 steps: in chunks of 7, and each by itself."""
+    """The number of 49 errors that flow back 7 steps: in chunks of 7, and with true truncation."""
     cell = BasicRNN(4)
     params_key, key = jax.random.split(jax.random.key(seed))
     params, xs = cell.init(params_key, input_size=1), jax.random.normal(key, (49, 1))
@@ -247,14 +253,14 @@ def _distance(a: Array, b: Array) -> Array:
 
 
 def _plain(value: Any) -> Any:
-    """Numbers and lists of them, without arrays."""
+    """Convert arrays to numbers and nested lists of numbers."""
     if isinstance(value, list):
         return [_plain(item) for item in value]
     return value.tolist() if isinstance(value, np.ndarray | np.generic | jax.Array) else value
 
 
 def shown(value: Any) -> str:
-    """A value in a table."""
+    """Format a value for the table."""
     if isinstance(value, list):
         return "[" + ", ".join(map(shown, value)) + "]"
     text = f"{value:.4g}" if isinstance(value, float) else str(value)
@@ -262,10 +268,10 @@ def shown(value: Any) -> str:
 
 
 def main(config: Config, folder: RunDirectory) -> None:
-    """Run all examples, print them, and write them down."""
+    """Run all examples, print the table and write the results."""
     folder.start()
     table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0), show_lines=True)
-    for column in ("example", "has to be", "is"):
+    for column in ("example", "expected", "measured"):
         table.add_column(column)
     content = {}
     for example in EXAMPLES:

@@ -11,7 +11,13 @@ from seqjax.checks import check_size
 
 
 class Setting(NamedTuple):
-    """What differs between the runs."""
+    """The options in which the runs differ.
+
+    Attributes:
+      num_steps: the length of a chunk.
+      state_size: the units of the cell.
+      epochs: the number of passes.
+    """
 
     num_steps: int
     state_size: int
@@ -23,43 +29,43 @@ ARTICLE = (Setting(5, 4, 1), Setting(1, 4, 2), Setting(10, 16, 10))
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Train many seeds on the binary-dependency task, beside its exactly known losses.
+    """Train many seeds on the binary-dependency task and compare them with exact losses.
 
-    Without --num-steps, --state-size or --epochs it trains the three settings of the article. With
-    any of them it trains one run for each value given; an option that is not given takes the value
-    of the article's first setting, and a single value serves all runs.
+    By default, this trains the three settings of the article. If --num-steps, --state-size or
+    --epochs is given, it trains one run for each value. A single value applies to all runs, and an
+    option that is not given has the value of the article's first setting.
     """
 
     num_steps: tuple[int, ...] = ()
-    """Steps over which errors flow back, the length of a chunk; the article's are 5 1 10."""
+    """Steps per chunk: the length of truncated backpropagation. The article has 5 1 10."""
     truncation: Literal["chunks", "true"] = "chunks"
-    """Whether errors stop at the start of their chunk, or each flows back over all num_steps."""
+    """chunks: errors stop at the start of their chunk. true: each flows back num_steps steps."""
     state_size: tuple[int, ...] = ()
-    """Units of the cell; the article's are 4 4 16."""
+    """Units of the cell. The article has 4 4 16."""
     epochs: tuple[int, ...] = ()
-    """Passes, each over a fresh sequence; the article's are 1 2 10."""
+    """Passes, each over a new sequence. The article has 1 2 10."""
     cell: CellName = "rnn"
-    """The recurrent cell, by its name or imported."""
+    """Recurrent cell: a name, or an import path."""
     seeds: int = 16
-    """How many seeds to train at once, each with its own data."""
+    """Number of seeds, trained in one batch, each with its own data."""
     seed: int = 0
-    """From which the seeds are drawn."""
+    """Random seed from which all seeds are derived."""
     optimizer: Literal["adagrad", "adam", "rmsprop", "sgd"] = "adagrad"
-    """The optimizer."""
+    """Optimizer."""
     learning_rate: float = 0.1
-    """Its learning rate."""
+    """Learning rate of the optimizer."""
     batch_size: int = 200
-    """Rows that the sequence is cut into, trained on side by side."""
+    """Number of rows that the sequence is cut into."""
     sequence_length: int = 1_000_000
-    """Time steps of an epoch, over all rows."""
+    """Time steps per epoch, over all rows."""
     dependencies: tuple[tuple[int, float], ...] = ((3, 0.5), (8, -0.25))
-    """Pairs of a lag (negative: ahead) and the change in P(Y = 1) where X is 1 there."""
+    """Pairs of a lag (negative: in the future) and the change of P(Y = 1) if X is 1 there."""
     base_rate: float = 0.5
-    """P(Y = 1) where every X that counts is 0."""
+    """P(Y = 1) if X is 0 at every lag."""
     freeze_cell: bool = False
-    """Train the readout alone, on what the cell remembers with its random weights."""
+    """Train only the readout; the cell keeps its initial random parameters."""
     out: Path | None = None
-    """A new folder for the results; runs/binary_dependency/<time> without."""
+    """New folder for the results. None: runs/binary_dependency/<time>."""
 
     def __post_init__(self) -> None:
         sizes = [("seeds", self.seeds), ("batch-size", self.batch_size)]
@@ -74,27 +80,31 @@ class Config:
         row = self.sequence_length // self.batch_size
         if row * self.batch_size <= longest:
             raise ValueError(
-                f"--sequence-length {self.sequence_length} in whole rows of --batch-size "
-                f"{self.batch_size} must be more than the longest lag of --dependencies, {longest}"
+                f"--sequence-length {self.sequence_length}, cut into --batch-size "
+                f"{self.batch_size} rows, must be longer than the longest lag of --dependencies, "
+                f"{longest}; give a longer sequence"
             )
         for setting in self.settings:
             if make_cell(self.cell, setting.state_size).is_noisy:
-                raise ValueError(f"--cell {self.cell} draws noise, which this experiment does not")
+                raise ValueError(
+                    f"--cell {self.cell} draws noise, for which this experiment has no keys; give "
+                    "a deterministic cell"
+                )
             if not training_steps(self, setting):
                 raise ValueError(
-                    f"--sequence-length {self.sequence_length} in --batch-size {self.batch_size} "
-                    f"rows leaves {row} steps a row, too few for --num-steps {setting.num_steps}; "
-                    "give a longer sequence or a smaller batch"
+                    f"--sequence-length {self.sequence_length}, cut into --batch-size "
+                    f"{self.batch_size} rows, gives {row} steps per row, too few for --num-steps "
+                    f"{setting.num_steps}; give a longer sequence or a smaller batch"
                 )
 
     @property
     def task(self) -> "seqjax.tasks.BinaryDependency":
-        """What to learn."""
+        """The task to learn."""
         return seqjax.tasks.BinaryDependency(self.dependencies, self.base_rate)
 
     @property
     def settings(self) -> tuple[Setting, ...]:
-        """The runs to make."""
+        """The settings of all runs."""
         given = (self.num_steps, self.state_size, self.epochs)
         count = max(map(len, given))
         if not count:
@@ -104,7 +114,7 @@ class Config:
             values = values or (default,)
             if len(values) not in (1, count):
                 raise ValueError(
-                    f"--{name.replace('_', '-')} has {len(values)} values where another option has "
+                    f"--{name.replace('_', '-')} has {len(values)} values, but another option has "
                     f"{count}; give 1 or {count}"
                 )
             columns.append(values * count if len(values) == 1 else values)
@@ -112,6 +122,6 @@ class Config:
 
 
 def training_steps(config: Config, setting: Setting) -> int:
-    """How many steps `train` takes."""
+    """The number of steps that `train` takes."""
     chunks_a_row = config.sequence_length // config.batch_size // setting.num_steps
     return setting.epochs * (chunks_a_row - (config.truncation == "true"))

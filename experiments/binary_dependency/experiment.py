@@ -1,4 +1,4 @@
-"""The training of all seeds at once, and what comes of it."""
+"""Training of all seeds in one batch, the table of results and the figure."""
 
 import functools
 import time
@@ -27,29 +27,35 @@ from seqjax.truncation import chunks, truncated_chunk
 from seqjax.types import Array, Params, State
 
 OPTIMIZERS: dict[str, Callable[[float], optax.GradientTransformation]] = {
-    "adagrad": optax.adagrad,  # its sums start at 0.1, as TensorFlow's do
+    "adagrad": optax.adagrad,  # its accumulators start at 0.1, as TensorFlow's do
     "adam": optax.adam,
     "rmsprop": optax.rmsprop,
     "sgd": optax.sgd,
 }
-WINDOW = 100  # training steps whose mean is one point of a curve, and the final loss
-TOLERANCE = 0.005  # nats: a final loss this close to a floor, or below it, has reached it
+WINDOW = 100  # training steps; their mean loss is one point of a curve, or the final loss
+TOLERANCE = 0.005  # nats; a final loss reaches a floor if it is at most this far above the floor
 
 
 class Run(NamedTuple):
-    """A setting and what came of it."""
+    """A setting and its results.
+
+    Attributes:
+      setting: the setting.
+      losses: the training losses, ``[seeds, training steps]``.
+      wall_seconds: the wall time of training.
+    """
 
     setting: Setting
-    losses: np.ndarray  # [seeds, training steps]
+    losses: np.ndarray
     wall_seconds: float
 
     @property
     def final_losses(self) -> np.ndarray:
-        """Mean over the last `WINDOW` training steps of each seed, ``[seeds]``."""
+        """The mean loss of each seed over the last `WINDOW` training steps, ``[seeds]``."""
         return self.losses[:, -WINDOW:].mean(1)
 
     def curve(self) -> tuple[np.ndarray, np.ndarray]:
-        """Training steps ``[points]`` and the mean losses of the windows that end there."""
+        """The learning curve: training steps ``[points]`` and mean losses ``[seeds, points]``."""
         total = self.losses.shape[1]
         ends = np.append(np.arange(WINDOW, total, WINDOW), total)
         means = [self.losses[:, max(0, end - WINDOW) : end].mean(1) for end in ends]
@@ -57,7 +63,7 @@ class Run(NamedTuple):
 
 
 def build_optimizer(config: Config) -> optax.GradientTransformation:
-    """The optimizer of all parameters, or of the readout's alone."""
+    """The optimizer of all parameters, or only of the readout if the cell is frozen."""
     optimizer = OPTIMIZERS[config.optimizer](config.learning_rate)
     if not config.freeze_cell:
         return optimizer
@@ -70,7 +76,7 @@ def build_optimizer(config: Config) -> optax.GradientTransformation:
 def chunk_loss(
     model: Cell, params: Params, state: State, batch: tuple[Array, Array]
 ) -> tuple[Array, State]:
-    """Mean cross-entropy of a chunk ``(xs, ys)`` of ``[B, T]``, and the state to carry on."""
+    """The mean cross-entropy of a chunk ``(xs, ys)``, each ``[B, T]``, and the final state."""
     xs, ys = batch
     state, logits = unroll(model, params, xs, initial_state=state)
     return sequence_loss(logits, ys), state
@@ -79,7 +85,7 @@ def chunk_loss(
 def true_chunk_loss(
     model: Cell, num_steps: int, params: Params, state: State, batch: tuple[Array, Array]
 ) -> tuple[Array, State]:
-    """Like `chunk_loss` of the second of two chunks; each error goes back ``num_steps`` steps."""
+    """Like `chunk_loss` for the second of two chunks; each error flows back ``num_steps`` steps."""
     xs, ys = batch
     state, logits = truncated_chunk(model, params, xs, num_steps, initial_state=state)
     return sequence_loss(logits, ys[:, num_steps:]), state
@@ -88,9 +94,9 @@ def true_chunk_loss(
 def epoch_chunks(
     task: BinaryDependency, config: Config, num_steps: int, key: Array
 ) -> tuple[Array, Array]:
-    """Draw a fresh sequence, cut it into rows side by side and those into chunks ``[K, B, T]``.
+    """Draw a new sequence and cut it into rows, and the rows into chunks ``[K, B, T]``.
 
-    For true truncation each chunk has the one before it in front, ``[K - 1, B, 2 T]``.
+    For true truncation, each chunk follows the chunk before it: ``[K - 1, B, 2 T]``.
     """
     rows = config.batch_size
     length = config.sequence_length // rows * rows
@@ -104,10 +110,10 @@ def epoch_chunks(
 def train(
     config: Config, task: BinaryDependency, setting: Setting
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Train all seeds of one setting as one program.
+    """Train all seeds of one setting in one batch.
 
     Yields:
-      The epoch and the losses ``[seeds, steps]`` of the next `WINDOW` training steps.
+      The epoch and the losses ``[seeds, steps]`` of each `WINDOW` of training steps.
     """
     model = OutputProjection(make_cell(config.cell, setting.state_size), size=2)
     optimizer = build_optimizer(config)
@@ -149,7 +155,7 @@ def train(
 
 
 def floors(task: BinaryDependency) -> dict[str, float]:
-    """Exact losses of models that know none, the first, ..., all of the dependencies."""
+    """The exact losses of models that know none, the first, ..., all of the dependencies."""
     lags = [lag for lag, _ in task.dependencies]
     none, all_ = ("neither", "both") if len(lags) == 2 else ("none", "all")
     names = {0: none, 1: "first", len(lags): all_ if lags else none}
@@ -160,27 +166,27 @@ def floors(task: BinaryDependency) -> dict[str, float]:
 
 
 def lowest_floor(loss: float, expected: Mapping[str, float]) -> str | None:
-    """The name of the lowest floor that ``loss`` has reached."""
+    """The name of the lowest floor that ``loss`` has reached; None if it has reached none."""
     reached = [name for name, floor in expected.items() if loss <= floor + TOLERANCE]
     return min(reached, key=lambda name: expected[name], default=None)
 
 
 def explain(run: Run, task: BinaryDependency) -> str:
-    """Say which floor the setting can learn, how many seeds reached it, and why others did not."""
+    """Describe the floor that a setting can learn, and how many seeds reached it and why not."""
     num_steps, seeds = run.setting.num_steps, len(run.losses)
     within = [lag for lag, _ in task.dependencies if 0 <= lag < num_steps]
     floor = task.expected_loss(within)
-    missed = ~(run.final_losses <= floor + TOLERANCE)  # NaN has reached nothing
+    missed = ~(run.final_losses <= floor + TOLERANCE)  # NaN has reached no floor
     below = int((run.final_losses < floor - TOLERANCE).sum())
     lags = f"lag{'s' * (len(within) > 1)} {' and '.join(map(str, within))}" if within else "no lag"
     text = [
-        f"num_steps={num_steps}: errors flow back over {lags}, which alone allows {floor:.4f}; "
+        f"num_steps={num_steps}: errors flow back over {lags}, which allows a loss of {floor:.4f}; "
         f"{seeds - missed.sum()} of {seeds} seeds reached it."
     ]
     if below:
         text.append(
-            f"{below} went below it: the state happens to hold something of inputs further back, "
-            "and the readout learns to use it, though no error teaches the state to keep it."
+            f"{below} went below it: the state also depends on earlier inputs, which the readout "
+            "learns to use, although no error trains the state to keep them."
         )
     if missed.any():
         text.append(f"{missed.sum()} missed it{why_missed(run, missed)}.")
@@ -188,23 +194,23 @@ def explain(run: Run, task: BinaryDependency) -> str:
 
 
 def why_missed(run: Run, missed: np.ndarray) -> str:
-    """Say what the curves of the seeds in ``missed`` show, ``bool[seeds]``."""
+    """Describe the curves of the seeds in ``missed``, ``bool[seeds]``."""
     _, curve = run.curve()
     finite = np.isfinite(run.final_losses)
     if curve.shape[1] < 10:
-        return f", in a run of only {run.losses.shape[1]} training steps"
+        return f" in a run of only {run.losses.shape[1]} training steps"
     falling = curve[:, -10:].mean(1) - curve[:, -1] > TOLERANCE / 5
     counts = {
         "diverged": ~finite,
         "still falling when training ended": finite & falling,
-        "level, where what they keep does not suffice": finite & ~falling,
+        "level, because their state holds too little": finite & ~falling,
     }
     seen = [f"{(missed & seeds).sum()} {what}" for what, seeds in counts.items()]
     return ": " + ", ".join(part for part in seen if not part.startswith("0 "))
 
 
 def result(runs: list[Run], task: BinaryDependency) -> dict[str, Any]:
-    """What goes into ``result.json``."""
+    """The content of ``result.json``."""
     return {
         "expected_loss": floors(task),
         "runs": [
@@ -220,15 +226,15 @@ def result(runs: list[Run], task: BinaryDependency) -> dict[str, Any]:
 
 
 def result_table(runs: list[Run], task: BinaryDependency) -> Table:
-    """The final losses beside the expected ones."""
+    """The table of final losses and the floors that they reached."""
     expected = floors(task)
     reached = {lowest_floor(loss, expected) for run in runs for loss in run.final_losses}
-    if len(expected) > 3:  # more columns than a terminal has
+    if len(expected) > 3:  # more would not fit the width of a terminal
         expected = {name: loss for name, loss in expected.items() if name in reached}
     table = Table(
-        title=f"Final loss (nats) of {len(runs[0].losses)} seeds, and how many reached which floor",
-        caption=f"A floor is the exact loss of a model that knows so many dependencies, reached\n"
-        f"within {TOLERANCE}; each seed counts at the lowest it reached.",
+        title=f"Final loss (nats) of {len(runs[0].losses)} seeds, and how many reached each floor",
+        caption="A floor is the exact loss of a model that knows the named dependencies. A seed\n"
+        f"reaches it within {TOLERANCE}, and counts at the lowest floor that it reaches.",
         box=box.SIMPLE,
         padding=(0, 1, 0, 0),  # fits 80 columns
     )
@@ -249,7 +255,7 @@ def result_table(runs: list[Run], task: BinaryDependency) -> Table:
 
 
 def figure(runs: list[Run], task: BinaryDependency) -> matplotlib.figure.Figure:
-    """Learning curves, mean and range over the seeds, against the floors."""
+    """Plot learning curves, mean and range over the seeds, with the floors."""
     fig = matplotlib.figure.Figure(figsize=(2 + 4 * len(runs), 4), layout="constrained")
     for axes, run in zip(np.ravel(fig.subplots(1, len(runs), sharey=True)), runs, strict=True):
         steps, losses = run.curve()
@@ -267,12 +273,12 @@ def figure(runs: list[Run], task: BinaryDependency) -> matplotlib.figure.Figure:
         )  # fmt: skip
     fig.axes[0].set_ylabel(f"loss (nats), mean of {WINDOW} steps")
     seeds = len(runs[0].losses)
-    fig.suptitle(f"Loss of {seeds} seeds, mean and range; dashed: exact loss of a model that knows")
+    fig.suptitle(f"Loss of {seeds} seeds, mean and range; dashed: exact losses by what is known")
     return fig
 
 
 def main(config: Config, folder: RunDirectory) -> None:
-    """Train every setting, show progress and results, and write the files."""
+    """Train every setting, show progress and write the results."""
     folder.start()
     console, task = Console(), config.task
     runs = []

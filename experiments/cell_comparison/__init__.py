@@ -1,11 +1,12 @@
-"""Which cell models text best, with as many parameters and as much time as the others?
+"""Compares cells as character models with equal parameters and equal training time.
 
-Each cell is made as wide as a number of parameters allows, and trains a character model for the
-same time on the same machine, at each of a few learning rates, of which the best counts: cells
-differ in how large steps they bear. A cell that is cheap to compute reads more text in that time.
+Each cell gets the largest number of units that a parameter budget allows, and trains a character
+model for the same time on the same machine. The table shows the best of a few learning rates,
+because cells differ in the learning rates at which they are stable. A cell that is cheap to compute
+reads more text in that time.
 
-A full run, of one seed, takes about half an hour on 2 CPU cores; here each rate was a run of its
-own::
+A full run with one seed takes about half an hour on 2 CPU cores. For this table each learning rate
+was a separate run::
 
     python -m experiments.cell_comparison
 
@@ -31,7 +32,8 @@ own::
     layer_norm_lstm    167          0.006   22,636     1.9353    1.9514
     lru                219          0.006   33,689     2.1642    2.1711
 
-In 30 s, about one pass over the text, the cells with few gates and many units learn most. It says
-little about what a cell comes to in the end, and of one seed neighbours in the table may change
-places. A rate of 0.002, tried with all but the mogrifier, was worse for each.
+In 30 s, about one pass over the text, cells with few gates and many units reach the lowest loss.
+The table does not predict the loss after long training, and with one seed the order of neighbours
+in the table is uncertain. A learning rate of 0.002 was worse for every cell except the mogrifier,
+for which it was not tried.
 """

@@ -11,26 +11,26 @@ from seqjax.checks import check_number, check_size
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Compare cells on a character model, at equal parameters and equal time."""
+    """Compare cells as character models, with equal parameters and equal training time."""
 
     cells: tuple[CellName, ...] = ()
-    """Which cells, by their names or imported; without, all that have names but mlstm and rglru."""
+    """Cells to compare: names, or import paths. Defaults to all names except mlstm and rglru."""
     corpus: str = "tiny_shakespeare"
-    """tiny_shakespeare, python_docs (built in), or the path of a UTF-8 file or folder of .txt."""
+    """tiny_shakespeare, python_docs, or the path of a UTF-8 file or of a folder of .txt files."""
     parameters: int = 400_000
-    """The most that a model may have, embedding and readout included."""
+    """Most parameters of a model, including embedding and readout."""
     seconds: float = 30.0
-    """Of training each, compiling included."""
+    """Seconds of training per cell and learning rate, including compilation."""
     learning_rates: tuple[float, ...] = (6e-3, 1.5e-2)
-    """Tried one after the other, each for all the seconds."""
+    """Peak learning rates to try; each gets all --seconds."""
     layers: int = 2
-    """How many cells are stacked."""
+    """Number of stacked layers."""
     embedding_size: int = 64
     """Features of the embedding."""
     seed: int = 0
-    """From which everything random is drawn."""
+    """Random seed of the parameters."""
     out: Path | None = None
-    """A new folder for the results; runs/cell_comparison/<time> without."""
+    """New folder for the results. None: runs/cell_comparison/<time>."""
 
     def __post_init__(self) -> None:
         check_size("cell_comparison", "--parameters", self.parameters)
@@ -38,7 +38,7 @@ class Config:
         for cell in self.cells:
             make_cell(cell, units=1)
         if not self.learning_rates:
-            raise ValueError("cell_comparison: --learning-rates needs at least one")
+            raise ValueError("cell_comparison: --learning-rates needs at least one rate, got none")
         for rate in self.learning_rates:
             check_model(self.run("lstm", units=1, learning_rate=rate))
 

@@ -1,4 +1,4 @@
-"""The training of each cell, and what comes of it."""
+"""Training of each cell, the table of results and the figure."""
 
 from typing import Any, NamedTuple
 
@@ -17,35 +17,45 @@ from experiments.char_model.errors import NotFiniteError, StoppedError
 from experiments.char_model.run import read_text, train
 from experiments.run_directory import RunDirectory
 
-# step by step a matrix memory takes minutes; and what the RG-LRU sums up grows beyond all use in a
-# stack without the normalisation that is part of its paper's blocks
+# the matrix memory of mlstm takes minutes step by step, and the state of rglru grows too large in a
+# stack that lacks the normalisation of its paper's blocks
 UNSUITED = ("mlstm", "rglru")
 
 
 class Result(NamedTuple):
-    """What came of one cell at one learning rate."""
+    """The result of one cell at one learning rate.
+
+    Attributes:
+      cell: the name of the cell.
+      units: the units of each layer.
+      parameters: the number of parameters of the model.
+      learning_rate: the peak learning rate.
+      chars_per_second: the speed of training.
+      streaming_nats: the validation loss with the state carried; infinity if training diverged.
+      windowed_nats: the validation loss of independent windows; infinity if training diverged.
+    """
 
     cell: CellName
     units: int
     parameters: int
     learning_rate: float
     chars_per_second: int
-    streaming_nats: float  # infinity where the loss was no number at some step
+    streaming_nats: float
     windowed_nats: float
 
 
 def count_parameters(config: char_model.Config, vocabulary_size: int) -> int:
-    """Parameters of the whole model."""
+    """The number of parameters of the whole model."""
     model = build_model(config, vocabulary_size)
     params = jax.eval_shape(lambda: model.init(jax.random.key(0), vocabulary_size))
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
 def widest(config: Config, cell: CellName, vocabulary_size: int) -> int:
-    """The most units with which the model has no more than the parameters allowed.
+    """The largest number of units with which the model has at most ``config.parameters``.
 
     Raises:
-      ValueError: one unit has more already.
+      ValueError: a model with one unit has more parameters.
     """
 
     def fits(units: int) -> bool:
@@ -55,7 +65,7 @@ def widest(config: Config, cell: CellName, vocabulary_size: int) -> int:
     if not fits(1):
         raise ValueError(
             f"cell_comparison: a model with one unit of {cell} has more than --parameters "
-            f"{config.parameters}; allow more, or a smaller --embedding-size"
+            f"{config.parameters}; give more --parameters or a smaller --embedding-size"
         )
     low, high = 1, 2
     while fits(high):
@@ -67,7 +77,7 @@ def widest(config: Config, cell: CellName, vocabulary_size: int) -> int:
 
 
 def best_of_each(results: list[Result]) -> list[Result]:
-    """The best learning rate of each cell, best cell first."""
+    """The result of each cell at its best learning rate, best cell first."""
     best: dict[str, Result] = {}
     for result in sorted(results, key=lambda result: result.streaming_nats):
         best.setdefault(result.cell, result)
@@ -75,11 +85,11 @@ def best_of_each(results: list[Result]) -> list[Result]:
 
 
 def result_table(best: list[Result], config: Config, ngrams: dict[str, float]) -> Table:
-    """Best cell first."""
+    """The table of results, best cell first."""
     baselines = ", ".join(f"{order}-grams {nats:.4f}" for order, nats in ngrams.items())
     table = Table(
         title=f"{config.layers} layers, up to {config.parameters:,} parameters, "
-        f"{config.seconds:g} s of training each",
+        f"{config.seconds:g} s of training per run",
         caption=f"nats per character of the validation text; {baselines}",
         box=box.SIMPLE,
         padding=(0, 1, 0, 0),
@@ -98,7 +108,7 @@ def result_table(best: list[Result], config: Config, ngrams: dict[str, float]) -
 def figure(
     best: list[Result], config: Config, ngrams: dict[str, float]
 ) -> matplotlib.figure.Figure:
-    """The loss of each cell beside its speed."""
+    """The loss and the training speed of each cell."""
     finite = [result for result in best if result.streaming_nats < float("inf")]
     fig = matplotlib.figure.Figure(figsize=(9, 1.5 + 0.26 * len(finite)), layout="constrained")
     left, right = fig.subplots(1, 2, sharey=True, width_ratios=(3, 2))
@@ -118,7 +128,7 @@ def figure(
     left.set_xlabel("validation loss (nats per character)")
     left.grid(axis="y", linewidth=0.3)
     right.barh(places, [result.chars_per_second / 1000 for result in finite], color="C1")
-    right.set_xlabel("thousand characters of training a second")
+    right.set_xlabel("thousand training characters per second")
     fig.suptitle(
         f"Cells (units) at up to {config.parameters:,} parameters, {config.seconds:g} s of training"
     )
@@ -126,7 +136,7 @@ def figure(
 
 
 def main(config: Config, folder: RunDirectory) -> None:
-    """Train every cell at every learning rate, and write the table and figure."""
+    """Train every cell at every learning rate, print the table and write the results."""
     console = Console()
     vocabulary_size = read_text(config.run("lstm", 1, 1.0)).vocabulary.size
     cells = config.cells or tuple(cell for cell in NAMES if cell not in UNSUITED)

@@ -1,1 +1,1 @@
-"""A character model: train it, score it, and let it write."""
+"""A character model: training, evaluation and sampling."""

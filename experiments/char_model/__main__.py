@@ -25,21 +25,21 @@ if TYPE_CHECKING:
 
 PROGRAM = "python -m experiments.char_model"
 Which = Literal["best", "last"]
-BLOCK = 32  # characters that are drawn in one program
+BLOCK = 32  # characters drawn per compiled call
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluate:
-    """Score a trained model on the text that was held out, or on another one."""
+    """Score a trained model on its validation text or on another corpus."""
 
     run: tyro.conf.Positional[Path]
-    """The folder of the run."""
+    """Folder of the run."""
     which: Which = "best"
-    """The checkpoint."""
+    """Checkpoint to read."""
     corpus: str | None = None
-    """Another corpus, of which all is scored; without, the run's own validation part."""
+    """Another corpus, scored as a whole. None: the validation part of the run's corpus."""
     window: int = 256
-    """Characters of an independent window."""
+    """Characters per independent window."""
 
     def main(self, console: "Console") -> None:
         """Print the scores."""
@@ -63,7 +63,7 @@ class Evaluate:
         for column in ("", "nats/char", "bits/char"):
             table.add_column(column, justify="right" if column else "left")
         scores = {
-            "streaming, the state carried": streaming(trained.model, trained.params, tokens),
+            "streaming, state carried": streaming(trained.model, trained.params, tokens),
             f"windows of {self.window}": windowed(
                 trained.model, trained.params, tokens, self.window
             ),
@@ -75,29 +75,29 @@ class Evaluate:
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """Write text, character by character, as it is drawn."""
+    """Sample text from a trained model, character by character."""
 
     run: tyro.conf.Positional[Path]
-    """The folder of the run."""
+    """Folder of the run."""
     prime: str = "\n"
-    """What the text goes on from."""
+    """Text to continue."""
     length: int = 500
-    """Characters to write."""
+    """Characters to sample."""
     count: int = 1
-    """How many texts, drawn side by side."""
+    """Number of texts, sampled as one batch."""
     temperature: float = 1.0
-    """Below 1 likely characters become likelier; 0 takes the likeliest."""
+    """Below 1, likely characters become likelier; 0 always takes the likeliest."""
     top_k: int | None = None
-    """Draw from the k likeliest characters only."""
+    """Sample only from the k likeliest characters."""
     top_p: float = 1.0
-    """Draw from the fewest characters that have this probability together."""
+    """Sample from the fewest characters whose probabilities add up to this value."""
     seed: int = 0
-    """From which everything is drawn."""
+    """Random seed of the samples."""
     which: Which = "best"
-    """The checkpoint."""
+    """Checkpoint to read."""
 
     def main(self, console: "Console") -> None:
-        """Print the text: one stream as it comes, several when they are whole."""
+        """Print one text while it is sampled, or several texts when they are complete."""
         import numpy as np
 
         from experiments.char_model.run import load
@@ -108,7 +108,7 @@ class Sample:
                 raise ValueError(f"--{name} must be at least 1, got {getattr(self, name)}")
         sampling = Sampling(self.temperature, self.top_k, self.top_p)
         if not self.prime:
-            raise ValueError("--prime must hold at least one character to go on from")
+            raise ValueError("--prime must hold at least one character, got ''; give a text")
         trained = load(self.run, self.which)
         start = np.tile(trained.vocabulary.encode(self.prime), (self.count, 1))
         blocks = self._draw(trained, start, sampling)
@@ -135,7 +135,7 @@ class Sample:
         generation = prime(trained.model, trained.params, jnp.asarray(start))
         key = jax.random.key(self.seed)
         for done in range(0, self.length, BLOCK):
-            # blocks of one length compile once; what is too much at the end is cut off
+            # all blocks have one length, so they compile once; the surplus of the last is cut off
             generation, drawn = generate(
                 trained.model, trained.params, generation, key, BLOCK, sampling
             )
@@ -144,18 +144,18 @@ class Sample:
 
 @dataclasses.dataclass(frozen=True)
 class ScoreText:
-    """Say how many bits a text takes, character by character."""
+    """Score a text in bits per character."""
 
     run: tyro.conf.Positional[Path]
-    """The folder of the run."""
+    """Folder of the run."""
     text: str | None = None
-    """The text; without, it is read from --file or from standard input."""
+    """Text to score. None: read it from --file or from standard input."""
     file: Path | None = None
-    """A UTF-8 file."""
+    """UTF-8 file to score."""
     per_character: bool = False
     """Print a line for each character."""
     which: Which = "best"
-    """The checkpoint."""
+    """Checkpoint to read."""
 
     def main(self, console: "Console") -> None:
         """Print the score."""
@@ -166,7 +166,7 @@ class ScoreText:
         from seqjax.data.text import read_corpus
 
         if self.text is not None and self.file is not None:
-            raise ValueError("--text and --file are two texts to score; give one of them")
+            raise ValueError("--text and --file both give a text to score; give one of them")
         if self.text is not None:
             text = self.text
         elif self.file is not None:
@@ -188,10 +188,10 @@ class ScoreText:
 
 @dataclasses.dataclass(frozen=True)
 class Verify:
-    """Read all checkpoints of a run and check them; exit code 1 if one is damaged."""
+    """Check all checkpoints of a run; exit code 1 if one is damaged."""
 
     run: tyro.conf.Positional[Path]
-    """The folder of the run."""
+    """Folder of the run."""
 
     def main(self, console: "Console") -> None:
         """Print a line for each checkpoint."""
@@ -199,7 +199,7 @@ class Verify:
 
         problems = verify(self.run)
         for step, problem in problems.items():
-            console.print(f"step {step}: {problem or 'whole'}", highlight=False, markup=False)
+            console.print(f"step {step}: {problem or 'intact'}", highlight=False, markup=False)
         if any(problems.values()):
             sys.exit(1)
 
@@ -207,30 +207,31 @@ class Verify:
 def _check_length(tokens: "np.ndarray") -> None:
     if len(tokens) < 2:
         raise ValueError(
-            f"the text must hold at least 2 characters, of which the first is given, got "
-            f"{len(tokens)}"
+            f"the text must hold at least 2 characters, because the first is not scored, got "
+            f"{len(tokens)}; give a longer text"
         )
 
 
 @dataclasses.dataclass(frozen=True)
 class Train:
-    """Train a character model. A preset gives the options that are not given."""
+    """Train a character model. A preset sets the options that are not given."""
 
     config: tyro.conf.OmitArgPrefixes[Config]
     preset: Literal["article", "small", "best"] = "small"
-    """article: that of the article of 2016; small: the best in about 100 s on 2 CPU cores; best."""
+    """article: the model of the article of 2016. small: the best that trains in about 100 s on 2
+    CPU cores. best: the best of any training time."""
     out: Path | None = None
-    """A new folder for the run; runs/char_model/<time> without."""
+    """New folder for the run. None: runs/char_model/<time>."""
     resume: Path | None = None
-    """The folder of a run to go on with, with its own options. More --epochs or --max-seconds
-    extend it; the learning rate then follows the longer schedule from there on."""
+    """Folder of a run to resume with its own options. More --epochs or --max-seconds extend the
+    run; the learning rate then follows the longer schedule."""
     which: Literal["last", "best"] = "last"
-    """The checkpoint that --resume goes on from; later ones are given up."""
+    """Checkpoint that --resume starts from; later checkpoints are deleted."""
     changed_corpus: bool = False
-    """Let --resume go on with another text than the run was trained on, in its vocabulary."""
+    """Let --resume train on a changed text, with the vocabulary of the run."""
 
     def main(self, console: "Console") -> None:
-        """Train, and print the results."""
+        """Train and print the results."""
         from experiments.char_model.resume import Resume
         from experiments.char_model.run import read_config
         from experiments.char_model.run import train as train_run
@@ -243,7 +244,8 @@ class Train:
         else:
             if self.out is not None:
                 raise ValueError(
-                    "--out names a new folder, but --resume goes on in that of its run"
+                    "--out names a new folder, but --resume continues in the folder of its run; "
+                    "give one of them"
                 )
             config = extend(read_config(self.resume), self.config, self.resume)
             folder = RunDirectory.reopen(self.resume)
@@ -252,7 +254,7 @@ class Train:
             result = train_run(config, folder, console, resume)
         except StoppedError as stopped:
             console.print(
-                f"stopped by {stopped}; go on with {PROGRAM} train --resume {folder.path}",
+                f"stopped by {stopped}; resume with {PROGRAM} train --resume {folder.path}",
                 highlight=False,
             )
             sys.exit(0)
@@ -260,7 +262,7 @@ class Train:
 
 
 def _default_train(arguments: list[str]) -> Train:
-    """The options that are not given: those of the run that goes on, or of the preset."""
+    """The defaults of the options: those of the resumed run or of the preset."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for names in (["--preset"], ["--resume"], ["--epochs"], ["--max-seconds", "--max_seconds"]):
         parser.add_argument(*names, nargs="?")
@@ -272,16 +274,19 @@ def _default_train(arguments: list[str]) -> Train:
 
         config = read_config(Path(given.resume))
     else:
-        raise ValueError("--preset has options for a new run, but --resume goes on with its own")
+        raise ValueError(
+            "--preset sets the options of a new run, but --resume uses those of its run; give one "
+            "of them"
+        )
     if given.epochs is not None and given.max_seconds is None:
         config = dataclasses.replace(config, max_seconds=None)
     elif given.epochs is not None and given.max_seconds != "None":
-        raise ValueError("--epochs and --max-seconds both say how long to train; give one of them")
+        raise ValueError("--epochs and --max-seconds both limit training; give one of them")
     return Train(config)
 
 
 def main() -> None:
-    """Run from the command line; a bad option or file ends with exit code 2, trouble with 1."""
+    """Run the command line; exit code 2 for an invalid option or file, 1 for other errors."""
     set_up()
     arguments = sys.argv[1:]
     try:
@@ -295,7 +300,7 @@ def main() -> None:
             prog=PROGRAM,
             config=(tyro.conf.PositionalMetavarFromFieldName,),
         )
-        # imported now, as the rest: --help needs no more than the options
+        # imported here and in the commands, because --help needs only the options
         from rich.console import Console
 
         command.main(Console())
@@ -305,7 +310,7 @@ def main() -> None:
     except (NotFiniteError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:  # before there was anything to save, or while text is written
+    except KeyboardInterrupt:  # before training starts, or in a command that saves nothing
         sys.exit(130)
 
 

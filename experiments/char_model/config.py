@@ -1,4 +1,4 @@
-"""What a run of the character model is: its options, presets and the model they make."""
+"""The options and presets of the character model, and the model that the options make."""
 
 from __future__ import annotations
 
@@ -22,80 +22,80 @@ class Config:
     """Train a character model by truncated backpropagation."""
 
     corpus: str = "tiny_shakespeare"
-    """tiny_shakespeare, python_docs (built in), or the path of a UTF-8 file or folder of .txt."""
+    """tiny_shakespeare, python_docs, or the path of a UTF-8 file or of a folder of .txt files."""
     errors: Literal["strict", "replace"] = "strict"
-    """What to do with bytes that are no UTF-8."""
+    """How to read bytes that are not UTF-8: raise an error, or insert replacement characters."""
     validation: float = 0.1
-    """The share of the text, its end, that is held out."""
+    """Fraction of the text, taken from its end, that is held out for validation."""
     bytes: bool = False
-    """Model bytes and not characters."""
+    """Model bytes instead of characters."""
     min_count: int = 1
-    """Characters seen less often in training become one unknown symbol."""
+    """Characters that occur less often in the training text become one unknown symbol."""
 
     cell: CellName = "lstm"
-    """The recurrent cell, by its name or imported."""
+    """Recurrent cell: a name, or an import path."""
     units: int = 320
-    """Its width."""
+    """Units of each layer."""
     layers: int = 1
-    """How many are stacked."""
+    """Number of stacked layers."""
     residual: bool = False
-    """Whether each layer but the first adds its input to its output."""
+    """Whether each layer after the first adds its input to its output."""
     embedding_size: int | None = None
-    """Features of the embedding; without, characters pick rows of the first layer's kernel."""
+    """Features of the embedding. None: tokens select rows of the first layer's kernel."""
     tied: bool = False
-    """Whether the readout is the embedding, transposed."""
+    """Whether the readout uses the transposed embedding (weight tying)."""
     layer_norm: bool = False
-    """Whether there is a layer norm before the readout."""
+    """Whether to apply layer normalisation before the readout."""
     input_dropout: float = 0.0
-    """The rate at which features of the embedding are dropped."""
+    """Dropout rate of the features of the embedding."""
     layer_dropout: float = 0.0
-    """The rate at which features between layers are dropped."""
+    """Dropout rate of the features between layers."""
     output_dropout: float = 0.0
-    """The rate at which features before the readout are dropped."""
+    """Dropout rate of the features before the readout."""
     recurrent_dropout: float = 0.0
-    """The rate at which units of the state are dropped."""
+    """Dropout rate of the units of the state."""
     weight_dropout: float = 0.0
-    """The rate at which weights of the recurrent kernels are dropped, anew for every chunk."""
+    """Dropout rate of the recurrent kernels, drawn again for every chunk."""
     locked: bool = False
-    """Whether a mask of dropout stays the same over a chunk (variational dropout)."""
+    """Whether a dropout mask stays the same over a chunk (locked or variational dropout)."""
 
     batch_size: int = 32
-    """Contiguous rows that the text is cut into."""
+    """Number of contiguous rows that the text is cut into."""
     num_steps: int = 64
-    """Characters over which errors flow back, the length of a chunk."""
+    """Characters per chunk: the length of truncated backpropagation."""
     truncation: Literal["chunks", "true"] = "chunks"
-    """Whether errors stop at the start of their chunk, or each flows back over all num_steps."""
+    """chunks: errors stop at the start of their chunk. true: each flows back num_steps steps."""
     fresh_state: float = 0.0
-    """The rate at which a row starts a chunk from the zero state and not from the one carried."""
+    """Rate at which a row starts a chunk from the zero state instead of the carried state."""
     epochs: float = 10.0
-    """Passes over the training text; fractions too. Replaces the --max-seconds of a preset."""
+    """Passes over the training text, also fractional. Replaces the --max-seconds of a preset."""
     max_seconds: float | None = None
-    """Seconds of training in place of epochs; the learning rate then follows the clock."""
+    """Seconds of training, instead of epochs. The learning rate then follows the clock."""
     optimizer: Literal["adam", "adamw"] = "adam"
-    """The optimizer; adamw also decays weights."""
+    """Optimizer; adamw adds weight decay."""
     learning_rate: float = 2e-3
-    """At its highest."""
+    """Peak learning rate."""
     schedule: Literal["constant", "cosine"] = "cosine"
-    """How the learning rate goes on after the warm-up; cosine goes to a hundredth."""
+    """Learning rate after the warm-up; cosine decays to a hundredth of the peak."""
     warm_up: int = 50
-    """Steps over which the learning rate rises from 0."""
+    """Steps over which the learning rate rises from 0 to its peak."""
     b2: float = 0.99
-    """Adam's memory of squares."""
+    """Decay rate of Adam's second moment."""
     weight_decay: float = 0.0
-    """Of adamw."""
+    """Weight decay of adamw."""
     clip: float | None = 1.0
-    """The largest norm of a gradient."""
+    """Largest global norm of the gradient; larger gradients are scaled down."""
     average: float = 0.0
-    """The memory of the running average of the parameters that is evaluated, such as 0.999."""
+    """Decay rate of the moving average of the parameters that is evaluated, such as 0.999."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Of products; the state, sums and parameters are float32 in any case."""
+    """Precision of products; the state, sums and stored parameters are float32."""
     seed: int = 0
-    """From which everything random is drawn."""
+    """Random seed of the parameters, dropout and samples."""
 
     evaluations: int = 10
-    """How often to evaluate, sample and save on the way."""
+    """Number of evaluations during training; each also samples a text and saves a checkpoint."""
     window: int = 256
-    """Characters of an independent window in the windowed score."""
+    """Characters per independent window of the windowed score."""
 
     def __post_init__(self) -> None:
         owner = "char_model"
@@ -132,7 +132,7 @@ class Config:
 
     @property
     def optimizer_chain(self) -> optax.GradientTransformationExtraArgs:
-        """Everything of the optimizer but the learning rate, which each step is given."""
+        """The optimizer except for the learning rate, which is an argument of each step."""
         import optax
 
         parts = [] if self.clip is None else [optax.clip_by_global_norm(self.clip)]
@@ -143,10 +143,10 @@ class Config:
 
 
 def config_from_json(plain: dict[str, Any]) -> Config:
-    """Read what `dataclasses.asdict` wrote.
+    """The config of which `dataclasses.asdict` gave ``plain``.
 
     Raises:
-      ValueError: an option is unknown or has no place here.
+      ValueError: an option is unknown or invalid.
     """
     if not isinstance(plain, dict):
         raise ValueError(f"the config must be an object of options, got {plain!r:.80}")
@@ -159,11 +159,11 @@ def config_from_json(plain: dict[str, Any]) -> Config:
     try:
         return Config(**plain)
     except TypeError as error:
-        raise ValueError(f"an option is of another kind: {error}") from None
+        raise ValueError(f"an option of the config has the wrong type: {error}") from None
 
 
 def config_of_run(folder: Path, plain: dict[str, Any]) -> Config:
-    """The config of the run in ``folder``, whose model can be built.
+    """The config of the run in ``folder``; checks that its model can be built.
 
     Raises:
       ValueError: an option is unknown or out of range, or the cell cannot be made.
@@ -172,12 +172,12 @@ def config_of_run(folder: Path, plain: dict[str, Any]) -> Config:
         config = config_from_json(plain)
         build_model(config, vocabulary_size=2)
     except ValueError as error:
-        raise ValueError(f"the model in {folder} cannot be made again: {error}") from error
+        raise ValueError(f"the model in {folder} cannot be built: {error}") from error
     return config
 
 
 def check_effects(config: Config) -> None:
-    """Raise ``ValueError`` if an option that is off by default can have no effect.
+    """Raise ``ValueError`` if an option that differs from its default can have no effect.
 
     >>> check_effects(Config(weight_decay=0.1))
     Traceback (most recent call last):
@@ -187,23 +187,23 @@ def check_effects(config: Config) -> None:
     rates = config.input_dropout, config.layer_dropout, config.output_dropout
     for name, met, needs in (
         ("weight_decay", config.optimizer == "adamw", "without --optimizer adamw"),
-        ("min_count", not config.bytes, "with --bytes, as no byte is unknown"),
-        ("locked", any(rates) or config.recurrent_dropout > 0, "without a rate of dropout"),
+        ("min_count", not config.bytes, "with --bytes, because no byte is unknown"),
+        ("locked", any(rates) or config.recurrent_dropout > 0, "without a dropout rate"),
     ):
         if getattr(config, name) != getattr(Config(), name) and not met:
             raise ValueError(f"{option(name)} has no effect {needs}")
 
 
 def extend(config: Config, given: Config, folder: Path) -> Config:
-    """Check that a run with this ``config`` can go on with the options ``given``, and return them.
+    """Check that a run with this ``config`` can resume with the options ``given``, and return them.
 
     Raises:
-      ValueError: they differ in more than how long to train.
+      ValueError: options other than ``--epochs`` and ``--max-seconds`` differ.
 
     >>> extend(Config(), Config(seed=1), Path("a"))
     Traceback (most recent call last):
     ...
-    ValueError: --resume a: --epochs and --max-seconds may change, got --seed 1; start a new run
+    ValueError: --resume a: only --epochs, --max-seconds may change, got --seed 1; start a new run
     """
     changed = [
         f"{option(field.name)} {getattr(given, field.name)}"
@@ -213,20 +213,21 @@ def extend(config: Config, given: Config, folder: Path) -> Config:
     ]
     if changed:
         raise ValueError(
-            f"--resume {folder}: --epochs and --max-seconds may change, got {', '.join(changed)}; "
-            "start a new run"
+            f"--resume {folder}: only --epochs, --max-seconds may change, got "
+            f"{', '.join(changed)}; start a new run"
         )
     return given
 
 
 def check_model(config: Config) -> None:
-    """Raise ``ValueError`` if there is no such cell, or the parts of the model do not fit."""
+    """Raise ``ValueError`` if the cell is unknown, or the model cannot run with these options."""
     import jax
 
     model = build_model(config, vocabulary_size=2)
     if not model.can_step:
         raise ValueError(
-            f"char_model: --cell {config.cell} sees the characters that it has to predict"
+            f"char_model: --cell {config.cell} reads the characters that it has to predict; "
+            "give a cell that runs forward only"
         )
 
     def run(tokens: Array) -> None:
@@ -275,7 +276,7 @@ PRESETS: dict[str, Config] = {
         evaluations=3,
     ),
     "small": Config(
-        cell="coupled_lstm",  # its memory is a mean and cannot run away, as that of the LSTM does
+        cell="coupled_lstm",  # its memory is a weighted mean, so it stays bounded, unlike an LSTM's
         units=256,
         layers=2,
         residual=True,

@@ -1,9 +1,9 @@
-"""How a run ends before its end."""
+"""Errors that end a run early."""
 
 
 class StoppedError(Exception):
-    """The run was asked to stop, and has saved itself."""
+    """The run received a signal to stop, and saved a checkpoint."""
 
 
 class NotFiniteError(Exception):
-    """The loss was no number."""
+    """The loss or the state is not finite."""

@@ -12,18 +12,22 @@ from seqjax import Cell, sequence_loss, unroll
 from seqjax.data.text import windows
 from seqjax.types import Array, Params, State
 
-CHUNK = 1024  # steps of a stream at once
-WINDOWS = 64  # windows at once
+CHUNK = 1024  # steps of a stream per call
+WINDOWS = 64  # windows per call
 
 
 class Score(NamedTuple):
-    """The mean cross-entropy of the next character."""
+    """The mean cross-entropy of the next character.
+
+    Attributes:
+      nats: in nats per character.
+    """
 
     nats: float
 
     @property
     def bits(self) -> float:
-        """The same in bits per character."""
+        """The mean cross-entropy in bits per character."""
         return self.nats / math.log(2)
 
 
@@ -40,11 +44,11 @@ def _losses(
 
 
 def token_losses(model: Cell, params: Params, tokens: np.ndarray) -> np.ndarray:
-    """The loss of each token after the first, from the state that all before it left behind.
+    """The loss of each token after the first, given all tokens before it.
 
     Args:
-      model: from tokens to logits.
-      params: its parameters.
+      model: a cell from tokens to logits.
+      params: the parameters of the model.
       tokens: ``int[N + 1]``.
 
     Returns:
@@ -56,17 +60,17 @@ def token_losses(model: Cell, params: Params, tokens: np.ndarray) -> np.ndarray:
 def streaming(model: Cell, params: Params, tokens: np.ndarray, rows: int = 1) -> Score:
     """The score of ``tokens``, ``int[N + 1]``, read from start to end with the state carried.
 
-    With several ``rows`` the text is read in so many parts side by side, each after the 500
-    characters before it: much faster, and close.
+    Several ``rows`` split the text into as many parts, which are read as one batch. Each part
+    starts with a zero state 500 characters early. This is much faster and approximates the score.
     """
     losses = _stream(model, params, tokens, rows, warm_up=500 if rows > 1 else 0)
     return Score(float(losses.mean(dtype=np.float64)))
 
 
 def windowed(model: Cell, params: Params, tokens: np.ndarray, window: int) -> Score:
-    """The score of independent windows, each read from a zero state, as nanoGPT does it."""
+    """The score of independent windows that start from a zero state, as nanoGPT evaluates."""
     inputs, targets, lengths = windows(tokens, window)
-    filling = -len(lengths) % WINDOWS  # so that all batches have one shape
+    filling = -len(lengths) % WINDOWS  # gives all batches one shape
     inputs, targets = (np.pad(a, [(0, filling), (0, 0)]) for a in (inputs, targets))
     mask = np.arange(window) < np.pad(lengths, (0, filling))[:, None]
     state, total = model.initial_state((WINDOWS,)), 0.0

@@ -1,4 +1,4 @@
-"""The learning curve of a run, beside what counts of n characters come to."""
+"""The learning curve of a run, with n-gram baselines."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,19 +6,19 @@ from typing import Any
 
 import matplotlib.figure
 
-STYLES = ("--", ":", "-.")  # of the n-grams
+STYLES = ("--", ":", "-.")  # one for each n-gram order
 
 
 def learning_curve(
     records: Sequence[Mapping[str, Any]], result: Mapping[str, Any]
 ) -> matplotlib.figure.Figure:
-    """Training and validation loss over the passes, and the losses of n-grams as floors.
+    """Plot training and validation loss over epochs, with n-gram losses as horizontal lines.
 
-    The steep start is cut off where it would hide the rest.
+    The vertical axis leaves out the first tenth of the training losses, which would hide the rest.
 
     Args:
       records: the lines of ``metrics.jsonl``.
-      result: what is in ``result.json``.
+      result: the content of ``result.json``.
     """
     fig = matplotlib.figure.Figure(figsize=(8, 4.5), layout="constrained")
     axes = fig.subplots()

@@ -1,4 +1,4 @@
-"""What a run that goes on shares with the one that was stopped: options, text and vocabulary."""
+"""Checks that a resumed run uses the options, text and vocabulary of its checkpoint."""
 
 import dataclasses
 from pathlib import Path
@@ -8,34 +8,45 @@ from experiments.char_model.config import Config, config_of_run
 from experiments.command_line import option
 from seqjax.data.text import Corpus, Vocabulary
 
-MAY_CHANGE = ("epochs", "max_seconds")  # a run may be extended
+MAY_CHANGE = ("epochs", "max_seconds")  # these extend a run
 
 
 @dataclasses.dataclass(frozen=True)
 class Resume:
-    """How a stopped run goes on."""
+    """How to resume a run.
 
-    which: Literal["last", "best"] = "last"  # the checkpoint to go on from
-    changed_corpus: bool = False  # whether the text may be another one
+    Args:
+      which: the checkpoint to start from.
+      changed_corpus: whether the text may differ from the one that the run was trained on.
+    """
+
+    which: Literal["last", "best"] = "last"
+    changed_corpus: bool = False
 
 
 class TrainedOn(NamedTuple):
-    """The text that a model was trained on, as its checkpoint tells it."""
+    """The text that a model was trained on, according to its checkpoint.
+
+    Attributes:
+      vocabulary: the vocabulary of the model.
+      sha256: the checksum of the text; None for old checkpoints, which do not store it.
+      changed: whether the text may differ.
+    """
 
     vocabulary: Vocabulary
-    sha256: str | None  # None where it was not stored yet
-    changed: bool = False  # whether another text is meant
+    sha256: str | None
+    changed: bool = False
 
     def vocabulary_of(self, config: Config, corpus: Corpus, made: Vocabulary) -> Vocabulary:
-        """The vocabulary of the model, if the corpus is the one that it was trained on.
+        """The vocabulary of the model, after a check that text and vocabulary are unchanged.
 
         Args:
-          config: of the run.
-          corpus: as it is read now.
-          made: the vocabulary that is made of it.
+          config: the options of the run.
+          corpus: the corpus as it is read now.
+          made: the vocabulary built from that corpus.
 
         Raises:
-          ValueError: it is another text or another vocabulary.
+          ValueError: the text or the vocabulary differs, and ``changed`` is false.
         """
         if self.changed:
             return self.vocabulary
@@ -44,40 +55,43 @@ class TrainedOn(NamedTuple):
                 config.corpus == "python_docs"
             )
             raise ValueError(
-                f"the text of {config.corpus} is not the one that the run was trained on: its "
-                f"sha256 is {corpus.sha256}, that of the run's text {self.sha256}; {hint}restore "
-                "it, start a new run, go on with it by train --resume RUN --changed-corpus, or "
-                "score it by evaluate RUN --corpus FILE"
+                f"the text of {config.corpus} is not the text that the run was trained on: its "
+                f"sha256 is {corpus.sha256}, the sha256 of the run's text is {self.sha256}; {hint}"
+                "restore the text, start a new run, resume with train --resume RUN "
+                "--changed-corpus, or score the text with evaluate RUN --corpus FILE"
             )
         if made != self.vocabulary:
             raise ValueError(
-                f"the vocabulary of {config.corpus} is not the one that the run was trained with: "
-                f"it is {made}, that of the run {self.vocabulary}; restore the text, start a new "
-                "run, or go on with the run's vocabulary by train --resume RUN --changed-corpus"
+                f"the vocabulary of {config.corpus} is {made}, but that of the run is "
+                f"{self.vocabulary}; restore the text, start a new run, or keep the vocabulary of "
+                "the run with train --resume RUN --changed-corpus"
             )
         return made
 
 
 def trained_on(folder: Path, about: dict[str, Any]) -> tuple[Config, TrainedOn]:
-    """The config and the text of a checkpoint, of what is said about it.
+    """The config and the text of a checkpoint, from its metadata ``about``.
 
     Raises:
-      ValueError: it is not one of a character model.
+      ValueError: the checkpoint does not hold a character model.
     """
     try:
         config = config_of_run(folder, about["config"])
         text = TrainedOn(Vocabulary.from_json(about["vocabulary"]), about.get("corpus_sha256"))
     except (KeyError, TypeError) as error:
-        raise ValueError(f"the checkpoint in {folder} is not one of a character model") from error
+        raise ValueError(
+            f"the checkpoint in {folder} does not hold a character model; give the folder of a "
+            "run of char_model"
+        ) from error
     return config, text
 
 
 def check_config(folder: Path, config: Config, trained: Config) -> None:
-    """Raise ``ValueError`` unless the run goes on with the options that it was trained with."""
+    """Raise ``ValueError`` unless ``config`` has the options that the run was trained with."""
     for field in dataclasses.fields(Config):
         now, then = getattr(config, field.name), getattr(trained, field.name)
         if now != then and field.name not in MAY_CHANGE:
             raise ValueError(
-                f"{folder / 'config.json'} was changed: it says {option(field.name)} {now}, and "
-                f"the checkpoint was trained with {then}; set it back to go on, or start a new run"
+                f"{folder / 'config.json'} was changed: it has {option(field.name)} {now}, but "
+                f"the checkpoint was trained with {then}; restore the option, or start a new run"
             )

@@ -1,4 +1,4 @@
-"""A training run in a folder: data, progress, evaluation, checkpoints, a clean stop and resume."""
+"""A training run in a folder: data, evaluation, checkpoints, stopping and resuming."""
 
 import contextlib
 import dataclasses
@@ -42,38 +42,58 @@ from seqjax.devices import data_mesh
 from seqjax.sampling import Sampling, generate, prime
 from seqjax.types import Params, PyTree
 
-BLOCK = 20  # steps in one program
-EVALUATION_ROWS = 32  # parts of the validation text that are read side by side on the way
+BLOCK = 20  # steps per compiled call
+EVALUATION_ROWS = 32  # parts of the validation text in one batch, for evaluation during training
 NGRAMS = (3, 5)
 
 
 class Text(NamedTuple):
-    """A corpus as tokens."""
+    """A corpus as tokens.
+
+    Attributes:
+      corpus: the text and its checksum.
+      vocabulary: the vocabulary of the training part.
+      train: the training part, ``int32[N]``.
+      validation: the validation part, ``int32[M]``.
+      split: the name of the split in the results.
+    """
 
     corpus: Corpus
     vocabulary: Vocabulary
-    train: np.ndarray  # int32[N]
-    validation: np.ndarray  # int32[M]
-    split: str  # what the split is called in results
+    train: np.ndarray
+    validation: np.ndarray
+    split: str
 
 
 class Trained(NamedTuple):
-    """A model that was trained, read back from the folder of its run."""
+    """A trained model, read from the folder of its run.
+
+    Attributes:
+      config: the options of the run.
+      vocabulary: the vocabulary of the model.
+      model: the model.
+      params: the moving average of the parameters.
+      step: the step of the checkpoint.
+      text: the text that the model was trained on.
+    """
 
     config: Config
     vocabulary: Vocabulary
     model: LanguageModel
-    params: Params  # the running average
+    params: Params
     step: int
     text: TrainedOn
 
 
 def read_text(config: Config, trained: TrainedOn | None = None) -> Text:
-    """Read the corpus and make its vocabulary, of the training part alone.
+    """Read the corpus and build a vocabulary from its training part.
 
     Args:
-      config: of the run.
-      trained: of a model that was trained before, whose text and vocabulary these must be.
+      config: the options of the run.
+      trained: the text of a trained model, which the corpus and its vocabulary must match.
+
+    Raises:
+      ValueError: the corpus cannot be read, is too short, or does not match ``trained``.
     """
     corpus = read_corpus(config.corpus, errors=config.errors)
     parts = split(corpus.text, config.validation)
@@ -90,26 +110,26 @@ def read_text(config: Config, trained: TrainedOn | None = None) -> Text:
     needed = config.batch_size * span(config) + 1
     if len(train) < needed:
         raise ValueError(
-            f"the training part of {config.corpus} has {len(train)} characters, and one step needs "
+            f"the training part of {config.corpus} has {len(train)} characters, but one step needs "
             f"{needed}: --batch-size {config.batch_size} rows of {span(config)} steps; "
             "give a longer text, fewer rows or shorter chunks"
         )
     if len(validation) < 2:
         raise ValueError(
-            f"the validation part of {config.corpus} has {len(validation)} characters; give a "
-            "longer text or a larger --validation"
+            f"the validation part of {config.corpus} has {len(validation)} characters, but needs "
+            "at least 2; give a longer text or a larger --validation"
         )
     return Text(corpus, vocabulary, train, validation, parts.name)
 
 
 def load(folder: Path, which: str = "best") -> Trained:
-    """Read a trained model back.
+    """Read a trained model from the folder of its run.
 
     Raises:
       ValueError: the folder holds no run, or its checkpoint cannot be read.
     """
     if not (folder / "checkpoints").is_dir():
-        raise ValueError(f"{folder} is no folder of a run: it has no checkpoints in it")
+        raise ValueError(f"{folder} holds no run: it has no checkpoints; give the folder of a run")
     with Checkpoints(folder / "checkpoints") as checkpoints:
         about = checkpoints.about(which)
         config, text = trained_on(folder, about)
@@ -120,16 +140,16 @@ def load(folder: Path, which: str = "best") -> Trained:
 
 
 def verify(folder: Path) -> dict[int, str | None]:
-    """Read all checkpoints of a run and compare its config with theirs.
+    """Check all checkpoints of a run, and compare its config with theirs.
 
     Returns:
-      By step what is wrong with the checkpoint, or None.
+      For each step, a description of the damage to its checkpoint, or None.
 
     Raises:
       ValueError: the folder holds no run, its config was changed, or no checkpoint can be read.
     """
     if not (folder / "checkpoints").is_dir():
-        raise ValueError(f"{folder} is no folder of a run: it has no checkpoints in it")
+        raise ValueError(f"{folder} holds no run: it has no checkpoints; give the folder of a run")
     with Checkpoints(folder / "checkpoints") as checkpoints:
         config, text = trained_on(folder, checkpoints.about())
         check_config(folder, read_config(folder), config)
@@ -143,28 +163,28 @@ def train(
     console: Console,
     resume: Resume = Resume(),  # noqa: B008, a frozen dataclass
 ) -> dict[str, Any]:
-    """Train from a checkpoint in ``folder``, or from the start, and write the results.
+    """Train from the start or from a checkpoint in ``folder``, and write the results.
 
     Args:
-      config: the options.
-      folder: of the run.
-      console: for progress.
-      resume: how to go on where there is a checkpoint.
+      config: the options of the run.
+      folder: the folder of the run.
+      console: shows progress.
+      resume: how to resume if the folder holds a checkpoint.
 
     Returns:
-      What is in ``result.json``.
+      The content of ``result.json``.
 
     Raises:
-      StoppedError: SIGTERM or Ctrl-C came; the state is saved.
-      NotFiniteError: the loss or the state is not finite; the last good checkpoint is there.
-      ValueError: the text does not fit the options, the options are not those of the checkpoint, or
-        they ask for less training than there was.
+      StoppedError: the process received SIGTERM or Ctrl-C; the state is saved.
+      NotFiniteError: the loss or the state is not finite; the last good checkpoint remains.
+      ValueError: the text does not fit the options, the options differ from those of the
+        checkpoint, or they leave nothing to train.
       OSError: a file cannot be written.
     """
     text = read_text(config, _resumed(config, folder.path, resume))
     model = build_model(config, text.vocabulary.size)
     folder.start()
-    console.print(f"files go to {folder.path}", highlight=False)
+    console.print(f"writing files to {folder.path}", highlight=False)
     with (
         _only_one(folder.path),
         Checkpoints(folder.path / "checkpoints") as checkpoints,
@@ -172,13 +192,13 @@ def train(
         SummaryWriter(str(folder.path / "tensorboard")) as board,
     ):
         run = _Run(config, folder, console, text, model, checkpoints, board, resume.which)
-        folder.write_json("config.json", config)  # that of a run that goes on may be extended
+        folder.write_json("config.json", config)  # a resumed run may have been extended
         run.train(stop)
         return run.finish()
 
 
 def _resumed(config: Config, folder: Path, resume: Resume) -> TrainedOn | None:
-    """What the run was trained on so far, if it has a checkpoint that fits the config."""
+    """The text that the run was trained on; None if it has no checkpoint yet."""
     if not (folder / "checkpoints").is_dir():
         return None
     with Checkpoints(folder / "checkpoints") as checkpoints:
@@ -190,7 +210,7 @@ def _resumed(config: Config, folder: Path, resume: Resume) -> TrainedOn | None:
 
 
 class _Run:
-    """What `train` does, in parts that share the run."""
+    """The parts of `train`, which share the state of the run."""
 
     def __init__(
         self,
@@ -228,14 +248,14 @@ class _Run:
 
     @property
     def progress(self) -> float:
-        """The share of the training that is done."""
+        """The fraction of the training that is done."""
         if self.config.max_seconds is not None:
             return min(1.0, self.elapsed / self.config.max_seconds)
         return self.step / self.total
 
     @property
     def evaluations_due(self) -> int:
-        """How many evaluations there should have been by now."""
+        """The number of evaluations that are due by now."""
         if self.config.max_seconds is not None:
             return int(self.progress * self.config.evaluations)
         return self.step * self.config.evaluations // self.total
@@ -246,16 +266,16 @@ class _Run:
         had = f"{self.step / self.chunks:.4g} epochs in {self.elapsed:.0f} s"
         if before != self.config:
             raise ValueError(
-                f"--resume {self.folder.path}: the run has had {had}, which leaves nothing to "
-                "train; give more --epochs or --max-seconds than that"
+                f"--resume {self.folder.path}: the run has trained {had}, which leaves nothing to "
+                "train; give more --epochs or --max-seconds"
             )
         self.console.print(
-            f"the run has ended after {had}; more --epochs or --max-seconds extend it",
+            f"the run ended after {had}; more --epochs or --max-seconds extend it",
             highlight=False,
         )
 
     def train(self, stop: list[int]) -> None:
-        """Take all steps, with an evaluation now and then."""
+        """Take all steps; evaluate and save at regular intervals."""
         with Progress(
             TextColumn("step {task.fields[step]}"), BarColumn(),
             TextColumn("loss {task.fields[loss]}  {task.fields[speed]} chars/s"),
@@ -316,8 +336,8 @@ class _Run:
             )
         self._save(score.nats)
         self.console.print(
-            f"step {self.step}: validation {score.nats:.4f} nats, {score.bits:.4f} bits per "
-            f"character; {self.elapsed:.0f} s of training, evaluated in "
+            f"step {self.step}: validation loss {score.nats:.4f} nats, {score.bits:.4f} bits per "
+            f"character; trained for {self.elapsed:.0f} s, evaluated in "
             f"{time.perf_counter() - began:.1f} s",
             highlight=False,
         )
@@ -325,7 +345,7 @@ class _Run:
 
     @property
     def average(self) -> Params:
-        """The averaged parameters on one device."""
+        """The moving average of the parameters, on one device."""
         return jax.device_put(self.state.average, jax.devices()[0])
 
     def _sample(self) -> str:
@@ -346,10 +366,10 @@ class _Run:
         advice = "lower --learning-rate or --clip"
         if step is None:
             return f"there is no checkpoint yet; {advice}"
-        return f"the last good checkpoint is that of step {step}; {advice}"
+        return f"the last good checkpoint is at step {step}; {advice}"
 
     def _save(self, loss: float) -> None:
-        """Save a state that is finite, with the loss on the validation text, or infinity."""
+        """Save the state, which must be finite, with its validation loss; infinity if unknown."""
         if not all_finite(self.state):
             raise NotFiniteError(
                 f"the state of step {self.step} is not finite; {self._last_good()}"
@@ -411,9 +431,9 @@ def all_finite(tree: PyTree) -> bool:
 
 @contextlib.contextmanager
 def _signals() -> Iterator[list[int]]:
-    """Collect SIGTERM and Ctrl-C; a second one of them ends the process as ever."""
+    """Record SIGTERM and Ctrl-C; a second signal of the same kind has its usual effect."""
     caught: list[int] = []
-    if threading.current_thread() is not threading.main_thread():  # others get no signals
+    if threading.current_thread() is not threading.main_thread():  # others cannot handle signals
         yield caught
         return
     before = {int(n): signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
@@ -433,11 +453,11 @@ def _signals() -> Iterator[list[int]]:
 
 @contextlib.contextmanager
 def _only_one(folder: Path) -> Iterator[None]:
-    """Hold the folder while this process writes to it; the lock ends with the process."""
+    """Lock the folder while this process writes to it; the lock ends with the process."""
     try:
         lock = filelock.FileLock(folder / ".lock", blocking=False).acquire()
     except filelock.Timeout:
-        raise ValueError(f"another process is training in {folder}; wait for it") from None
+        raise ValueError(f"another process is training in {folder}; wait until it ends") from None
     with lock:
         yield
 
@@ -446,10 +466,12 @@ def read_config(folder: Path) -> Config:
     """The config of the run in ``folder``.
 
     Raises:
-      ValueError: there is none, or its model cannot be made again.
+      ValueError: the folder holds no run, or its model cannot be built.
     """
     try:
         plain = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ValueError(f"{folder} holds no run to go on with: {error}") from None
+        raise ValueError(
+            f"{folder} holds no run to resume: {error}; give the folder of a run"
+        ) from None
     return config_of_run(folder, plain)

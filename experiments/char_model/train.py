@@ -1,4 +1,4 @@
-"""Training of the character model: pure steps in blocks, and a run that survives a kill."""
+"""The training step of the character model: a pure function, compiled in blocks of steps."""
 
 import functools
 import math
@@ -20,35 +20,49 @@ from seqjax.types import Array, Params, State
 
 
 class RunState(NamedTuple):
-    """All that one step hands to the next, and that a checkpoint holds."""
+    """The state of training, which each step updates and a checkpoint stores.
 
-    step: Array  # int32[], how many were taken; where in the data it stands follows from it
+    Attributes:
+      step: ``int32[]``, the number of steps taken; it determines the position in the data.
+      params: the parameters.
+      average: the moving average of the parameters, which is evaluated.
+      opt_state: the state of the optimizer.
+      carry: the state of the recurrent cell, ``[B, ...]``.
+      key: the key of the run; the key of a step folds in its number.
+    """
+
+    step: Array
     params: Params
-    average: Params  # running average of the parameters, which is what is evaluated
+    average: Params
     opt_state: optax.OptState
-    carry: State  # [B, ...], of the recurrent cell
-    key: Array  # of the run; that of a step is folded in from its number
+    carry: State
+    key: Array
 
 
 class Data(NamedTuple):
-    """The training text as contiguous rows."""
+    """The training text as contiguous rows.
 
-    inputs: Array  # int32[B, N]
-    targets: Array  # int32[B, N], the characters after them
+    Attributes:
+      inputs: ``int32[B, N]``.
+      targets: ``int32[B, N]``, the character after each input.
+    """
+
+    inputs: Array
+    targets: Array
 
 
 def span(config: Config) -> int:
-    """Characters of a row that one step reads."""
+    """The number of characters of a row that one step reads."""
     return config.num_steps * (2 if config.truncation == "true" else 1)
 
 
 def steps_per_epoch(config: Config, length: int) -> int:
-    """Chunks that a row of ``length`` characters is trained on."""
+    """The number of chunks in a row of ``length`` characters."""
     return (length - span(config)) // config.num_steps + 1
 
 
 def init_state(config: Config, model: LanguageModel) -> RunState:
-    """The state at step 0."""
+    """The state of training at step 0."""
     key, init_key = jax.random.split(jax.random.key(config.seed))
     params = model.init(init_key, model.vocabulary_size)
     return RunState(
@@ -62,7 +76,7 @@ def init_state(config: Config, model: LanguageModel) -> RunState:
 
 
 def spread(mesh: Mesh, state: RunState, data: Data) -> tuple[RunState, Data]:
-    """Lay rows out over the devices, and everything else on all of them."""
+    """Shard the rows over the devices and replicate everything else."""
     split = NamedSharding(mesh, PartitionSpec("data"))
     whole = NamedSharding(mesh, PartitionSpec())
     carry = jax.device_put(state.carry, split)
@@ -76,11 +90,11 @@ def make_block(
     mesh: Mesh,
     unroll: Callable[..., tuple[State, Array]] = unroll,
 ) -> jax.stages.Wrapped:
-    """Make the program ``(state, data, rates[K], count) -> (state, losses[K])``: ``count`` steps.
+    """Make the jitted ``(state, data, rates[K], count) -> (state, losses[K])`` of ``count`` steps.
 
-    The number of steps is an argument of the program, so blocks of any length take the very same
-    steps: how a run is cut into blocks changes no bit of it. Each device works on its own rows, and
-    the gradients meet once a step.
+    The number of steps is an argument of the compiled function. Blocks of any length therefore take
+    the same steps, and results do not depend on how a run is cut into blocks. Each device computes
+    on its own rows, and the gradients are averaged once per step.
     """
     optimizer = config.optimizer_chain
     T, S = config.num_steps, span(config)
@@ -114,7 +128,7 @@ def make_block(
         (loss, carry), grads = gradient(state.params, carry, xs, ys, key)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = jax.tree.map(lambda p, u: p - rate * u, state.params, updates)
-        # young averages forget faster, so that the first parameters do not linger
+        # the decay rate starts low, so the average forgets the initial parameters soon
         seen = state.step.astype(jnp.float32)
         memory = jnp.minimum(config.average, (1 + seen) / (10 + seen))
         average = jax.tree.map(lambda a, p: memory * a + (1 - memory) * p, state.average, params)
@@ -141,9 +155,9 @@ def make_block(
 
 
 def learning_rate(config: Config, step: int, progress: float) -> float:
-    """The learning rate of a step, counted from 0, when the share ``progress`` is done.
+    """The learning rate of a step, counted from 0, at the fraction ``progress`` of the training.
 
-    Warm-up counts steps, as by the clock the first one, which is compiled, takes seconds.
+    Warm-up counts steps and not seconds, because the first step includes compilation.
     """
     rate = config.learning_rate * min(1.0, (step + 1) / max(1, config.warm_up))
     if config.schedule == "constant":

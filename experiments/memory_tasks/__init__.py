@@ -1,9 +1,10 @@
-"""What can a recurrent network keep, and compute of it? Four tasks, beside chance and the optimum.
+"""Tests what recurrent networks can remember: four tasks with exact chance and optimum losses.
 
-Each cell is trained on each task at one length, with many seeds at once, and tested there and at
-longer ones. All four tasks can be solved exactly, so their least loss is 0; the loss of a model
-that sees nothing is known exactly too (`seqjax.tasks`). A test loss of at most 6% of that is called
-solved, which is a squared error of 0.01 in the adding problem, and one of at least 95% at chance.
+Each cell is trained on each task at one length, with many seeds in one batch, and tested at that
+length and at longer ones. All four tasks can be solved exactly, so their optimal loss is 0. The
+chance loss, that of a model that ignores its input, is also known exactly (``seqjax.tasks``). A
+test loss of at most 6% of chance counts as solved, which is a squared error of 0.01 in the adding
+problem. A test loss of at least 95% of chance counts as at chance.
 
 A full run::
 
@@ -23,8 +24,9 @@ A full run::
                     gru     2.3026  1.0352  1.0198  1.0445  between     0   0
                     mingru  2.3026  1.1404  1.1064  1.1702  between     0   0
 
-The last columns count the seeds that solve it at twice and four times the length, too.
+The last columns count the seeds that also solve the task at two and four times the length.
 
-Adding asks a network to keep two numbers for up to 200 steps, parity to keep one bit and to flip
-it. A linear recurrence whose factors lie in (0, 1), as the minGRU's do, can keep and cannot flip.
+In the adding problem a network remembers two numbers for up to 200 steps. In the parity task it
+remembers one bit and flips it. A linear recurrence with factors in (0, 1), such as the minGRU, can
+remember a bit but cannot flip it.
 """

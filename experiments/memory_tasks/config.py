@@ -12,7 +12,13 @@ TaskName = Literal["adding", "parity", "copy", "recall"]
 
 
 class Trial(NamedTuple):
-    """What is trained on what."""
+    """One cell to train on one task.
+
+    Attributes:
+      task: the name of the task.
+      length: the length of the sequences in training.
+      cell: the name of the cell.
+    """
 
     task: TaskName
     length: int
@@ -21,38 +27,40 @@ class Trial(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Train cells on tasks that need memory, beside chance and the optimum, both known exactly."""
+    """Train cells on memory tasks, whose chance and optimum losses are known exactly."""
 
     tasks: tuple[TaskName, ...] = ("adding", "parity", "copy", "recall")
-    """What to learn."""
+    """Tasks to train on."""
     cells: tuple[CellName, ...] = ("rnn", "gru", "mingru")
-    """The recurrent cells, by their names or imported."""
+    """Recurrent cells: names, or import paths."""
     lengths: tuple[int, ...] = ()
-    """Lengths to train at, for every task; without, 200 for adding, 16, 10 and 3 for the others."""
+    """Training lengths of every task. Defaults: adding 200, parity 16, copy 10, recall 3."""
     longer: tuple[int, ...] = (2, 4)
-    """Tested also at so many times the length trained at."""
+    """Multiples of the training length at which to test as well."""
     units: int = 32
-    """Units of the cell."""
+    """Units of each layer."""
     layers: int = 1
-    """How many are stacked."""
+    """Number of stacked layers."""
     seeds: int = 8
-    """How many seeds to train at once, each with its own data."""
+    """Number of seeds, trained in one batch, each with its own data."""
     seed: int = 0
-    """From which the seeds are drawn."""
+    """Random seed from which all seeds are derived."""
     steps: int = 1500
-    """Training steps at most; fewer, where all seeds have solved the task before."""
+    """Most training steps; training ends early when all seeds have solved the task."""
     batch_size: int = 32
-    """Fresh examples in a training step."""
+    """Examples per training step; no example is repeated."""
     learning_rate: float = 1e-2
-    """Of Adam, with gradients clipped to norm 1."""
+    """Learning rate of Adam. Gradients are clipped to norm 1."""
     out: Path | None = None
-    """A new folder for the results; runs/memory_tasks/<time> without."""
+    """New folder for the results. None: runs/memory_tasks/<time>."""
 
     def __post_init__(self) -> None:
         for name in ("tasks", "cells"):
             values = getattr(self, name)
             if not values or len(set(values)) != len(values):
-                raise ValueError(f"--{name} must name at least one, each once, got {list(values)}")
+                raise ValueError(
+                    f"--{name} must hold at least one name and no name twice, got {list(values)}"
+                )
         sizes = [(name, getattr(self, name)) for name in ("units", "layers", "seeds", "steps")]
         sizes += [("batch-size", self.batch_size)]
         sizes += [(name, n) for name in ("lengths", "longer") for n in getattr(self, name)]
@@ -72,7 +80,7 @@ class Config:
 
     @property
     def trials(self) -> list[Trial]:
-        """What to train, in order."""
+        """The trials in order."""
         from experiments.memory_tasks.tasks import TASKS
 
         return [
@@ -83,5 +91,5 @@ class Config:
         ]
 
     def tested(self, trial: Trial) -> list[int]:
-        """The lengths to test at, that of the training first."""
+        """The lengths of the tests; the training length is the first."""
         return [trial.length, *(trial.length * n for n in self.longer)]

@@ -1,4 +1,4 @@
-"""The training of all seeds at once, and what comes of it."""
+"""Training of all seeds in one batch, tests, the tables of results and the figure."""
 
 import functools
 import time
@@ -27,16 +27,24 @@ from seqjax.tasks import Adding, AssociativeRecall, Copy, MemoryTask
 from seqjax.training import TrainState, init_train_state, train_steps
 from seqjax.types import Array, Params
 
-SOLVED = 0.06  # of chance: a test loss of at most this is called solved
-AT_CHANCE = 0.95  # of chance: a test loss of at least this is called at chance
-ENOUGH = 0.02  # of chance: training ends when no seed's loss is above this
-BLOCK = 50  # training steps in one program
+SOLVED = 0.06  # a test loss of at most this fraction of chance counts as solved
+AT_CHANCE = 0.95  # a test loss of at least this fraction of chance counts as at chance
+ENOUGH = 0.02  # training ends when the loss of every seed is at most this fraction of chance
+BLOCK = 50  # training steps per compiled call
 TEST_BATCHES = 20
-TEST_BATCH = 100  # examples; all batches at once would take gigabytes
+TEST_BATCH = 100  # examples; all batches in one would take gigabytes
 
 
 class Published(NamedTuple):
-    """A loss that an article states."""
+    """A loss that an article reports.
+
+    Attributes:
+      task: the name of the task.
+      length: the length of the sequences.
+      cell: the name of the cell.
+      loss: the reported loss.
+      chance: the chance loss with the article's definition of the loss.
+    """
 
     task: TaskName
     length: int
@@ -46,7 +54,7 @@ class Published(NamedTuple):
 
 
 def copy_chance(length: int) -> float:
-    """Chance of the copying problem where the mean is over all steps, not the answers alone."""
+    """The chance loss of the copying problem if the mean covers all steps, not only the answers."""
     task = Copy()
     return task.count * task.chance / (2 * task.count + length)
 
@@ -64,21 +72,28 @@ PUBLISHED = (
 
 
 class Outcome(NamedTuple):
-    """A trial and what came of it."""
+    """The results of a trial.
+
+    Attributes:
+      trial: the trial.
+      steps: the number of training steps.
+      losses: for each length the test losses, ``[seeds]``.
+      wall_seconds: the wall time of training and tests.
+    """
 
     trial: Trial
-    steps: int  # of training
-    losses: dict[int, np.ndarray]  # the test losses [seeds] at each length
+    steps: int
+    losses: dict[int, np.ndarray]
     wall_seconds: float
 
     @property
     def chance(self) -> float:
-        """The exact loss of a model that sees nothing."""
+        """The exact loss of a model that ignores its input."""
         return TASKS[self.trial.task].test.chance
 
 
 def build_model(config: Config, cell: CellName, task: MemoryTask) -> Cell:
-    """The cells in a stack, with a linear readout."""
+    """A stack of cells with a linear readout."""
     layers = [make_cell(cell, config.units) for _ in range(config.layers)]
     return OutputProjection(
         layers[0] if config.layers == 1 else Stack(layers), size=task.output_size
@@ -94,10 +109,10 @@ def mean_loss(
     params: Params,
     key: Array,
 ) -> Array:
-    """The loss on fresh examples, which noisy cells meet without noise if ``deterministic``."""
+    """The loss on new examples; cells draw no noise if ``deterministic``."""
     example = jax.vmap(lambda key: task.sample(key, length))(jax.random.split(key, examples))
     xs = example.inputs
-    if jnp.issubdtype(xs.dtype, jnp.integer):  # some cells take features alone
+    if jnp.issubdtype(xs.dtype, jnp.integer):  # some cells accept only features
         xs = jax.nn.one_hot(xs, task.input_size, dtype=jnp.float32)
     noise_key = None if deterministic else jax.random.fold_in(key, examples)
     _, outputs = unroll(model, params, xs, key=noise_key, deterministic=deterministic)
@@ -105,10 +120,11 @@ def mean_loss(
 
 
 def train(config: Config, trial: Trial) -> Iterator[tuple[Params, np.ndarray]]:
-    """Train all seeds as one program, until they have all solved the task or the steps are over.
+    """Train all seeds in one batch, until all have solved the task or ``config.steps`` is reached.
 
     Yields:
-      The parameters of all seeds after a block of steps, and the losses ``[seeds, steps]`` in it.
+      After each block of steps, the parameters of all seeds and the losses ``[seeds, steps]`` of
+      the block.
     """
     task = TASKS[trial.task].train
     model = build_model(config, trial.cell, task)
@@ -141,7 +157,7 @@ def train(config: Config, trial: Trial) -> Iterator[tuple[Params, np.ndarray]]:
 
 
 def evaluate(config: Config, trial: Trial, length: int, params: Params) -> np.ndarray:
-    """The loss of each seed on `TEST_BATCHES` fresh batches of some length, ``[seeds]``."""
+    """The loss of each seed on `TEST_BATCHES` new batches of the given length, ``[seeds]``."""
     task = TASKS[trial.task].test
     model = build_model(config, trial.cell, task)
 
@@ -155,12 +171,12 @@ def evaluate(config: Config, trial: Trial, length: int, params: Params) -> np.nd
 
 
 def seed_keys(config: Config) -> Array:
-    """Keys ``[seeds, 3]`` for the parameters, the training and the test, split over the devices."""
+    """Keys ``[seeds, 3]`` for parameters, training and tests, sharded over the devices."""
     return split_leading_axis(jax.random.split(jax.random.key(config.seed), (config.seeds, 3)))
 
 
 def verdict(losses: np.ndarray, chance: float) -> str:
-    """Say how many of the losses ``[seeds]`` are solved, and how many at chance.
+    """Count the losses ``[seeds]`` that are solved and those that are at chance.
 
     >>> verdict(np.array([0.009, 0.002]), 1 / 6)
     'solved'
@@ -178,7 +194,7 @@ def verdict(losses: np.ndarray, chance: float) -> str:
 
 
 def result(outcomes: list[Outcome]) -> dict[str, Any]:
-    """What goes into ``result.json``."""
+    """The content of ``result.json``."""
     return {
         "solved_share_of_chance": SOLVED,
         "at_chance_share_of_chance": AT_CHANCE,
@@ -208,16 +224,16 @@ def result(outcomes: list[Outcome]) -> dict[str, Any]:
 
 
 def result_table(config: Config, outcomes: list[Outcome]) -> Table:
-    """The losses of all seeds beside chance."""
+    """The table of the losses over all seeds, with the chance losses."""
     caption = (
-        f"Solved: a loss of at most {SOLVED:.0%} of chance; at chance: of at least "
-        f"{AT_CHANCE:.0%}.\nThe optimum is 0. Adding: squared error; all others: nats."
+        f"Solved: at most {SOLVED:.0%} of chance; at chance: at least {AT_CHANCE:.0%}.\n"
+        "The optimum is 0. Adding: squared error; other tasks: nats."
     )
     for length in dict.fromkeys(o.trial.length for o in outcomes if o.trial.task == "recall"):
         loss = AssociativeRecall().values_alone(length)
-        caption += f"\nWho recalls the {length} values, and of no key which is its own: {loss:.4f}."
+        caption += f"\nA model that recalls the {length} values, but not their keys: {loss:.4f}."
     table = Table(
-        title=f"Test loss of {config.seeds} seeds, and how many solve also longer sequences",
+        title=f"Test loss of {config.seeds} seeds, and how many also solve longer sequences",
         caption=caption,
         box=box.SIMPLE,
         padding=(0, 1, 0, 0),  # fits 80 columns
@@ -243,7 +259,7 @@ def result_table(config: Config, outcomes: list[Outcome]) -> Table:
 
 
 def published_table() -> Table:
-    """What others state for longer sequences, under the same two criteria."""
+    """The table of published losses on longer sequences, judged by the same criteria."""
     table = Table(
         title="Published losses (Bai et al., 2018, table 1; copy: mean over all steps)",
         box=box.SIMPLE,
@@ -261,7 +277,7 @@ def published_table() -> Table:
 
 
 def figure(config: Config, outcomes: list[Outcome]) -> matplotlib.figure.Figure:
-    """Success over length: mean and range over the seeds, a panel for each task."""
+    """Plot success over length, mean and range over the seeds, with one panel per task."""
     width = 3 + 2.8 * len(config.tasks)
     fig = matplotlib.figure.Figure(figsize=(width, 4), layout="constrained")
     panels = np.ravel(fig.subplots(1, len(config.tasks), sharey=True))
@@ -269,7 +285,8 @@ def figure(config: Config, outcomes: list[Outcome]) -> matplotlib.figure.Figure:
         mine = [outcome for outcome in outcomes if outcome.trial.task == task]
         for outcome in mine:
             place = config.cells.index(outcome.trial.cell)
-            apart = 2 ** (0.08 * (place - (len(config.cells) - 1) / 2))  # lines that would coincide
+            # lines that would coincide are drawn side by side
+            apart = 2 ** (0.08 * (place - (len(config.cells) - 1) / 2))
             lengths = apart * np.array([*outcome.losses])
             success = 1 - np.stack([*outcome.losses.values()]) / outcome.chance
             success = np.nan_to_num(success, nan=0.0).clip(0, 1)
@@ -293,8 +310,7 @@ def figure(config: Config, outcomes: list[Outcome]) -> matplotlib.figure.Figure:
         loc="outside right center",
     )
     fig.suptitle(
-        f"Mean and range of {config.seeds} seeds\n"
-        "filled: trained at this length, open: only tested",
+        f"Mean and range of {config.seeds} seeds\nfilled: training length, open: only tested",
         fontsize="medium",
     )
     return fig
@@ -314,7 +330,7 @@ def main(config: Config, folder: RunDirectory) -> None:
             name = f"{trial.task} {trial.length} {trial.cell}"
             bar = progress.add_task(f"{name:22}", total=config.steps, loss="-")
             steps = 0
-            for params, losses in train(config, trial):  # noqa: B007, the last are tested
+            for params, losses in train(config, trial):  # noqa: B007, the tests use the last
                 steps += losses.shape[1]
                 loss = spread(losses.mean(1))
                 folder.append_jsonl(

@@ -1,4 +1,4 @@
-"""The tasks, as they are trained and as they are tested."""
+"""The tasks in training and in tests."""
 
 from typing import NamedTuple
 
@@ -7,12 +7,19 @@ from seqjax.tasks import Adding, AssociativeRecall, Copy, DelayedParity, MemoryT
 
 
 class Setup(NamedTuple):
-    """A task as it is trained, and as it is tested."""
+    """A task in training and in tests.
+
+    Attributes:
+      train: the task in training.
+      test: the task in tests.
+      length: the default training length.
+      unit: the unit of the length.
+    """
 
     train: MemoryTask
     test: MemoryTask
-    length: int  # trained at by default
-    unit: str  # of the length
+    length: int
+    unit: str
 
 
 TASKS: dict[TaskName, Setup] = {

@@ -1,11 +1,11 @@
-"""A label for every step: what does a network gain by reading a sequence from both ends?
+"""Sequence labelling: compares a forward and a bidirectional network.
 
 "Introduction to Recurrent Networks in TensorFlow" (Hafner, 2016) labels each step of a sequence,
-and "RNNs in TensorFlow, a Practical Guide" (Britz, 2016) recommends for that to read it from both
-ends. Here both ways meet a task whose exact answer is known, and real text.
+and "RNNs in TensorFlow, a Practical Guide" (Britz, 2016) recommends bidirectional networks for such
+tasks. This experiment compares both on a task with exact losses and on text.
 
-**Look-ahead**: a binary sequence that depends on another one 3 steps back and 4 steps ahead. No
-network that reads forward can know the second. A full run::
+**Look-ahead**: a binary sequence depends on another sequence 3 steps back and 4 steps ahead. A
+forward network cannot know the second dependency. A full run::
 
     python -m experiments.sequence_labelling lookahead       51 s on 2 CPU cores, 8 seeds
 
@@ -13,11 +13,11 @@ network that reads forward can know the second. A full run::
     forward        0.5192  0.5196  0.5187  0.5215  8 of 8
     bidirectional  0.4545  0.4552  0.4546  0.4569  8 of 8
 
-Both see windows of 32 steps. In training and on the fresh data of the final loss only those steps
-count whose dependencies both lie inside of the window, so that the floors are exact.
+Both networks read windows of 32 steps. The loss counts only the steps whose dependencies both lie
+in the window, so the floors are exact. The final loss is measured on new data.
 
-**Truecasing**: given a line in lower case, say which letters were upper case. The lines become
-SequenceExample records, and come back in buckets of similar lengths. A full run::
+**Truecasing**: given a line in lower case, predict which letters were upper case. The lines are
+written as SequenceExample records and read in buckets of similar lengths. A full run::
 
     python -m experiments.sequence_labelling truecasing      2.3 minutes on 2 CPU cores, 4 seeds
 
@@ -29,8 +29,8 @@ SequenceExample records, and come back in buckets of similar lengths. A full run
     forward GRU, 24,066 parameters            0.9528   0.7813  0.7776  0.7895
     bidirectional GRU, 25,918 parameters      0.9865   0.9440  0.9405  0.9492
 
-66% of the upper case letters are in the names of speakers, "TRANIO:", which are written like other
-words, "Tranio", where no colon ends the line. The past does not tell which it will be, and 38% of
-them are in names that no training line has: the forward GRU knows no more than the counts of what
-was before, and only what reads from the end gets further.
+66% of the upper case letters are in the names of speakers, such as "TRANIO:". Without a colon at
+the end of the line the same name is written "Tranio", so the past does not determine the case.
+38% of these letters are in names that occur in no training line. The forward GRU therefore does no
+better than the counts of the past, and only the models that read the future do better.
 """

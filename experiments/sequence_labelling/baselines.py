@@ -1,4 +1,4 @@
-"""What a network has to beat at truecasing: rules and counts. And how all of them are scored."""
+"""Baselines of truecasing, which are rules and counts, and the score of predictions."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,12 +12,19 @@ BEFORE, AROUND = f"counts, {2 * CONTEXT} before", f"counts, {CONTEXT} each side"
 
 
 class Characters(NamedTuple):
-    """The characters of all lines, one line after the other, ``[N]`` each."""
+    """The characters of all lines, one line after the other.
 
-    token: np.ndarray  # int32
-    upper: np.ndarray  # bool, what to find
-    letter: np.ndarray  # bool, what counts
-    column: np.ndarray  # int64, the place in its line
+    Attributes:
+      token: the character in lower case, ``int32[N]``.
+      upper: whether it was upper case, ``bool[N]``.
+      letter: whether it is a letter, and is scored, ``bool[N]``.
+      column: its position in the line, ``int64[N]``.
+    """
+
+    token: np.ndarray
+    upper: np.ndarray
+    letter: np.ndarray
+    column: np.ndarray
 
     @classmethod
     def of(cls, source: Source) -> "Characters":
@@ -32,22 +39,28 @@ class Characters(NamedTuple):
 
     @property
     def after_first(self) -> np.ndarray:
-        """Whether a letter comes after the first character of its line, ``bool[N]``."""
+        """Whether it is a letter after the first character of its line, ``bool[N]``."""
         return self.letter & (self.column > 0)
 
 
 class Score(NamedTuple):
-    """How good predictions are, over letters alone; an array has one value a seed."""
+    """Scores of predictions over all letters, a scalar or ``[seeds]`` each.
 
-    accuracy: np.ndarray  # the share of letters whose case is right
-    f1: np.ndarray  # of the upper case letters
-    f1_after_first: np.ndarray  # the same without the first character of each line
+    Attributes:
+      accuracy: the fraction of letters with the right case.
+      f1: the F1 score of the upper case letters.
+      f1_after_first: the F1 score that ignores the first character of each line.
+    """
+
+    accuracy: np.ndarray
+    f1: np.ndarray
+    f1_after_first: np.ndarray
 
 
 def score(characters: Characters, predicted: np.ndarray) -> Score:
-    """Compare predictions ``bool[..., N]``, upper case or not, with what was there.
+    """Score predictions of upper case, ``bool[..., N]``.
 
-    F1 is ``2 tp / (2 tp + fp + fn)``, which is 0 where no upper case letter is found.
+    F1 is ``2 tp / (2 tp + fp + fn)``. It is 0 if no upper case letter is found.
 
     >>> characters = Characters(np.arange(4), *np.array([[1, 1, 0, 0], [1, 1, 1, 0]], bool),
     ...     column=np.arange(4))
@@ -67,10 +80,10 @@ def score(characters: Characters, predicted: np.ndarray) -> Score:
 
 
 def majority(train: Characters, held_out: Characters, offsets: Sequence[int]) -> np.ndarray:
-    """Say upper case where most training letters in the same context were.
+    """Predict upper case where most training letters in the same context are upper case.
 
-    The context is the character itself and those at ``offsets`` from it, of which as many count, in
-    their order, as make a context that was seen in training.
+    The context is the character itself and the characters at ``offsets`` from it. It uses as many
+    offsets, in their order, as give a context that occurs in training.
 
     Returns:
       ``bool[N]`` for the held-out characters.
@@ -92,7 +105,7 @@ def majority(train: Characters, held_out: Characters, offsets: Sequence[int]) ->
     for offset in (0, *offsets):
         within = np.roll(line, -offset) == line
         neighbour = np.where(within, np.roll(token, -offset) + 1, 0)
-        # one more character makes other contexts, which are numbered anew to stay small
+        # renumbering the contexts after each character keeps the numbers small
         wider = context * (token.max() + 2) + neighbour
         context = np.unique(wider, return_inverse=True)[1]
         balance = np.bincount(context[learned], votes, minlength=len(token))

@@ -19,30 +19,30 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Lookahead:
-    """Learn a binary sequence that depends on another one, some steps back and some ahead.
+    """Learn a binary sequence that depends on the past and the future of another sequence.
 
-    A network that reads forward can know the first kind only, one that reads both ways knows both;
-    the losses of either are exactly known.
+    A forward network can learn only dependencies on the past, a bidirectional network can learn
+    both. The losses of both are known exactly.
     """
 
     dependencies: tuple[tuple[int, float], ...] = ((3, 0.5), (-4, -0.25))
-    """Pairs of a lag (negative: ahead) and the change in P(Y = 1) where X is 1 there."""
+    """Pairs of a lag (negative: in the future) and the change of P(Y = 1) if X is 1 there."""
     base_rate: float = 0.5
-    """P(Y = 1) where every X that counts is 0."""
+    """P(Y = 1) if X is 0 at every lag."""
     units: int = 16
-    """Of each GRU."""
+    """Units of each GRU."""
     window: int = 32
-    """Steps that a network sees at a time; those whose dependencies lie outside do not count."""
+    """Steps per window. Steps whose dependencies lie outside the window are not scored."""
     batch_size: int = 100
-    """Windows in a batch."""
+    """Windows per batch."""
     training_steps: int = 800
-    """Batches to train on, each of fresh windows."""
+    """Training steps, each on a batch of new windows."""
     learning_rate: float = 0.02
-    """Of Adam at the start; it falls to 0 along a cosine."""
+    """Initial learning rate of Adam, which falls to 0 along a cosine."""
     seeds: int = 8
-    """How many seeds to train at once, each with its own data."""
+    """Number of seeds, trained in one batch, each with its own data."""
     seed: int = 0
-    """From which the seeds are drawn."""
+    """Random seed from which all seeds are derived."""
 
     def __post_init__(self) -> None:
         sizes = ("units", "window", "batch_size", "training_steps", "seeds")
@@ -54,17 +54,17 @@ class Lookahead:
         if not counted(self.task, self.window).any():
             raise ValueError(
                 f"--window {self.window} holds no step with all its dependencies, "
-                f"{list(self.task.dependencies)}; give a longer one"
+                f"{list(self.task.dependencies)}; give a longer window"
             )
 
     @property
     def task(self) -> "seqjax.tasks.BinaryDependency":
-        """What to learn."""
+        """The task to learn."""
         return seqjax.tasks.BinaryDependency(self.dependencies, self.base_rate)
 
     @property
     def networks(self) -> "tuple[Network, Network]":
-        """What learns it."""
+        """The networks to compare."""
         from experiments.sequence_labelling.networks import Network
 
         return Network(self.units, bidirectional=False), Network(self.units, bidirectional=True)
@@ -72,32 +72,32 @@ class Lookahead:
 
 @dataclasses.dataclass(frozen=True)
 class Truecasing:
-    """Say for each letter of a line in lower case whether it was upper case.
+    """Predict which letters of a line in lower case were upper case.
 
-    A GRU that reads forward and one that reads both ways, of about as many parameters, beside rules
-    and counts; on the last tenth of the lines of a text.
+    Compares a forward GRU and a bidirectional GRU of about equal size to rules and counts,
+    on the last tenth of the lines of a text.
     """
 
     corpus: str = "tiny_shakespeare"
-    """tiny_shakespeare, python_docs (built in), or the path of a UTF-8 file or folder of .txt."""
+    """tiny_shakespeare, python_docs, or the path of a UTF-8 file or of a folder of .txt files."""
     longest: int = 128
-    """Longer lines are cut into pieces of so many characters."""
+    """Longer lines are cut into pieces of this many characters."""
     forward_units: int = 64
-    """Of the GRU that reads forward."""
+    """Units of the forward GRU."""
     bidirectional_units: int = 44
-    """Of each of the two GRUs that read both ways."""
+    """Units of each of the two GRUs of the bidirectional network."""
     dropout: float = 0.3
-    """The rate at which outputs of the GRUs are dropped in training."""
+    """Dropout rate of the outputs of the GRUs."""
     batch_steps: int = 1024
-    """Characters in a batch at most, padding included: a bucket of short lines has more of them."""
+    """Most characters per batch, including padding; batches of short lines hold more lines."""
     epochs: int = 2
     """Passes over the training lines."""
     learning_rate: float = 0.01
-    """Of Adam at the start; it falls to 0 along a cosine."""
+    """Initial learning rate of Adam, which falls to 0 along a cosine."""
     seeds: int = 4
-    """How many seeds to train at once; they differ in first weights and in what is dropped."""
+    """Number of seeds, trained in one batch; they differ in initial parameters and dropout."""
     seed: int = 0
-    """From which the seeds and the order of the lines are drawn."""
+    """Random seed from which all seeds and the order of the lines are derived."""
 
     def __post_init__(self) -> None:
         sizes = ("forward_units", "bidirectional_units", "longest", "epochs", "seeds")
@@ -122,7 +122,7 @@ class Truecasing:
 
     @property
     def networks(self) -> "tuple[Network, Network]":
-        """What is compared."""
+        """The networks to compare."""
         from experiments.sequence_labelling.networks import Network
 
         return (
@@ -131,7 +131,7 @@ class Truecasing:
         )
 
     def read_lines(self) -> Lines:
-        """Read the corpus."""
+        """Read the corpus and cut it into lines."""
         return cut_lines(read_corpus(self.corpus).text, self.longest)
 
 
@@ -140,9 +140,9 @@ class Truecasing:
 )
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Label every step of a sequence, read forward or from both ends."""
+    """Label every step of a sequence with a forward and a bidirectional network."""
 
     task: Truecasing | Lookahead
-    """What to label."""
+    """Task to train on."""
     out: Path | None = None
-    """A new folder for the results; runs/sequence_labelling/<time> without."""
+    """New folder for the results. None: runs/sequence_labelling/<time>."""

@@ -1,4 +1,4 @@
-"""The experiment: one of the two tasks."""
+"""Runs one of the two tasks."""
 
 from rich.console import Console
 
@@ -8,7 +8,7 @@ from experiments.sequence_labelling.config import Config, Truecasing
 
 
 def main(config: Config, folder: RunDirectory) -> None:
-    """Run the task, and say where its files are."""
+    """Run the task and print the folder of its files."""
     if isinstance(config.task, Truecasing):
         truecasing.main(config.task, folder)
     else:

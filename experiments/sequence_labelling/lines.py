@@ -1,4 +1,4 @@
-"""Lines of a text in lower case, and which of their letters were not, as records on disk."""
+"""Lines of a text in lower case, with the case of their letters, as records on disk."""
 
 import importlib.util
 from collections.abc import Iterable
@@ -15,21 +15,33 @@ SCHEMA = Schema(
     sequence={
         "token": Feature(np.int32),  # the characters of a line in lower case
         "upper": Feature(bool),  # whether it was upper case
-        "letter": Feature(bool),  # whether it has two cases: what counts
+        "letter": Feature(bool),  # whether it has two cases, and is scored
     }
 )
 
 
 class Lines(NamedTuple):
-    """The lines of a corpus."""
+    """The lines of a corpus.
+
+    Attributes:
+      train: the training lines.
+      held_out: the held-out lines.
+      split: the name of the split in results.
+    """
 
     train: list[str]
     held_out: list[str]
-    split: str  # what to call it in results
+    split: str
 
 
 class Records(NamedTuple):
-    """The same as records, and what their tokens mean."""
+    """The lines of a corpus as records.
+
+    Attributes:
+      train: the training lines.
+      held_out: the held-out lines.
+      vocabulary: the vocabulary of the tokens.
+    """
 
     train: Source
     held_out: Source
@@ -37,7 +49,7 @@ class Records(NamedTuple):
 
 
 def lower(text: str) -> str:
-    """Return ``text`` in lower case, character by character and so of the same length.
+    """Convert ``text`` to lower case, character by character, so its length does not change.
 
     >>> lower("To be")
     'to be'
@@ -48,12 +60,12 @@ def lower(text: str) -> str:
 
 
 def cut_lines(text: str, longest: int) -> Lines:
-    r"""Cut a text into its lines that are not empty, the last tenth of them held out.
+    r"""Cut a text into non-empty lines and hold out the last tenth of them.
 
-    A line of more than ``longest`` characters becomes several, none longer than that.
+    Lines of more than ``longest`` characters are cut into pieces of at most that length.
 
     Raises:
-      ValueError: there are fewer than two lines, or no upper case letter in one of the parts.
+      ValueError: there are fewer than two lines, or a part has no upper case letter.
 
     >>> cut_lines("To be,\n\nor not\nTo", longest=4)
     Lines(train=['To b', 'e,', 'or n', 'ot'], held_out=['To'], split='first 90% / last 10%')
@@ -64,19 +76,21 @@ def cut_lines(text: str, longest: int) -> Lines:
         for start in range(0, len(line), longest)
     ]
     if len(lines) < 2:
-        raise ValueError(f"truecasing needs a corpus of two lines or more, got {len(lines)}")
+        raise ValueError(
+            f"truecasing needs two lines or more, got {len(lines)}; give a longer corpus"
+        )
     parts = split(np.array(lines, object))
     for name, part in (("train on", parts.train), ("hold out", parts.validation)):
         if not any(line != lower(line) for line in part):
             raise ValueError(
-                f"the {len(part)} lines to {name} have no upper case letter, so there is nothing "
-                "to find; give another corpus"
+                f"the {len(part)} lines to {name} have no upper case letter to predict; give "
+                "another corpus"
             )
     return Lines(parts.train.tolist(), parts.validation.tolist(), parts.name)
 
 
 def example(line: str, vocabulary: Vocabulary) -> Example:
-    """Return the features of `SCHEMA` for one line.
+    """The features of `SCHEMA` for one line.
 
     >>> features = example("Ah!", Vocabulary("!ah"))
     >>> features["token"], features["upper"], features["letter"]
@@ -91,20 +105,20 @@ def example(line: str, vocabulary: Vocabulary) -> Example:
 
 
 def check_records_can_be_read() -> None:
-    """Raise ``ValueError`` if what `write_records` needs is not installed."""
+    """Raise ``ValueError`` if a package that `write_records` needs is not installed."""
     for module in ("tensorflow", "google_crc32c"):
         if importlib.util.find_spec(module) is None:
             raise ValueError(
-                f"truecasing keeps its lines in records, and {module}, which that needs, is not "
-                "installed: pip install -c constraints.txt -e '.[records]'"
+                f"truecasing writes records, which needs {module}, but {module} is not installed: "
+                "pip install -c constraints.txt -e '.[records]'"
             )
 
 
 def write_records(lines: Lines, folder: Path) -> Records:
-    """Write both parts to ``folder`` as SequenceExamples, and open them.
+    """Write both parts to ``folder`` as SequenceExamples and open them.
 
-    The vocabulary is that of the training lines; the characters that they have once only, and those
-    of the held-out lines that they do not have, are one unknown token.
+    The vocabulary comes from the training lines. Characters that occur there only once or not at
+    all are one unknown token.
     """
     from seqjax.data.records import RecordSource, write  # needs the extra "records"
 

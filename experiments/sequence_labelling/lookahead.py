@@ -1,4 +1,4 @@
-"""A binary sequence that depends on what was and on what will be, against its exact losses."""
+"""The look-ahead task: training, and comparison with exact losses."""
 
 import functools
 import time
@@ -25,24 +25,31 @@ from seqjax.tasks import BinaryDependency
 from seqjax.training import TrainState, init_train_state, train_steps
 from seqjax.types import Array, Params
 
-BLOCK = 50  # training steps in one program, whose mean is one point of a curve
-EVALUATION = 200  # fresh batches
-TOLERANCE = 0.005  # nats: a loss this close to a floor has reached it
+BLOCK = 50  # training steps per compiled call; their mean loss is one point of a curve
+EVALUATION = 200  # new batches
+TOLERANCE = 0.005  # nats; a loss this close to a floor has reached it
 
 
 class Run(NamedTuple):
-    """A network and what came of it."""
+    """A network and its results.
+
+    Attributes:
+      network: the network.
+      losses: the training losses, ``[seeds, training steps]``.
+      final_losses: the losses on new data, ``[seeds]``.
+      wall_seconds: the wall time of training and evaluation.
+    """
 
     network: Network
-    losses: np.ndarray  # [seeds, training steps]
-    final_losses: np.ndarray  # [seeds], on fresh data
+    losses: np.ndarray
+    final_losses: np.ndarray
     wall_seconds: float
 
 
 def counted(task: BinaryDependency, window: int) -> np.ndarray:
-    """Which steps of a window have all that they depend on inside of it, ``bool[window]``.
+    """The mask of the steps whose dependencies all lie in the window, ``bool[window]``.
 
-    What lies outside a network cannot know, so at the other steps the floors do not hold.
+    At other steps a network cannot reach the floors, because it does not see the dependencies.
 
     >>> print(counted(BinaryDependency([(1, 0.1), (-2, 0.1)]), 5).astype(int))
     [0 1 1 0 0]
@@ -53,7 +60,7 @@ def counted(task: BinaryDependency, window: int) -> np.ndarray:
 
 
 def floors(task: BinaryDependency) -> dict[str, float]:
-    """Exact losses of a model that knows nothing, of one that sees no future, of one that does."""
+    """The exact losses of models that know nothing, the past, and both past and future."""
     lags = [lag for lag, _ in task.dependencies]
     return {
         "neither": task.expected_loss([]),
@@ -65,7 +72,7 @@ def floors(task: BinaryDependency) -> dict[str, float]:
 def window_loss(
     config: Lookahead, network: Network, params: Params, carry: None, batch: tuple[Array, Array]
 ) -> tuple[Array, None]:
-    """Mean cross-entropy of the steps that count in windows ``(xs, ys)``, ``int[B, T]``."""
+    """The mean cross-entropy of the scored steps of windows ``(xs, ys)``, ``int[B, T]``."""
     xs, ys = batch
     weights = jnp.asarray(counted(config.task, config.window), jnp.float32)
     weights = jnp.broadcast_to(weights, xs.shape)
@@ -73,17 +80,17 @@ def window_loss(
 
 
 def draw(config: Lookahead, key: Array, batches: int) -> tuple[Array, Array]:
-    """Draw a fresh sequence and cut it into windows: ``(xs, ys)``, ``int32[batches, B, T]``."""
+    """Draw a new sequence and cut it into windows ``(xs, ys)``, ``int32[batches, B, T]``."""
     shape = (batches, config.batch_size, config.window)
     xs, ys = config.task.sample(key, int(np.prod(shape)))
     return xs.reshape(shape), ys.reshape(shape)
 
 
 def train(config: Lookahead, network: Network) -> Iterator[tuple[Params, np.ndarray]]:
-    """Train all seeds as one program.
+    """Train all seeds in one batch.
 
     Yields:
-      The parameters ``[seeds, ...]`` and the losses ``[seeds, steps]`` of the next steps.
+      The parameters ``[seeds, ...]`` and the losses ``[seeds, steps]`` after each block of steps.
     """
     schedule = optax.cosine_decay_schedule(config.learning_rate, config.training_steps)
     optimizer = optax.adam(schedule)
@@ -120,22 +127,22 @@ def _evaluate(config: Lookahead, network: Network, params: Params, key: Array) -
 
 
 def evaluate(config: Lookahead, network: Network, params: Params) -> np.ndarray:
-    """The mean loss of each seed on `EVALUATION` batches that it has not seen, ``[seeds]``."""
+    """The mean loss of each seed on `EVALUATION` new batches, ``[seeds]``."""
     return np.asarray(_evaluate(config, network, params, split_leading_axis(_keys(config)[:, 2])))
 
 
 def _keys(config: Lookahead) -> Array:
-    """Keys ``[seeds, 3]``: for the parameters, the training and the evaluation."""
+    """Keys ``[seeds, 3]`` for parameters, training and evaluation."""
     return jax.random.split(jax.random.key(config.seed), (config.seeds, 3))
 
 
 def reached(run: Run, task: BinaryDependency) -> np.ndarray:
-    """Which seeds end at the floor of their network, ``bool[seeds]``."""
+    """Whether each seed reached the floor of its network, ``bool[seeds]``."""
     return np.abs(run.final_losses - floors(task)[run.network.name]) <= TOLERANCE
 
 
 def result(runs: list[Run], task: BinaryDependency) -> dict[str, Any]:
-    """What goes into ``result.json``."""
+    """The content of ``result.json``."""
     return {
         "task": "lookahead",
         "expected_loss": floors(task),
@@ -153,9 +160,9 @@ def result(runs: list[Run], task: BinaryDependency) -> dict[str, Any]:
 
 
 def result_table(runs: list[Run], task: BinaryDependency) -> Table:
-    """The final losses beside the floors."""
+    """The table of final losses and floors."""
     table = Table(
-        title=f"Loss (nats) of {len(runs[0].final_losses)} seeds on fresh data",
+        title=f"Loss (nats) of {len(runs[0].final_losses)} seeds on new data",
         box=box.SIMPLE,
     )
     for column in ("network", "floor", "mean", "best", "worst", "reached"):
@@ -169,7 +176,7 @@ def result_table(runs: list[Run], task: BinaryDependency) -> Table:
 
 
 def figure(runs: list[Run], task: BinaryDependency) -> matplotlib.figure.Figure:
-    """Learning curves, mean and range over the seeds, against the floors."""
+    """Plot learning curves, mean and range over the seeds, with the floors."""
     fig = matplotlib.figure.Figure(figsize=(7, 4), layout="constrained")
     axes = fig.subplots()
     for run in runs:
@@ -191,12 +198,12 @@ def figure(runs: list[Run], task: BinaryDependency) -> matplotlib.figure.Figure:
     axes.set(xlabel="training steps", ylabel=f"loss (nats), mean of {BLOCK} steps")
     axes.legend(title="network reads")
     seeds = len(runs[0].losses)
-    fig.suptitle(f"Loss of {seeds} seeds, mean and range; dashed: the exact loss of a model that")
+    fig.suptitle(f"Loss of {seeds} seeds, mean and range; dashed: exact losses")
     return fig
 
 
 def main(config: Lookahead, folder: RunDirectory) -> None:
-    """Train both networks, show progress and results, and write the files."""
+    """Train both networks, show progress and write the results."""
     folder.start()
     console, task = Console(), config.task
     runs = []
@@ -208,7 +215,7 @@ def main(config: Lookahead, folder: RunDirectory) -> None:
             bar = progress.add_task(network.name, total=config.training_steps, loss="-")
             began = time.perf_counter()
             blocks: list[np.ndarray] = []
-            for params, losses in train(config, network):  # noqa: B007, the last are evaluated
+            for params, losses in train(config, network):  # noqa: B007, the last is evaluated
                 blocks.append(losses)
                 at_end = spread(losses.mean(1))
                 progress.update(bar, advance=losses.shape[1], loss=f"{at_end['mean']:.4f}")
@@ -223,7 +230,7 @@ def main(config: Lookahead, folder: RunDirectory) -> None:
         figure(runs, task).savefig(path, dpi=120)
     console.print(result_table(runs, task))
     console.print(
-        f"A floor is the exact loss of the best model that sees what the network sees;\n"
-        f"reached: within {TOLERANCE}. Who knows nothing has {floors(task)['neither']:.4f}.",
+        f"A floor is the exact loss of the best model with the same input. Reached: within\n"
+        f"{TOLERANCE}. A model that ignores its input has {floors(task)['neither']:.4f}.",
         highlight=False,
     )

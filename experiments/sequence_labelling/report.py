@@ -1,4 +1,4 @@
-"""What truecasing shows: scores as a table, and lines in colour in the terminal and a figure."""
+"""The results of truecasing: a table of scores, and example lines in the terminal and a figure."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -19,35 +19,48 @@ from experiments.sequence_labelling.lines import lower
 from experiments.sequence_labelling.networks import Network
 
 EXAMPLES = 8
-WIDTH = 60  # characters of a line that are shown
+WIDTH = 60  # longest line that is shown, in characters
 LEGEND = (
-    "Only letters count. F1 is that of the upper case, in the last column without\n"
-    "the first character of each line. Under each mean: the worst and the best seed."
+    "Only letters are scored. F1 is that of the upper case letters; the last column\n"
+    "ignores the first character of each line. Below each mean: worst and best seed."
 )
 COLORS = matplotlib.colormaps["Blues"]
 
 
 class Run(NamedTuple):
-    """A network and what came of it."""
+    """A network and its results.
+
+    Attributes:
+      network: the network.
+      parameters: its number of parameters.
+      probabilities: the probabilities of upper case, ``float32[seeds, N]``.
+      score: the scores on the held-out lines, ``[seeds]`` each.
+      wall_seconds: the wall time of training and evaluation.
+    """
 
     network: Network
     parameters: int
-    probabilities: np.ndarray  # of upper case, float32[seeds, N]
-    score: Score  # [seeds]
+    probabilities: np.ndarray
+    score: Score
     wall_seconds: float
 
 
 class Example(NamedTuple):
-    """A line, and how likely each network takes each of its letters for upper case."""
+    """A line and the predictions of each network.
+
+    Attributes:
+      text: the line.
+      probabilities: for each network the probabilities of upper case, ``[len(text)]``.
+    """
 
     text: str
-    probabilities: dict[str, np.ndarray]  # by network, [len(text)] each
+    probabilities: dict[str, np.ndarray]
 
 
 def result(
     corpus: str, held_out: Characters, scores: Mapping[str, Score], runs: Sequence[Run]
 ) -> dict[str, Any]:
-    """What goes into ``result.json``."""
+    """The content of ``result.json``."""
     return {
         "task": "truecasing",
         "corpus": corpus,
@@ -77,7 +90,7 @@ def result(
 def result_table(
     corpus: str, held_out: Characters, scores: Mapping[str, Score], runs: Sequence[Run]
 ) -> Table:
-    """The scores of baselines and networks."""
+    """The table of scores of baselines and networks."""
     letters = int(held_out.letter.sum())
     share = (held_out.upper & held_out.letter).sum() / max(letters, 1)
     table = Table(
@@ -104,26 +117,28 @@ def result_table(
 
 
 def conclusion(scores: Mapping[str, Score], runs: Sequence[Run]) -> str:
-    """Say in words what reading both ways gains, and who beats the counts that see as much."""
+    """Describe the gain of the bidirectional network, and which seeds beat comparable baselines."""
     forward, both = (run.score.f1 for run in runs)
-    overlap = "seeds of the two overlap" if both.min() <= forward.max() else "no seeds overlap"
-    lines = [f"Reading both ways changes F1 by {both.mean() - forward.mean():+.4f}; {overlap}."]
+    overlap = "the seeds overlap" if both.min() <= forward.max() else "no seeds overlap"
+    lines = [
+        f"Reading in both directions changes F1 by {both.mean() - forward.mean():+.4f}; {overlap}."
+    ]
     for run in runs:
         rivals = [name for name in scores if run.network.bidirectional or name != AROUND]
         best = max(rivals, key=lambda name: float(scores[name].f1))
         gap = run.score.f1 - scores[best].f1
         lines.append(
             f"{run.network.name}: {(gap > 0).sum()} of {len(gap)} seeds are above the best "
-            f"baseline that sees as much,\n  {best}; the mean by {gap.mean():+.4f}."
+            f"baseline with the same input,\n  {best}; the mean differs by {gap.mean():+.4f}."
         )
     return "\n".join(lines)
 
 
 def choose(lines: Sequence[str], runs: Sequence[Run]) -> list[Example]:
-    """Half of the examples spread evenly over the lines, half where the networks differ most.
+    """Choose example lines: half spread evenly, half where the networks differ most.
 
-    Spread over the lines with an upper case letter after the first character; the difference is
-    that of the probabilities, summed over a line. All are of the first seed.
+    The evenly spread lines have an upper case letter after the first character. The difference is
+    that of the probabilities of the first seed, summed over a line.
     """
     ends = np.cumsum([len(line) for line in lines])[:-1]
     split = {run.network.name: np.split(run.probabilities[0], ends) for run in runs}
@@ -143,7 +158,7 @@ def choose(lines: Sequence[str], runs: Sequence[Run]) -> list[Example]:
 
 
 def in_terminal(example: Example) -> Text:
-    """The line as each network would write it, with ``^`` below what is wrong.
+    """The line as each network predicts it, with ``^`` below errors.
 
     >>> print(in_terminal(Example("Ay, Sir", {"forward": np.array([1, 0, 0, 0, 0, 0, 0])})))
     truth          Ay, Sir
@@ -167,7 +182,7 @@ def in_terminal(example: Example) -> Text:
 
 
 def figure(examples: Sequence[Example]) -> matplotlib.figure.Figure:
-    """Each line as each network sees it, letters on the colour of their probability."""
+    """Plot each line for each network, with letters coloured by their probability."""
     names = list(examples[0].probabilities)
     longest = max(len(example.text) for example in examples)
     rows = len(examples) * (len(names) + 0.6)
@@ -181,7 +196,7 @@ def figure(examples: Sequence[Example]) -> matplotlib.figure.Figure:
     axes.set(xlim=(-0.7, longest), ylim=(rows - 0.6, -0.8))
     axes.axis("off")
     fig.suptitle(
-        "Letters on the colour of P(upper case), as they were; a red frame where that is wrong",
+        "Original letters, coloured by the predicted P(upper case); red frames mark errors",
         fontsize=10,
     )
     scale = matplotlib.cm.ScalarMappable(matplotlib.colors.Normalize(0, 1), COLORS)

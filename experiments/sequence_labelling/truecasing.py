@@ -1,4 +1,4 @@
-"""Which letters of a line were upper case: real text of any length, from records and buckets."""
+"""Truecasing: training and evaluation on lines of text, read from records in buckets."""
 
 import functools
 import time
@@ -32,7 +32,7 @@ EVALUATED_AT_ONCE = 256  # lines
 
 
 def buckets(lengths: np.ndarray, batch_steps: int) -> Bucketed:
-    """Four buckets, each for a quarter of the lines: four shapes to compile, and little padding.
+    """Four buckets with a quarter of the lines each: four shapes to compile, and little padding.
 
     >>> policy = buckets(np.array([3, 4, 5, 6, 9]), batch_steps=18)
     >>> policy.boundaries, policy.batch_size
@@ -43,21 +43,21 @@ def buckets(lengths: np.ndarray, batch_steps: int) -> Bucketed:
 
 
 def steps_per_epoch(config: Truecasing, lengths: np.ndarray) -> int:
-    """How many batches `train` takes of lines of these lengths, ``int[N]``, in a pass."""
+    """The number of batches per epoch of lines with these lengths, ``int[N]``."""
     return len(plan(lengths, [len(lengths)], buckets(lengths, config.batch_steps)))
 
 
 def batch_loss(
     network: Network, params: Params, carry: None, batch: dict[str, Array], key: Array
 ) -> tuple[Array, None]:
-    """Mean cross-entropy of the letters of a batch ``[B, T]``; padding is no letter."""
+    """The mean cross-entropy of the letters of a batch ``[B, T]``; padding is not a letter."""
     logits = network.logits(params, batch["token"], batch["lengths"], key)
     weights = batch["letter"].astype(logits.dtype)
     return sequence_loss(logits, batch["upper"].astype(jnp.int32), weights=weights), carry
 
 
 def arrays(batch: Batch) -> dict[str, np.ndarray]:
-    """What `batch_loss` takes."""
+    """The arrays of a batch that `batch_loss` takes."""
     features = {name: batch.features[name] for name in ("token", "upper", "letter")}
     return {**features, "lengths": batch.lengths}
 
@@ -65,10 +65,10 @@ def arrays(batch: Batch) -> dict[str, np.ndarray]:
 def train(
     config: Truecasing, network: Network, source: Source, vocabulary_size: int
 ) -> Iterator[tuple[Params, np.ndarray]]:
-    """Train all seeds as one program, on the same batches.
+    """Train all seeds in one batch, on the same data.
 
     Yields:
-      The parameters ``[seeds, ...]`` and the losses ``[seeds]`` of the next step.
+      The parameters ``[seeds, ...]`` and the losses ``[seeds]`` after each step.
     """
     policy = buckets(source.lengths, config.batch_steps)
     total = config.epochs * steps_per_epoch(config, source.lengths)
@@ -101,12 +101,12 @@ def _probabilities(network: Network, params: Params, tokens: Array, lengths: Arr
 
 
 def predict(network: Network, params: Params, source: Source) -> np.ndarray:
-    """The probability of upper case of each character of a source, line after line.
+    """The probability of upper case for each character of a source, line after line.
 
     Args:
-      network: with parameters ``[seeds, ...]``.
-      params: these.
-      source: of `lines.SCHEMA`.
+      network: the network.
+      params: its parameters, ``[seeds, ...]``.
+      source: examples of `lines.SCHEMA`.
 
     Returns:
       float32 ``[seeds, N]``.
@@ -123,7 +123,7 @@ def predict(network: Network, params: Params, source: Source) -> np.ndarray:
 def train_and_score(
     config: Truecasing, records: Records, network: Network, folder: RunDirectory, progress: Progress
 ) -> report.Run:
-    """Train one network, score it after each epoch, and show both."""
+    """Train one network, score it after each epoch and show progress."""
     per_epoch = steps_per_epoch(config, records.train.lengths)
     bar = progress.add_task(network.name, total=config.epochs * per_epoch, shown="")
     held_out = Characters.of(records.held_out)
@@ -151,7 +151,7 @@ def train_and_score(
 
 
 def main(config: Truecasing, folder: RunDirectory) -> None:
-    """Write the records, train both networks on them, and show what they make of other lines."""
+    """Write the records, train both networks, and show and write the results."""
     console = Console()
     lines = config.read_lines()
     folder.start()

@@ -14,49 +14,49 @@ Way = Literal["static", "dynamic", "scan", "auto"]
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Build and train the article's character model by every way to unroll it."""
+    """Build and train the article's character model with each way to unroll it."""
 
     ways: tuple[Way, ...] = ("static", "dynamic", "scan", "auto")
-    """Which ways."""
+    """Ways to unroll."""
     corpus: str = "tiny_shakespeare"
-    """tiny_shakespeare, python_docs (built in), or the path of a UTF-8 file or folder of .txt."""
+    """tiny_shakespeare, python_docs, or the path of a UTF-8 file or of a folder of .txt files."""
     cell: CellName = "lstm"
-    """The recurrent cell, by its name or imported."""
+    """Recurrent cell: a name, or an import path."""
     units: int = 100
-    """Its width."""
+    """Units of each layer."""
     layers: int = 3
-    """How many are stacked."""
+    """Number of stacked layers."""
     embedding_size: int | None = 100
-    """Features of the embedding; None feeds the characters one-hot."""
+    """Features of the embedding. None: tokens select rows of the first layer's kernel."""
     batch_size: int = 32
-    """Contiguous rows that the text is cut into."""
+    """Number of contiguous rows that the text is cut into."""
     num_steps: int = 200
-    """Characters over which errors flow back, in training."""
+    """Characters per chunk in training: the length of truncated backpropagation."""
     epochs: float = 3.0
-    """Passes over the text by each way; fractions too, and 0 only builds."""
+    """Passes over the text for each way, also fractional; 0 only builds."""
     sweep: tuple[int, ...] = (25, 50, 100, 200, 400, 800, 1600)
-    """Further num_steps at which the program is built, and not run."""
+    """Further values of num_steps at which the program is built but not run."""
     cap: float = 400.0
-    """Seconds that a static build may take, as the one before it says; longer ones are left out."""
+    """Longest static build in seconds. Builds with a longer estimate are left out."""
     seed: int = 0
-    """From which the parameters are drawn."""
+    """Random seed of the parameters."""
     out: Path | None = None
-    """A new folder for the results; runs/unroll_comparison/<time> without."""
+    """New folder for the results. None: runs/unroll_comparison/<time>."""
 
     def __post_init__(self) -> None:
         for steps in self.sweep:
             check_size("unroll_comparison", "--sweep", steps)
         if not self.ways:
-            raise ValueError(f"--ways needs at least one of {', '.join(get_args(Way))}")
+            raise ValueError(f"--ways needs at least one of {', '.join(get_args(Way))}, got none")
         for name in ("epochs", "cap"):
             value = getattr(self, name)
             if not 0 <= value < float("inf"):
-                raise ValueError(f"--{name} must be at least 0, got {value}")
+                raise ValueError(f"--{name} must be finite and at least 0, got {value}")
         check_model(self.at(self.num_steps))
 
     @property
     def is_article(self) -> bool:
-        """Whether the model is the article's."""
+        """Whether the model is that of the article."""
         return (self.cell, self.units, self.layers) == ("lstm", 100, 3)
 
     def at(self, num_steps: int) -> char_model.Config:

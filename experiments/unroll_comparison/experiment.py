@@ -1,4 +1,4 @@
-"""The whole experiment: builds, training, results."""
+"""Builds, training and results of each way to unroll."""
 
 from collections.abc import Iterator
 
@@ -22,13 +22,13 @@ from experiments.unroll_comparison.ways import (
 def build_way(
     config: Config, way: Way, vocabulary_size: int, rows: Data, total: int, progress: Progress
 ) -> tuple[Outcome, Iterator[tuple[np.ndarray, float]] | None]:
-    """Build a way at all sizes; also returns its training, if it was built at that size."""
+    """Build one way at all sizes; also returns its training if it was built at that size."""
     outcome, training = Outcome(way), None
     sizes = sorted({*config.sweep, config.num_steps})
     bar = progress.add_task(f"{way} builds", total=len(sizes), about="")
     for num_steps in sizes:
         progress.update(bar, about=f"{num_steps} steps")
-        # the others do not grow with num_steps, and this one at times with its square
+        # only static builds grow with num_steps, at times with its square
         last = outcome.builds[-1] if way == "static" and outcome.builds else None
         if last and last.seconds * (num_steps / last.num_steps) ** 2 > config.cap:
             outcome.left_out.append(num_steps)
@@ -47,7 +47,7 @@ def train_in_turns(
     total: int,
     progress: Progress,
 ) -> None:
-    """Train all ways block by block in turns: what else the machine does meets them alike."""
+    """Train all ways in turns, block by block, so other load of the machine affects all equally."""
     bar = progress.add_task("all train", total=total, about="")
     turns = []
     for turn in zip(*(training for _, training in trained), strict=True):
@@ -61,7 +61,7 @@ def train_in_turns(
 
 
 def main(config: Config, folder: RunDirectory) -> None:
-    """Build and train every way, show progress and results, and write the files."""
+    """Build and train every way, show progress and write the results."""
     console = Console()
     characters, vocabulary_size, rows = read(config)
     folder.start()
@@ -96,7 +96,7 @@ def main(config: Config, folder: RunDirectory) -> None:
         if outcome.left_out:
             console.print(
                 f"{outcome.way}: left out at {', '.join(map(str, outcome.left_out))} steps, where "
-                f"a build may take more than {config.cap:g} s",
+                f"a build may take longer than --cap {config.cap:g} seconds",
                 highlight=False,
             )
     console.print(f"Files in {folder.path}", highlight=False)

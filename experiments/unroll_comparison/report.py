@@ -1,4 +1,4 @@
-"""What came of the ways to unroll, beside what the article prints: numbers, tables, a figure."""
+"""The results of the ways to unroll and those of the article: numbers, tables and a figure."""
 
 from typing import Any, NamedTuple
 
@@ -13,10 +13,16 @@ from experiments.unroll_comparison.ways import BLOCK, Outcome
 
 
 class Article(NamedTuple):
-    """What the article prints of one way."""
+    """The article's results of one way.
+
+    Attributes:
+      build_seconds: the time to build the graph.
+      train_seconds: the time to train 3 epochs.
+      epoch_losses: the mean loss of each epoch.
+    """
 
     build_seconds: float
-    train_seconds: float  # 3 epochs
+    train_seconds: float
     epoch_losses: tuple[float, ...]
 
 
@@ -29,7 +35,7 @@ ARTICLE_STEPS = 200
 
 
 def result(config: Config, outcomes: list[Outcome], characters: int, steps: int) -> dict[str, Any]:
-    """What goes into ``result.json``; ``steps`` are those of an epoch."""
+    """The content of ``result.json``; ``steps`` is the number of steps per epoch."""
     ways = {}
     for outcome in outcomes:
         here = outcome.build(config.num_steps)
@@ -57,18 +63,17 @@ def result(config: Config, outcomes: list[Outcome], characters: int, steps: int)
 
 
 def result_table(config: Config, measured: dict[str, Any]) -> Table:
-    """The article's table, with ours in it."""
+    """The article's table with our results added."""
     table = Table(
         title=f"{config.layers} x {config.units} {config.cell}, {config.num_steps} steps, batch "
         f"{config.batch_size}: seconds, and mean loss of each epoch",
-        caption="An epoch is "
-        f"{measured['steps_per_epoch']} steps. In TensorFlow to build is to make the graph; here "
-        "it is to trace and compile.",
+        caption=f"An epoch has {measured['steps_per_epoch']} steps. Building means making the "
+        "graph in TensorFlow, and tracing and compiling here.",
         box=box.SIMPLE,
         padding=(0, 1, 0, 0),  # fits 80 columns
     )
     table.add_column("")
-    for column in ("build", "an epoch"):
+    for column in ("build", "epoch"):
         table.add_column(column, justify="right")
     table.add_column("loss of epochs 1, 2, 3")
     for way, ours in measured["ways"].items():
@@ -90,8 +95,8 @@ def result_table(config: Config, measured: dict[str, Any]) -> Table:
 
 
 def build_table(outcomes: list[Outcome]) -> Table:
-    """Seconds to build, over num_steps."""
-    table = Table(title="Seconds to build a training step of num_steps steps", box=box.SIMPLE)
+    """The table of build times over ``num_steps``."""
+    table = Table(title="Seconds to build a training step over num_steps", box=box.SIMPLE)
     table.add_column("num_steps", justify="right")
     for outcome in outcomes:
         table.add_column(outcome.way, justify="right")
@@ -102,12 +107,12 @@ def build_table(outcomes: list[Outcome]) -> Table:
 
 
 def number(value: float | None, digits: int) -> str:
-    """A number, or a dash where there is none."""
+    """Format a number; a dash stands for None."""
     return "-" if value is None else f"{value:.{digits}f}"
 
 
 def figure(config: Config, outcomes: list[Outcome]) -> matplotlib.figure.Figure:
-    """Build times over num_steps, and losses over the time of training."""
+    """Plot build times over ``num_steps``, and losses over training time."""
     fig = matplotlib.figure.Figure(figsize=(11, 4.2), layout="constrained")
     builds, curves = fig.subplots(1, 2)
     for n, outcome in enumerate(outcomes):
@@ -136,7 +141,7 @@ def figure(config: Config, outcomes: list[Outcome]) -> matplotlib.figure.Figure:
     builds.legend()
     curves.set_xlabel("seconds of training")
     curves.set_ylabel(f"loss (nats), mean of {BLOCK} steps")
-    crosses = "; crosses: the article's, each loss the mean of an epoch" * config.is_article
+    crosses = "; crosses: the article, each loss the mean of an epoch" * config.is_article
     fig.suptitle(f"{config.layers} x {config.units} {config.cell}{crosses}")
     if not curves.lines:
         curves.remove()

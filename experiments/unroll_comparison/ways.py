@@ -1,4 +1,4 @@
-"""The ways to unroll, the program that each makes of a training step, and its training."""
+"""The ways to unroll, and how each builds and trains the model."""
 
 import dataclasses
 import functools
@@ -18,14 +18,14 @@ from seqjax.data.text import Vocabulary, read_corpus, streams
 from seqjax.devices import data_mesh
 from seqjax.types import Array, Params, State
 
-BLOCK = 20  # training steps in one program
+BLOCK = 20  # training steps per compiled call
 
 
 def unroll_with_lengths(
     model: Cell, params: Params, xs: Array, **options: Any
 ) -> tuple[State, Array]:
-    """Scan over rows of lengths that the compiler cannot know: it could leave their mask out."""
-    lengths = (xs >= 0).sum(1)  # no token is negative
+    """Scan over rows with lengths that the compiler cannot know, so it cannot omit their mask."""
+    lengths = (xs >= 0).sum(1)  # the full length, because no token is negative
     return unroll(model, params, xs, lengths=lengths, method="scan", **options)
 
 
@@ -38,10 +38,10 @@ WAYS: dict[Way, Callable[..., tuple[State, Array]]] = {
 
 
 def read(config: Config) -> tuple[int, int, Data]:
-    """Read the text: its characters, how many different ones there are, and its rows.
+    """Read the text; returns its number of characters, the size of its vocabulary and its rows.
 
     Raises:
-      ValueError: there is no such text, or it is too short.
+      ValueError: the text cannot be read, or is too short.
     """
     text = read_corpus(config.corpus).text
     vocabulary = Vocabulary.of(text)
@@ -49,48 +49,67 @@ def read(config: Config) -> tuple[int, int, Data]:
     length, needed = rows.inputs.shape[1], max(config.num_steps, *config.sweep, 1)
     if length < needed:
         raise ValueError(
-            f"--corpus {config.corpus} in --batch-size {config.batch_size} rows leaves {length} "
-            f"characters a row, too few for {needed} steps; give a longer text or fewer rows"
+            f"--corpus {config.corpus}, cut into --batch-size {config.batch_size} rows, gives "
+            f"{length} characters per row, too few for {needed} steps; give a longer text or fewer "
+            "rows"
         )
     return len(text), vocabulary.size, rows
 
 
 class Build(NamedTuple):
-    """How long one program took to come about."""
+    """The time to build one program.
+
+    Attributes:
+      num_steps: the length of a chunk.
+      trace_seconds: the time of tracing.
+      compile_seconds: the time of compilation.
+    """
 
     num_steps: int
-    trace_seconds: float  # Python runs the model once; with static, every step of it
+    trace_seconds: float
     compile_seconds: float
 
     @property
     def seconds(self) -> float:
-        """All of it."""
+        """The time of tracing and compilation."""
         return self.trace_seconds + self.compile_seconds
 
 
 class Training(NamedTuple):
-    """A training run, of one loss a step."""
+    """The losses and times of a training run.
 
-    losses: np.ndarray  # [steps]
-    seconds: np.ndarray  # [steps], of training until the end of the step's block
+    Attributes:
+      losses: ``[steps]``.
+      seconds: the time of training until the end of the step's block, ``[steps]``.
+    """
+
+    losses: np.ndarray
+    seconds: np.ndarray
 
     def epoch_losses(self, steps: int) -> list[float]:
-        """Mean loss of each whole epoch of ``steps`` steps."""
+        """The mean loss of each complete epoch of ``steps`` steps."""
         whole = self.losses[: len(self.losses) // steps * steps].reshape(-1, steps)
         return [float(loss) for loss in whole.mean(1, dtype=np.float64)]
 
 
 @dataclasses.dataclass
 class Outcome:
-    """What came of one way."""
+    """The results of one way.
+
+    Args:
+      way: the way.
+      builds: its builds.
+      left_out: the values of ``num_steps`` at which it was not built.
+      training: its training run, if it was trained.
+    """
 
     way: Way
     builds: list[Build] = dataclasses.field(default_factory=list)
-    left_out: list[int] = dataclasses.field(default_factory=list)  # num_steps
+    left_out: list[int] = dataclasses.field(default_factory=list)
     training: Training | None = None
 
     def build(self, num_steps: int) -> Build | None:
-        """The build at ``num_steps``, if there was one."""
+        """The build at ``num_steps``; None if it was left out."""
         return next((build for build in self.builds if build.num_steps == num_steps), None)
 
 
@@ -100,7 +119,8 @@ def build(
     """Trace and compile the training block of one way.
 
     Returns:
-      How long it took, what makes the arguments ``(state, data)`` of the program, and the program.
+      The times, a function that makes the arguments ``(state, data)`` of the program, and the
+      program.
     """
     options = config.at(num_steps)
     model, mesh = build_model(options, vocabulary_size), data_mesh(config.batch_size)
@@ -120,11 +140,11 @@ def build(
 def train(
     config: Config, start: Callable[[], Any], program: jax.stages.Compiled, total: int
 ) -> Iterator[tuple[np.ndarray, float]]:
-    """Take ``total`` steps; yields the losses of each block, and the seconds it took."""
+    """Take ``total`` steps; yields the losses and the seconds of each block."""
     state, data = jax.block_until_ready(start())
     rates = jnp.full(BLOCK, config.at(config.num_steps).learning_rate, jnp.float32)
     for first in range(0, total, BLOCK):
         count = min(BLOCK, total - first)
         began = time.perf_counter()
         state, losses = program(state, data, rates, jnp.int32(count))
-        yield np.asarray(losses)[:count], time.perf_counter() - began  # asarray waits for them
+        yield np.asarray(losses)[:count], time.perf_counter() - began  # asarray waits for the block

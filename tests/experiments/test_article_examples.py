@@ -36,7 +36,7 @@ def test_a_run_writes_what_came_out_beside_what_has_to(run_module, monkeypatch, 
     result = json.loads((tmp_path / "new" / "result.json").read_text())
     assert [*result] == ["record_size", "long_sequence", "listed_cells"]
     assert result["listed_cells"] == {"expected": 11, "measured": 11}
-    assert "How many of the cells" in capsys.readouterr().out
+    assert "The number of cells" in capsys.readouterr().out
     with pytest.raises(SystemExit) as stop:
         run_module(experiment, "--seed", -1)
     assert stop.value.code == 2

@@ -133,15 +133,15 @@ def test_seeds_do_not_depend_on_how_many_run_beside_them():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--cell", "transformer"], "transformer is no cell; give one of rnn, gru, lstm, "),
+        (["--cell", "transformer"], "transformer is unknown; give one of rnn, gru, lstm, "),
         (["--num-steps", "0"], "--num-steps must be a whole number of at least 1, got 0"),
         (["--seeds", "-1"], "--seeds must be a whole number"),
-        (["--num-steps", "5", "10", "--epochs", "1", "2", "3"], "has 2 values where another"),
-        (["--learning-rate", "-1"], "--learning-rate must be more than 0"),
-        (["--learning-rate", "inf"], "--learning-rate must be more than 0, got inf"),
+        (["--num-steps", "5", "10", "--epochs", "1", "2", "3"], "has 2 values, but another"),
+        (["--learning-rate", "-1"], "--learning-rate must be a positive finite number"),
+        (["--learning-rate", "inf"], "--learning-rate must be a positive finite number, got inf"),
         (["--seed", "99999999999999999999"], "--seed must lie in [0, 2**31)"),
-        (["--sequence-length", "100"], "in whole rows of --batch-size 200 must be more"),
-        (["--sequence-length", "2000", "--batch-size", "1000", "--num-steps", "3"], "leaves 2"),
+        (["--sequence-length", "100"], "cut into --batch-size 200 rows, must be longer"),
+        (["--sequence-length", "2000", "--batch-size", "1000", "--num-steps", "3"], "gives 2"),
         (["--sequence-length", "1999", "--truncation", "true"], "too few for --num-steps 5"),
         (["--dependencies", "3", "0.5", "8", "0.25"], "P(Y = 1) must lie in [0, 1], got 1.25"),
         (["--dependencies", "3"], "--dependencies"),
@@ -149,8 +149,8 @@ def test_seeds_do_not_depend_on_how_many_run_beside_them():
             ["--sequence-length", "1000", "--batch-size", "1", "--dependencies", "5000", "0.5"],
             "lag",
         ),
-        (["--out", "/dev/null/x"], "cannot make this folder"),
-        (["--out", "."], "this folder holds files; name a new one"),
+        (["--out", "/dev/null/x"], "cannot create this folder"),
+        (["--out", "."], "this folder holds files; name a new folder"),
         (["--frobnicate"], "--frobnicate"),
     ],
 )
@@ -200,17 +200,19 @@ def test_the_report_counts_the_seeds_and_says_why_some_missed():
     level = curve_of([0.5195, 0.60])
     level.losses[:, -1000:] = [[0.5195], [0.60]]
     text = experiment.explain(level, TASK)
-    assert "errors flow back over lag 3, which alone allows 0.5192; 1 of 2 seeds" in text
-    assert "1 missed it: 1 level, where" in text
+    assert "errors flow back over lag 3, which allows a loss of 0.5192; 1 of 2 seeds" in text
+    assert "1 missed it: 1 level, because" in text
     falling = experiment.explain(curve_of([0.53]), TASK)
     assert "1 missed it: 1 still falling" in falling
     diverged = curve_of([0.5192])
     diverged.losses[:, -50:] = np.nan
     assert "0 of 1 seeds reached it. 1 missed it: 1 diverged." in experiment.explain(diverged, TASK)
     short = Run(Setting(5, 4, 1), np.full((1, 3), 0.7), 1.0)
-    assert "1 missed it, in a run of only 3 training steps." in experiment.explain(short, TASK)
+    assert "1 missed it in a run of only 3 training steps." in experiment.explain(short, TASK)
     lucky = experiment.explain(curve_of([0.60], num_steps=1), TASK)
-    assert "over no lag, which alone allows 0.6616; 1 of 1 seeds reached it. 1 went below" in lucky
+    assert (
+        "over no lag, which allows a loss of 0.6616; 1 of 1 seeds reached it. 1 went below" in lucky
+    )
     assert "lags 3 and 8" in experiment.explain(curve_of([0.46], num_steps=10), TASK)
 
     console = Console(width=80, record=True)

@@ -56,7 +56,7 @@ def test_the_best_learning_rate_of_each_cell_counts_and_the_best_cell_comes_firs
         (["--parameters", 0], "--parameters must be a whole number of at least 1"),
         (["--seconds", -1], "--max-seconds must be above 0"),
         (["--learning-rates"], "--learning-rates"),
-        (["--cells", "transformer"], "transformer is no cell; give one of rnn, gru, lstm, "),
+        (["--cells", "transformer"], "transformer is unknown; give one of rnn, gru, lstm, "),
     ],
 )
 def test_bad_options_end_with_code_2_and_say_why(run_module, capsys, arguments, message):
@@ -76,7 +76,7 @@ def test_a_stopped_run_says_where_what_it_measured_is(run_module, monkeypatch, t
     with pytest.raises(SystemExit) as stop:
         run_module(experiment, "--cells", "gru", "--corpus", "python_docs", "--out", out)
     assert stop.value.code == 130
-    assert f"stopped; what was measured is in {out}" in capsys.readouterr().err
+    assert f"stopped; the results so far are in {out}" in capsys.readouterr().err
 
 
 def test_too_few_parameters_for_one_unit_are_an_error():

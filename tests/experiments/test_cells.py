@@ -115,14 +115,14 @@ def test_a_users_cell_is_trained_and_tested(run_module, tmp_path, cell):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("transformer", "--cell transformer is no cell; give one of rnn, gru, .*package.module:Na"),
-        (":Janet", "--cell :Janet is no cell; give one of rnn"),
+        ("transformer", "--cell transformer is unknown; give one of rnn, gru, .*package.module:Na"),
+        (":Janet", "--cell :Janet is unknown; give one of rnn"),
         ("no.such.module:Janet", "No module named 'no'; run the .* on PYTHONPATH"),
         (f"{HERE}.more:Janet", f"{HERE}.more cannot be imported: ModuleNotFoundError"),
         (f"{HERE}:Jordan", f"{HERE} has no class or function Jordan"),
         (f"{HERE}:JANET", "has no class or function JANET"),
         (f"{HERE}:Janet2", r"--cell .*Janet2 with 2 units: TypeError: .*'gates'"),
-        (f"{HERE}:no_cell", r"no_cell with 2 units made 'cellcell', which is no seqjax cell"),
+        (f"{HERE}:no_cell", r"no_cell with 2 units made 'cellcell', which is not a seqjax.Cell"),
     ],
 )
 def test_what_names_no_cell_is_a_value_error(name, message):
@@ -141,7 +141,7 @@ def test_what_a_users_module_lacks_itself_is_named(tmp_path, monkeypatch):
 
 
 def test_a_language_model_must_not_see_what_it_predicts():
-    with pytest.raises(ValueError, match="sees the characters that it has to predict"):
+    with pytest.raises(ValueError, match="reads the characters that it has to predict"):
         check_model(Config(cell=f"{HERE}:both_ways"))
 
 

@@ -319,13 +319,13 @@ def test_bad_corpora_are_value_errors(tmp_path, content, message):
 
 
 def test_folders_that_hold_no_run_or_a_foreign_one_are_value_errors(tmp_path):
-    with pytest.raises(ValueError, match="is no folder of a run"):
+    with pytest.raises(ValueError, match="holds no run: it has no checkpoints"):
         runs.load(tmp_path)
-    with pytest.raises(ValueError, match="holds no run to go on with"):
+    with pytest.raises(ValueError, match="holds no run to resume"):
         runs.read_config(tmp_path)
     with Checkpoints(tmp_path / "checkpoints") as checkpoints:
         checkpoints.save(1, {"w": jnp.zeros(1)}, {"units": 3}, 1.0)
-    with pytest.raises(ValueError, match="is not one of a character model"):
+    with pytest.raises(ValueError, match="does not hold a character model"):
         runs.load(tmp_path)
 
 
@@ -348,7 +348,7 @@ def test_from_the_shell_an_error_has_no_traceback(tmp_path):
     command = shell("sample", tmp_path)
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 2
-    assert "is no folder of a run" in done.stderr
+    assert "holds no run: it has no checkpoints" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -381,7 +381,7 @@ def refused(command, capsys):
 
 def test_commands_that_cannot_run_end_with_a_message(tmp_path, refused):
     refused("none.txt", "train", "--corpus", tmp_path / "none.txt", "--out", tmp_path / "a")
-    refused("is no folder of a run", "evaluate", tmp_path)
+    refused("holds no run: it has no checkpoints", "evaluate", tmp_path)
     refused("give one of them", "score", tmp_path, "--text", "a", "--file", "b")
 
 
@@ -470,7 +470,7 @@ def test_a_run_is_extended_by_the_clock(corpus, tmp_path):
     [
         (("--weight-decay", "0.1"), "--weight-decay has no effect without --optimizer adamw"),
         (("--bytes", "--min-count", "3"), "--min-count has no effect with --bytes"),
-        (("--locked",), "--locked has no effect without a rate of dropout"),
+        (("--locked",), "--locked has no effect without a dropout rate"),
     ],
 )
 def test_an_option_without_effect_is_refused(corpus, tmp_path, refused, options, message):
@@ -489,12 +489,12 @@ def test_a_model_whose_cell_cannot_be_made_says_so(corpus, tmp_path, refused, mo
     monkeypatch.delitem(sys.modules, "my_cells")
     importlib.invalidate_caches()
     for command in (("sample", out), ("evaluate", out), ("train", "--resume", out)):
-        refused(f"the model in {out} cannot be made again: --cell my_cells:Janet", *command)
+        refused(f"the model in {out} cannot be built: --cell my_cells:Janet", *command)
     (tmp_path / "my_cells.py").unlink()
     monkeypatch.delitem(sys.modules, "my_cells")
     importlib.invalidate_caches()
     for command in (("sample", out), ("evaluate", out), ("train", "--resume", out)):
-        refused("No module named 'my_cells'; run the command where it lies", *command)
+        refused("No module named 'my_cells'; run the command in the folder of the module", *command)
 
 
 def test_help_calls_the_folder_of_a_run_by_its_name(command, capsys):

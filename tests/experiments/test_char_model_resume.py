@@ -61,7 +61,7 @@ def test_another_text_is_refused_by_name_and_taken_where_it_is_meant(run):
     before = corpus.read_text()
     corpus.write_text(before.replace("quick", "quack"))  # of the same characters
     for attempt in (lambda: resume(run), lambda: cli.Evaluate(run).main(Console())):
-        with pytest.raises(ValueError, match=rf"the text of {corpus} is not the one .*sha256"):
+        with pytest.raises(ValueError, match=rf"the text of {corpus} is not the text .*sha256"):
             attempt()
     corpus.write_text(before.replace("quick", "slick"))  # without one that was in it
     result = resume(run, Resume(changed_corpus=True))
@@ -87,7 +87,7 @@ def test_the_help_of_another_python_is_named():
 )  # fmt: skip
 def test_an_edited_config_is_refused_by_name(run, name, value, shown):
     change_config(run, **{name: value})
-    with pytest.raises(ValueError, match=rf"config.json was changed: it says {shown}, and the"):
+    with pytest.raises(ValueError, match=rf"config.json was changed: it has {shown}, but the"):
         resume(run)
     with pytest.raises(ValueError, match=r"config.json was changed"):
         runs.verify(run)
@@ -107,7 +107,7 @@ def test_another_vocabulary_is_refused(run):
         about["vocabulary"]["characters"] = text.vocabulary.characters[::-1]
         state = runs.init_state(config, runs.build_model(config, text.vocabulary.size))
         checkpoints.save(99, state, about, 1.0)
-    with pytest.raises(ValueError, match=r"the vocabulary of .* is not the one that the run was"):
+    with pytest.raises(ValueError, match=r"the vocabulary of .*, but that of the run is"):
         resume(run)
 
 

@@ -71,13 +71,13 @@ def test_published_losses_that_are_at_chance_are_called_so():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--cells", "transformer"], "transformer is no cell; give one of rnn, gru, lstm, "),
+        (["--cells", "transformer"], "transformer is unknown; give one of rnn, gru, lstm, "),
         (["--tasks", "sorting"], "invalid choice"),
-        (["--tasks", "copy", "copy"], "--tasks must name at least one, each once"),
+        (["--tasks", "copy", "copy"], "--tasks must hold at least one name and no name twice"),
         (["--seeds", "0"], "--seeds must be a whole number of at least 1, got 0"),
         (["--steps", "0"], "--steps must be a whole number of at least 1, got 0"),
         (["--longer", "0"], "--longer must be a whole number of at least 1, got 0"),
-        (["--learning-rate", "nan"], "--learning-rate must be more than 0, got nan"),
+        (["--learning-rate", "nan"], "--learning-rate must be a positive finite number, got nan"),
         (["--seed", "-1"], "--seed must lie in [0, 2**31)"),
         (["--tasks", "adding", "--lengths", "1"], "length must be at least 2"),
         (["--tasks", "recall", "--lengths", "10"], "length must be at most keys=26"),

@@ -38,7 +38,7 @@ def test_what_is_not_finite_becomes_null(tmp_path):
 
 def test_a_folder_in_use_is_refused(tmp_path):
     (tmp_path / "kept").write_text("mine")
-    with pytest.raises(ValueError, match="this folder holds files; name a new one"):
+    with pytest.raises(ValueError, match="this folder holds files; name a new folder"):
         RunDirectory("x", {}, tmp_path)
     assert (tmp_path / "kept").read_text() == "mine"
 
@@ -63,10 +63,10 @@ def test_a_folder_is_made_when_the_run_starts(tmp_path):
     run.start()
     run.start()  # has no effect once it has
     assert json.loads((out / "config.json").read_text()) == {"seed": 3}
-    with pytest.raises(ValueError, match="this folder holds files; name a new one"):
+    with pytest.raises(ValueError, match="this folder holds files; name a new folder"):
         again.start()
     (tmp_path / "file").write_text("mine")
     with pytest.raises(ValueError, match=r"cannot read this folder: .*Not a directory"):
         RunDirectory("x", {}, tmp_path / "file")
-    with pytest.raises(ValueError, match="cannot make this folder"):
+    with pytest.raises(ValueError, match="cannot create this folder"):
         RunDirectory("x", {}, tmp_path / "file" / "a").start()

@@ -371,11 +371,11 @@ def test_mnist_comes_from_tensorflow_datasets(monkeypatch, fails):
         (["--batch-size", -5], "--batch-size must be a whole number"),
         (["--batch-size", 1438], "--batch-size 1438 is more than the 1437 examples"),
         (["--dropout", 1], "--dropout must be a probability in [0, 1), got 1"),
-        (["--learning-rate", "nan"], "--learning-rate must be more than 0, got nan"),
+        (["--learning-rate", "nan"], "--learning-rate must be a positive finite number, got nan"),
         (["--seed", -1], "--seed must lie in [0, 2**31), got -1"),
         (["--classes", "zero", "one"], "--classes must name each of the 10 classes once, got 2"),
         (["--label", "y"], "--inputs and --label name features of records, but --dataset is dig"),
-        (["--out", "/dev/null/x"], "cannot make this folder"),
+        (["--out", "/dev/null/x"], "cannot create this folder"),
     ],
 )
 def test_a_bad_option_ends_with_code_2_and_says_why(

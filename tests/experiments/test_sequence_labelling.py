@@ -293,10 +293,16 @@ def test_a_model_that_knows_the_odds_scores_the_floors_exactly():
         (["truecasing", "--corpus", "/nowhere"], "cannot read this corpus"),
         (["truecasing", "--batch-steps", "10"], "must have room for one line of --longest 128"),
         (["truecasing", "--corpus", "CORPUS", "--batch-steps", "5000"], "do not fill one batch"),
-        (["truecasing", "--learning-rate", "-1"], "--learning-rate must be more than 0"),
+        (
+            ["truecasing", "--learning-rate", "-1"],
+            "--learning-rate must be a positive finite number",
+        ),
         (["truecasing", "--seed", "-1"], "--seed must lie in [0, 2**31)"),
         (["lookahead", "--window", "7"], "holds no step with all its dependencies"),
-        (["lookahead", "--learning-rate", "inf"], "--learning-rate must be more than 0"),
+        (
+            ["lookahead", "--learning-rate", "inf"],
+            "--learning-rate must be a positive finite number",
+        ),
         (["lookahead", "--seed", "-1"], "--seed must lie in [0, 2**31)"),
         (["lookahead", "--training-steps", "0"], "--training-steps must be a whole number"),
         (["lookahead", "--base-rate", "0.9"], "P(Y = 1) must lie in [0, 1]"),

@@ -128,11 +128,11 @@ def test_the_figure_shows_every_build_and_the_article():
         (["--ways"], "--ways needs at least one of static, dynamic, scan, auto"),
         (["--ways", "unrolled"], "invalid choice"),
         (["--sweep", "0"], "--sweep must be a whole number of at least 1, got 0"),
-        (["--epochs", "-1"], "--epochs must be at least 0, got -1.0"),
-        (["--cap", "nan"], "--cap must be at least 0, got nan"),
+        (["--epochs", "-1"], "--epochs must be finite and at least 0, got -1.0"),
+        (["--cap", "nan"], "--cap must be finite and at least 0, got nan"),
         (["--units", "0"], "--units must be a whole number of at least 1"),
         (["--corpus", "/no/such/text"], "/no/such/text"),
-        (["--batch-size", "40", "--num-steps", "5"], "leaves 4 characters a row, too few for 1600"),
+        (["--batch-size", "40", "--num-steps", "5"], "4 characters per row, too few for 1600"),
     ],
 )
 def test_a_bad_option_ends_with_code_2_and_says_why(
