@@ -420,7 +420,7 @@ def test_a_run_that_has_ended_is_extended(corpus, tmp_path, refused, command, ca
     for options, message in (
         (["--epochs", "1", "--units", "9"], "got --units 9; start a new run"),
         (["--seed=1", "--no-locked", "--bytes"], "got --bytes True, --seed 1; start a new run"),
-        (["--preset", "best"], "--preset has options for a new run"),
+        (["--preset", "best"], "--preset sets the options of a new run"),
         (["--out", tmp_path / "other"], "--out names a new folder"),
         (["--epochs=0.5"], "has had 1 epochs in"),
         (["--max_seconds", "1e-3"], "give more --epochs or --max-seconds than that"),

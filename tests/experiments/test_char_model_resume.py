@@ -120,7 +120,7 @@ def test_commands_fall_back_to_the_whole_checkpoint_and_verify_names_the_damage(
         best = state.step
         checkpoints.save(best + 1, state.state, state.about, 9.0)
     shown = capsys.readouterr().out
-    assert shown.splitlines() == [f"step {best}: whole"]
+    assert shown.splitlines() == [f"step {best}: intact"]
     change_bit(run / "checkpoints", best, "about")
     cli.Sample(run, prime="the ", length=5).main(Console())
     assert f"the checkpoint of step {best} in {run}/checkpoints is damaged" in caplog.text
@@ -131,7 +131,7 @@ def test_commands_fall_back_to_the_whole_checkpoint_and_verify_names_the_damage(
     assert stop.value.code == 1
     lines = capsys.readouterr().out.splitlines()
     assert f"step {best}: the checkpoint of step {best}" in lines[0]
-    assert lines[1] == f"step {best + 1}: whole"
+    assert lines[1] == f"step {best + 1}: intact"
 
 
 def _config_and_model(run):
@@ -164,7 +164,7 @@ def test_what_is_not_finite_is_not_saved(finished, tmp_path, monkeypatch):
         return done
 
     monkeypatch.setattr(runs._Run, "_take_block", diverging)
-    message = r"the state of step \d+ is not finite; the last good checkpoint is that of step 20"
+    message = r"the state of step \d+ is not finite; the last good checkpoint is at step 20"
     with pytest.raises(runs.NotFiniteError, match=message):
         runs.train(config, folder, Console(quiet=True))
     trained = runs.load(folder.path)

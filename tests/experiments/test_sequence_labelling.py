@@ -343,9 +343,9 @@ def test_the_conclusion_compares_each_network_with_what_sees_as_much():
     text = report.conclusion(counts, [forward, run_of("bidirectional", [0.75, 0.95])])
     assert "changes F1 by +0.3000; no seeds overlap" in text
     assert "forward: 1 of 2 seeds are above" in text
-    assert f"{BEFORE}; the mean by +0.0500." in text
+    assert f"{BEFORE}; the mean differs by +0.0500." in text
     assert "bidirectional: 1 of 2 seeds are above" in text
-    assert f"{AROUND}; the mean by +0.0500." in text
+    assert f"{AROUND}; the mean differs by +0.0500." in text
     text = report.conclusion(counts, [forward, run_of("bidirectional", [0.7, 0.9])])
     assert "seeds of the two overlap" in text
 
