@@ -422,8 +422,8 @@ def test_a_run_that_has_ended_is_extended(corpus, tmp_path, refused, command, ca
         (["--seed=1", "--no-locked", "--bytes"], "got --bytes True, --seed 1; start a new run"),
         (["--preset", "best"], "--preset sets the options of a new run"),
         (["--out", tmp_path / "other"], "--out names a new folder"),
-        (["--epochs=0.5"], "has had 1 epochs in"),
-        (["--max_seconds", "1e-3"], "give more --epochs or --max-seconds than that"),
+        (["--epochs=0.5"], "has trained 1 epochs in"),
+        (["--max_seconds", "1e-3"], "give more --epochs or --max-seconds"),
         (["--epochs", "2", "--max-seconds", "9"], "give one of them"),
     ):
         refused(message, "train", "--resume", out, *options)
@@ -541,7 +541,7 @@ def test_where_a_checkpoint_cannot_be_written_the_run_says_so_and_goes_on_from_t
     assert done.stderr.count("error: ") == 1, done.stderr
     message = done.stderr.partition("error: ")[2]
     assert message.startswith("the checkpoint of step")
-    assert "earlier ones are whole" in message.partition("\n")[0]
+    assert "earlier checkpoints are intact" in message.partition("\n")[0]
     with Checkpoints(out / "checkpoints") as checkpoints:
         assert checkpoints.steps() == before
     subprocess.run(shell("train", "--resume", out), check=True, capture_output=True)

@@ -347,7 +347,7 @@ def test_the_conclusion_compares_each_network_with_what_sees_as_much():
     assert "bidirectional: 1 of 2 seeds are above" in text
     assert f"{AROUND}; the mean differs by +0.0500." in text
     text = report.conclusion(counts, [forward, run_of("bidirectional", [0.7, 0.9])])
-    assert "seeds of the two overlap" in text
+    assert "the seeds overlap" in text
 
 
 def test_errors_are_marked_without_colour_too():
