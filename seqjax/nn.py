@@ -7,7 +7,9 @@ import jax.numpy as jnp
 from flax import nnx
 
 from seqjax import wrappers
+from seqjax.checks import check_flag
 from seqjax.engine.unroll import unroll
+from seqjax.engine.validation import check_cell
 from seqjax.types import Array, Cell, Params, PyTree, State
 
 
@@ -47,6 +49,8 @@ class Recurrent(nnx.Module):
     ):
         if not isinstance(rngs, nnx.Rngs):
             raise ValueError(f"rngs must be flax.nnx.Rngs, such as nnx.Rngs(0), got {rngs!r}")
+        check_cell(cell)
+        check_flag(type(self).__name__, "deterministic", deterministic)
         self.cell = cell
         self.params = _to_variables(cell.init(rngs.params(), in_features, param_dtype))
         self.deterministic = deterministic

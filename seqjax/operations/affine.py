@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from seqjax.checks import as_int32
 from seqjax.types import Array, PyTree
 
 
@@ -178,7 +179,7 @@ def _has_explicit_layouts() -> bool:
 
 
 def _rows(kernel: Array, tokens: Array) -> Array:
-    tokens = tokens.astype(jnp.int32)
+    tokens = as_int32(tokens)
     tokens = jnp.where(tokens < 0, kernel.shape[0], tokens)  # -1 is no row, and not the last one
     layout = None
     if _has_explicit_layouts():
