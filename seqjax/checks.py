@@ -306,6 +306,25 @@ def as_arrays(name: str, tree: Any) -> Any:
     return jax.tree.map_with_path(one, tree)
 
 
+def as_params(params: Any, name: str = "params") -> Any:
+    """Convert the leaves of a pytree of parameters to JAX arrays.
+
+    Raises:
+      ValueError: a leaf is not a floating array.
+
+    >>> as_params({"bias": np.array([1, 2])})
+    Traceback (most recent call last):
+    ...
+    ValueError: params['bias'] must be a floating array, got an array of int64
+    """
+    params = as_arrays(name, params)
+    for path, leaf in jax.tree.leaves_with_path(params):
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            where = f"{name}{jax.tree_util.keystr(path)}"
+            raise ValueError(f"{where} must be a floating array, got an array of {leaf.dtype}")
+    return params
+
+
 def as_int32(values: jax.Array | np.ndarray) -> jax.Array:
     """Convert integers to int32. Those out of its range become its ends: none wraps around.
 

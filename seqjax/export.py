@@ -44,7 +44,7 @@ import numpy as np
 from jax import export as jax_export
 
 from seqjax import cells, sampling, types, wrappers
-from seqjax.checks import check_choice, check_flag, check_size
+from seqjax.checks import as_params, check_choice, check_flag, check_size
 from seqjax.engine.step import step
 from seqjax.engine.unroll import unroll
 from seqjax.engine.validation import check_can_step, check_cell, check_params, state_dtype
@@ -283,7 +283,7 @@ def write(
     functions = _check_functions(functions)
     platforms = _check_platforms(platforms)
     check_cell(cell)
-    params = jax.tree.map(jnp.asarray, params)
+    params = as_params(params)
     check_params(cell, params)
     xs = _check_inputs(cell, params, xs)
     entries: dict[str, Entry] = {}

@@ -5,7 +5,7 @@ from collections.abc import Collection
 import jax
 import jax.numpy as jnp
 
-from seqjax.checks import as_arrays, check_key, check_rate
+from seqjax.checks import as_params, check_key, check_rate
 from seqjax.types import Array, Params
 
 RECURRENT = ("recurrent_kernel", "gate_kernel", "candidate_kernel")  # a GRU has the last two
@@ -50,8 +50,7 @@ def drop_weights(
     check_rate("drop_weights", "rate", rate)
     if isinstance(names, str) or not isinstance(names, Collection):
         raise ValueError(f"drop_weights: names must be a list of names, got {names!r}")
-    params = as_arrays("params", params)
-    leaves, structure = jax.tree.flatten_with_path(params)
+    leaves, structure = jax.tree.flatten_with_path(as_params(params))
     is_named = [jax.tree_util.keystr(path[-1:], simple=True) in names for path, _ in leaves]
     if not any(is_named):
         given = sorted(

@@ -10,6 +10,7 @@ import numpy as np
 
 from seqjax.checks import (
     as_arrays,
+    as_params,
     check_count,
     check_key,
     check_number,
@@ -222,7 +223,7 @@ def _check_model(model: Any, params: Params) -> Params:
     """Check that ``model`` can read the tokens drawn from its outputs; return arrays."""
     check_cell(model)
     check_can_step(model)
-    params = as_arrays("params", params)
+    params = as_params(params)
     check_params(model, params)
     logits, tokens = model.output_size, model.input_size(params)
     if isinstance(logits, tuple) or isinstance(tokens, tuple) or logits > tokens:

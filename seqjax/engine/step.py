@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqjax.checks import as_arrays, as_int32, given_array
+from seqjax.checks import as_arrays, as_int32, as_params, given_array
 from seqjax.engine.validation import (
     check_can_step,
     check_cell,
@@ -69,7 +69,7 @@ def step(
     check_cell(cell)
     check_can_step(cell)
     check_noise(cell, key, deterministic)
-    params, state = as_arrays("params", params), as_arrays("state", state)
+    params, state = as_params(params), as_arrays("state", state)
     check_params(cell, params)
     given = jax.tree.map(functools.partial(given_array, "x"), x)
     leading_shape = cell.leading_shape(params, jax.tree.map(lambda a: a[None], given))

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqjax.checks import as_arrays, as_int32, check_choice, check_flag, check_size, given_array
+from seqjax.checks import as_arrays, as_int32, as_params, check_choice, check_flag, check_size, given_array
 from seqjax.engine.loop import Method, SequenceLoop
 from seqjax.engine.validation import (
     check_batch,
@@ -151,7 +151,7 @@ def run_checked(
     check_noise(cell, key, deterministic)
     check_flag("a run", "reverse", reverse)
     check_flag("a run", "time_major", time_major)
-    params = as_arrays("params", params)
+    params = as_params(params)
     initial_state = as_arrays("initial_state", initial_state)
     check_params(cell, params)
     leading_shape = cell.leading_shape(params, xs)

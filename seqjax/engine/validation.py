@@ -56,9 +56,6 @@ def check_can_step(cell: Cell) -> None:
 
 def check_params(cell: Cell, params: Params) -> None:
     """Raise ``ValueError`` unless ``params`` have the structure and shapes of `Cell.init`."""
-    for leaf in jax.tree.leaves(params):
-        if not jnp.issubdtype(leaf.dtype, jnp.floating):
-            raise ValueError(f"params must be floating arrays, got an array of {leaf.dtype}")
     try:
         input_size = cell.input_size(params)
         expected = _expected_params(cell, input_size)
