@@ -6,6 +6,10 @@ from collections.abc import Iterator
 import jax
 import pytest
 
+# modules of NNX as trees, read when flax is imported; tests/test_nn.py runs in both modes
+os.environ.setdefault("NNX_GRAPH_MODE", "false")
+os.environ.setdefault("NNX_GRAPH_UPDATES", "false")
+
 # of each program one module for LLVM, its loops straight in LLVM's language and not by way of MLIR
 COMPILE_QUICKLY = (
     "--xla_cpu_parallel_codegen_split_count=1",

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from seqjax.tasks import BinaryDependency
+from seqjax.terminal import replace_what_cannot_be_shown
 
 STEPS = 1_000_000
 TASK = BinaryDependency()
@@ -41,6 +42,7 @@ def with_a_loop(rng: np.random.Generator) -> tuple[np.ndarray, list[int]]:
 
 def main() -> None:
     """Print the median time of each, and its ratio to seqjax."""
+    replace_what_cannot_be_shown()
     rng = np.random.default_rng(0)
     draw = jax.jit(TASK.sample, static_argnames="num_steps")
     ways: dict[str, Callable[[], object]] = {

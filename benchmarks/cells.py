@@ -28,6 +28,7 @@ import jax.numpy as jnp
 from seqjax import Cell, unroll
 from seqjax.catalogue import CATALOGUE, Entry
 from seqjax.engine.loop import Method
+from seqjax.terminal import replace_what_cannot_be_shown
 
 BATCH, STEPS, FEATURES, UNITS = 32, 100, 64, 128
 REPETITIONS = 5
@@ -102,6 +103,7 @@ def compiled_step(entry: Entry, method: Method) -> tuple[Callable[[], Any], int]
 
 def main() -> None:
     """Measure, or print the table."""
+    replace_what_cannot_be_shown()
     if sys.argv[1:] == ["--table"]:
         print(table())
         return

@@ -21,6 +21,7 @@ from rich.table import Table
 
 from seqjax import LSTM, Cell, LanguageModel, Stack
 from seqjax.sampling import Sampling, draw, generate, prime
+from seqjax.terminal import replace_what_cannot_be_shown
 from seqjax.types import Array, Params, State
 
 V = 65
@@ -93,6 +94,7 @@ def pytorch(config: Config) -> Way | None:
 
 def main() -> None:
     """Measure all methods and print a table."""
+    replace_what_cannot_be_shown()
     config = tyro.cli(Config)
     model = LanguageModel(Stack([LSTM(config.units) for _ in range(config.layers)]), V)
     params = model.init(jax.random.key(0), V)

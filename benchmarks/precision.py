@@ -36,6 +36,7 @@ from experiments.char_model.train import (
 )
 from seqjax.data.text import streams
 from seqjax.devices import data_mesh, one_cpu_device_per_core
+from seqjax.terminal import replace_what_cannot_be_shown
 
 Precision = Literal["float32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
@@ -126,6 +127,7 @@ def draw(runs: list[Run]) -> matplotlib.figure.Figure:
 
 def main() -> None:
     """Print validation losses and plot learning curves."""
+    replace_what_cannot_be_shown()
     config = tyro.cli(Config, description=__doc__)
     one_cpu_device_per_core()
     base = dataclasses.replace(
@@ -152,7 +154,7 @@ def main() -> None:
             )
     draw(runs).savefig(config.figure, dpi=120)
     if config.json is not None:
-        config.json.write_text(json.dumps([run._asdict() for run in runs]) + "\n")
+        config.json.write_text(json.dumps([run._asdict() for run in runs]) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

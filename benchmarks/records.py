@@ -30,6 +30,7 @@ import seqjax
 from seqjax.data import Bucketed, Loader, Padded, Policy
 from seqjax.data.records import Feature, RecordSource, Schema, write
 from seqjax.data.tfrecord import walk
+from seqjax.terminal import replace_what_cannot_be_shown
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import tensorflow as tf
@@ -237,6 +238,7 @@ class GRUModel:
 
 def main() -> None:
     """Write the records, run all pipelines and print a table."""
+    replace_what_cannot_be_shown()
     with tempfile.TemporaryDirectory() as directory:
         start = time.perf_counter()
         write(directory, SCHEMA, examples(), shards=SHARDS)

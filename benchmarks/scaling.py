@@ -25,6 +25,7 @@ from matplotlib.ticker import NullLocator, ScalarFormatter
 
 from benchmarks.training_step import Config as StepConfig
 from benchmarks.training_step import Size, of_jax, ours
+from seqjax.terminal import replace_what_cannot_be_shown
 
 BASE = Size(layers=1, units=128, batch=32, steps=100)
 GRID = {
@@ -112,6 +113,7 @@ def draw(axes: list[Axis]) -> matplotlib.figure.Figure:
 
 def main() -> None:
     """Print the points and plot them."""
+    replace_what_cannot_be_shown()
     config = tyro.cli(Config, description=__doc__)
     print(f"jax {jax.__version__}, {jax.devices()[0].device_kind}; LSTM, {BASE}")
     axes = [measure(name, config.repetitions) for name in GRID]
@@ -123,7 +125,9 @@ def main() -> None:
         print(f"grows as {axis.name}^{axis.exponent:.2f}")
     draw(axes).savefig(config.figure, dpi=120)
     if config.json is not None:
-        config.json.write_text(json.dumps([axis._asdict() for axis in axes], indent=2) + "\n")
+        config.json.write_text(
+            json.dumps([axis._asdict() for axis in axes], indent=2) + "\n", encoding="utf-8"
+        )
 
 
 if __name__ == "__main__":

@@ -43,6 +43,7 @@ from seqjax.devices import data_mesh
 from seqjax.engine.loop import Method
 from seqjax.launch import SETTINGS, launch
 from seqjax.operations.affine import affine
+from seqjax.terminal import replace_what_cannot_be_shown
 from seqjax.training import data_parallel_steps, init_train_state, train_step, train_steps
 
 PRODUCT = 2048  # rows and columns of the matrices of a large product
@@ -362,9 +363,12 @@ def show(rows: list[dict[str, Any]]) -> None:
 
 def main() -> None:
     """Measure all sizes."""
+    replace_what_cannot_be_shown()
     config = tyro.cli(Config, description=__doc__)
     if config.allocator == "tuned" and not SETTINGS.keys() <= os.environ.keys():
         launch(sys.orig_argv[1:])
+    if not hasattr(os, "sched_setaffinity"):
+        sys.exit("error: --threads needs Linux, which can keep a process on so many cores")
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: config.threads])
     jax.config.update("jax_num_cpu_devices", config.threads)
     os.environ["KERAS_BACKEND"] = "jax"
@@ -398,7 +402,7 @@ def main() -> None:
         results.extend(rows)
     if config.json is not None:
         record = {"config": dataclasses.asdict(config), "results": results}
-        config.json.write_text(json.dumps(record, indent=2, default=str) + "\n")
+        config.json.write_text(json.dumps(record, indent=2, default=str) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -582,7 +582,7 @@ def examples() -> tuple[Example, ...]:
         of("data.Padded", data.Padded, batch_size=2, multiple=4, drop_remainder=True),
         of("data.Bucketed", data.Bucketed, boundaries=Argument((4, 8), lambda v: isinstance(
             v, list | tuple) and all(map(positive, v))), batch_size=Argument(2, lambda v: positive(v)
-            or isinstance(v, list | tuple) and all(map(positive, v))), multiple=2,
+            or (isinstance(v, list | tuple) and all(map(positive, v)))), multiple=2,
            drop_remainder=True, drop_longer=True),
         of("data.Bucketed.of_steps", data.Bucketed.of_steps, boundaries=Argument(
             (4, 8), lambda v: isinstance(v, list | tuple) and all(map(positive, v))), steps=16,
@@ -598,12 +598,12 @@ def examples() -> tuple[Example, ...]:
         of("data.ListSource", data.ListSource, examples=Argument(
             [{"x": np.arange(3)}], lambda v: isinstance(v, list | tuple) and not len(v)),
            sequence_features=Argument({"x"}, lambda v: False),
-           shards=Argument((1,), lambda v: v is None or isinstance(v, list | tuple)
-                           and all(map(natural, v)))),
+           shards=Argument((1,), lambda v: v is None or (isinstance(v, list | tuple)
+                           and all(map(natural, v))))),
         of("data.Loader", _load, source=Argument(sources, lambda v: v is sources),
            policy=Argument(data.Padded(2), is_policy), seed=Argument(1, optional(natural)),
            epochs=Argument(1, natural), interleave=2, pad_values=Argument({"x": 0}, lambda v: (
-               v is None or isinstance(v, dict) and not v)),
+               v is None or (isinstance(v, dict) and not v))),
            process=Argument(0, natural), processes=1, prefetch=2,
            start=Argument(data.Position(), lambda v: False)),
         of("data.Report.of_plan", data.Report.of_plan, **steps, plan=Argument(
@@ -667,7 +667,7 @@ def _task_examples(key: Argument) -> Iterator[Example]:
     task = tasks.BinaryDependency([(2, 0.5)], 0.25)
     pairs = lambda v: (
         isinstance(v, list | tuple)
-        and all(  # noqa: E731
+        and all(
             isinstance(p, list | tuple) and len(p) == 2 and is_integer(p[0]) and is_number(p[1])
             for p in v
         )

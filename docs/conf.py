@@ -3,7 +3,6 @@
 import functools
 import importlib
 import re
-import shutil
 import sys
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -18,11 +17,11 @@ from sphinx.util.nodes import make_refnode
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-# Sphinx reads what lies in this folder. Notebooks are also for people without the site.
+# Sphinx reads files in this folder only. Links from a notebook to a page are as in the repository.
 NOTEBOOKS = Path(__file__).parent / "notebooks"
-NOTEBOOKS.mkdir(exist_ok=True)
 for notebook in (ROOT / "notebooks").glob("*.ipynb"):
-    shutil.copy(notebook, NOTEBOOKS)
+    text = notebook.read_text(encoding="utf-8").replace("](../docs/", "](../")
+    (NOTEBOOKS / notebook.name).write_text(text, encoding="utf-8")
 
 project = "seqjax"
 author = "The seqjax authors"
@@ -38,7 +37,6 @@ extensions = [
     "sphinx_design",
 ]
 exclude_patterns = []
-suppress_warnings = ["misc.highlighting_failure"]
 
 # MyST. Pages whose code blocks are code cells are run, and show what they print; notebooks are
 # shown with the outputs that they hold.
@@ -61,7 +59,10 @@ napoleon_use_rtype = False
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 # Other projects' objects: their sites cannot be asked, since the build needs no network.
-EXTERNAL = {"abc", "flax", "glob", "jax", "jnp", "nnx", "np", "numpy", "optax", "tf", "zlib"}
+EXTERNAL = {
+    "ArrayTree", "abc", "collections", "flax", "glob", "jax", "jnp", "nnx", "np", "numpy", "optax",
+    "tf", "zlib",
+}  # fmt: skip
 
 html_theme = "sphinx_book_theme"
 html_title = "seqjax"
@@ -82,6 +83,7 @@ def canonical_name(name: str) -> str | None:
     module, *attributes = name.split(".")
     try:
         value = functools.reduce(getattr, attributes, importlib.import_module(module))
+        value = getattr(value, "fget", value)  # of a property
         return f"{value.__module__}.{value.__qualname__}"
     except (AttributeError, ImportError):
         return None
@@ -97,7 +99,8 @@ def find_object(
     if target.split(".")[0] in EXTERNAL:
         return content
     objects = env.domains.python_domain.objects
-    for prefix in ("", f"{node.get('py:module')}.", "seqjax."):
+    own_module = f"{node.get('py:module')}."
+    for prefix in ("", own_module, "seqjax.", "seqjax.cells.", "seqjax.wrappers."):
         entry = objects.get(canonical_name(prefix + target))
         if entry is not None:
             return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, content)
@@ -113,9 +116,11 @@ def skip_fields(app: Sphinx, what: str, name: str, value: Any, skip: bool, optio
 
 def name_functions(
     app: Sphinx, what: str, name: str, value: Any, options: Any, signature: str, returns: str
-) -> tuple[str, str]:
+) -> tuple[str, str] | None:
     """Show a default that is a function by its name."""
-    return re.sub(r"<(?:PjitFunction of <)?function (\w+)[^>]*>+", r"\1", signature or ""), returns
+    if not signature:
+        return None
+    return re.sub(r"<(?:PjitFunction of <)?function (\w+)[^>]*>+", r"\1", signature), returns
 
 
 def setup(app: Sphinx) -> None:

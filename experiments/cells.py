@@ -6,7 +6,7 @@ from typing import Annotated, Any, cast
 
 from tyro.constructors import PrimitiveConstructorSpec
 
-from seqjax import Cell
+import seqjax
 from seqjax.catalogue import CATALOGUE
 
 NAMES = tuple(entry.short for entry in CATALOGUE if entry.short)
@@ -24,7 +24,7 @@ CellName = Annotated[
 ]
 
 
-def make_cell(name: str, units: int) -> Cell:
+def make_cell(name: str, units: int) -> "seqjax.Cell":
     """Make the cell that ``--cell`` names.
 
     Args:
@@ -42,7 +42,7 @@ def make_cell(name: str, units: int) -> Cell:
     """
     factory = _FACTORIES.get(name) or _imported(name)
     cell = factory(units)
-    if not isinstance(cell, Cell):
+    if not isinstance(cell, seqjax.Cell):
         raise ValueError(f"--cell {name} with {units} units made {cell!r}, which is no seqjax cell")
     return cell
 

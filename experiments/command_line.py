@@ -1,7 +1,8 @@
 """The frame that all experiments share: options, a folder for the results, and how a run ends."""
 
+import importlib
+import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -9,7 +10,7 @@ import tyro
 
 from experiments.run_directory import RunDirectory
 from seqjax.checks import check_size
-from seqjax.devices import one_cpu_device_per_core
+from seqjax.terminal import replace_what_cannot_be_shown
 
 
 class Config(Protocol):
@@ -50,15 +51,24 @@ def check_learning_rate(rate: float) -> None:
         raise ValueError(f"--learning-rate must be more than 0, got {rate}")
 
 
-def run_experiment(name: str, config: type[C], run: Callable[[C, RunDirectory], None]) -> None:
+def set_up() -> None:
+    """Set this process up for an experiment: a CPU device a core, and output for any terminal."""
+    # as `seqjax.devices.one_cpu_device_per_core`, but without JAX, which --help does not need
+    os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(os.cpu_count() or 1))
+    replace_what_cannot_be_shown()
+
+
+def run_experiment(name: str, config: type[C]) -> None:
     """Run ``python -m experiments.NAME``; a bad option ends with exit code 2, Ctrl-C with 130.
+
+    Once the options are read, ``main(config, folder)`` of ``experiments.NAME.experiment`` is
+    imported, which does the work. In the folder lies ``config.json`` already.
 
     Args:
       name: of the experiment, and of its folder in ``runs``.
       config: what the options are read into; it raises ``ValueError`` at a bad one.
-      run: does the work, and writes into the folder, where ``config.json`` lies already.
     """
-    one_cpu_device_per_core()
+    set_up()
     try:
         options = tyro.cli(config, prog=f"python -m experiments.{name}")
         folder = RunDirectory(name, options.out)
@@ -66,8 +76,9 @@ def run_experiment(name: str, config: type[C], run: Callable[[C, RunDirectory], 
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     folder.write_json("config.json", options)
+    experiment = importlib.import_module(f"experiments.{name}.experiment")
     try:
-        run(options, folder)
+        experiment.main(options, folder)
     except KeyboardInterrupt:
         print(f"stopped; what was measured is in {folder.path}", file=sys.stderr)
         sys.exit(130)

@@ -51,11 +51,13 @@ class RunDirectory:
     def write_json(self, name: str, content: Any) -> None:
         """Write ``content``, dataclasses and paths included; what is not finite becomes null."""
         with self.replacing(name) as path:
-            path.write_text(json.dumps(_plain(content), indent=2, allow_nan=False) + "\n")
+            path.write_text(
+                json.dumps(_plain(content), indent=2, allow_nan=False) + "\n", encoding="utf-8"
+            )
 
     def append_jsonl(self, name: str, record: dict[str, Any]) -> None:
         """Add one line to a log of JSON records."""
-        with (self.path / name).open("a") as file:
+        with (self.path / name).open("a", encoding="utf-8") as file:
             file.write(json.dumps(_plain(record), allow_nan=False) + "\n")
 
     def keep_jsonl(self, name: str, keep: Callable[[dict[str, Any]], bool]) -> None:
@@ -63,12 +65,12 @@ class RunDirectory:
         if not (self.path / name).exists():
             return
         lines = []
-        for line in (self.path / name).read_text().splitlines():
+        for line in (self.path / name).read_text(encoding="utf-8").splitlines():
             with contextlib.suppress(json.JSONDecodeError):
                 if keep(json.loads(line)):
                     lines.append(line + "\n")
         with self.replacing(name) as path:
-            path.write_text("".join(lines))
+            path.write_text("".join(lines), encoding="utf-8")
 
     @contextlib.contextmanager
     def replacing(self, name: str) -> Iterator[Path]:

@@ -20,7 +20,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import seqjax
-from experiments.binary_dependency import Config, Run, explain, figure, floors, train
+from experiments.binary_dependency.config import Config
+from experiments.binary_dependency.experiment import Run, explain, figure, floors, train
 from seqjax.tasks import BinaryDependency
 from seqjax.truncation import chunks, truncated_unroll
 

@@ -136,7 +136,7 @@ plt.show()
 # features, mostly 128 units. [docs/cells.md](../docs/cells.md) has their sources and options.
 
 # %%
-stored = pathlib.Path(benchmarks.__path__[0], "results", "cells.txt").read_text()
+stored = pathlib.Path(benchmarks.__path__[0], "results", "cells.txt").read_text(encoding="utf-8")
 times = {row.split()[0]: float(row.split()[3]) for row in stored.splitlines()[4:]}
 entries = sorted(
     (times[entry.name], entry.name, parameter_count(entry))

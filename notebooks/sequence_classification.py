@@ -18,9 +18,10 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
+from experiments.sequence_classification.config import Config
 from experiments.sequence_classification.data import load, scaled
 from experiments.sequence_classification.report import Epoch, Outcome, baselines, confusion_matrix
-from experiments.sequence_classification.run import Config, build_model, predict, train
+from experiments.sequence_classification.run import build_model, predict, train
 
 # %% [markdown]
 # ## The sequences

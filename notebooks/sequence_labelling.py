@@ -21,8 +21,9 @@ import numpy as np
 
 from experiments.sequence_labelling import report
 from experiments.sequence_labelling.baselines import Characters, baselines, score
+from experiments.sequence_labelling.config import Truecasing
 from experiments.sequence_labelling.lines import SCHEMA, example, lower
-from experiments.sequence_labelling.truecasing import Truecasing, buckets, predict, train
+from experiments.sequence_labelling.truecasing import buckets, predict, train
 from seqjax.data import ListSource, Report, plan
 from seqjax.data.text import Vocabulary
 

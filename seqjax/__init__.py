@@ -9,63 +9,81 @@
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from seqjax import cells as cells
-from seqjax import wrappers as wrappers
-from seqjax.cells import (
-    CFN,
-    GLSTM,
-    GRU,
-    LRU,
-    LSTM,
-    MGU,
-    MLSTM,
-    NAS,
-    RGLRU,
-    SLSTM,
-    SRU,
-    UGRNN,
-    BasicRNN,
-    ConvLSTM,
-    CoupledInputForgetGateLSTM,
-    GridLSTM,
-    IndRNN,
-    IndyGRU,
-    IndyLSTM,
-    IntersectionRNN,
-    MinGRU,
-    MinimalRNN,
-    MinLSTM,
-    PhasedLSTM,
-    TimedInputs,
-)
-from seqjax.engine.step import step
-from seqjax.engine.unroll import unroll
-from seqjax.losses import sequence_loss
-from seqjax.operations.normalization import LayerNorm
-from seqjax.types import Cell
-from seqjax.wrappers import (
-    AttentionCell,
-    Bidirectional,
-    BidirectionalGridLSTM,
-    Dropout,
-    GridRNN,
-    Highway,
-    InputProjection,
-    LanguageModel,
-    LearnedState,
-    Mogrifier,
-    OutputProjection,
-    Reset,
-    ResetInputs,
-    Residual,
-    Stack,
-    TimeFreqLSTM,
-    WeightNorm,
-    WithState,
-    Zoneout,
-)
+if TYPE_CHECKING:
+    from seqjax import catalogue as catalogue
+    from seqjax import cells as cells
+    from seqjax import checkpoint as checkpoint
+    from seqjax import data as data
+    from seqjax import devices as devices
+    from seqjax import export as export
+    from seqjax import interop as interop
+    from seqjax import launch as launch
+    from seqjax import losses as losses
+    from seqjax import nn as nn
+    from seqjax import pooling as pooling
+    from seqjax import regularization as regularization
+    from seqjax import sampling as sampling
+    from seqjax import tasks as tasks
+    from seqjax import testing as testing
+    from seqjax import training as training
+    from seqjax import truncation as truncation
+    from seqjax import types as types
+    from seqjax import wrappers as wrappers
+    from seqjax.cells import (
+        CFN,
+        GLSTM,
+        GRU,
+        LRU,
+        LSTM,
+        MGU,
+        MLSTM,
+        NAS,
+        RGLRU,
+        SLSTM,
+        SRU,
+        UGRNN,
+        BasicRNN,
+        ConvLSTM,
+        CoupledInputForgetGateLSTM,
+        GridLSTM,
+        IndRNN,
+        IndyGRU,
+        IndyLSTM,
+        IntersectionRNN,
+        MinGRU,
+        MinimalRNN,
+        MinLSTM,
+        PhasedLSTM,
+        TimedInputs,
+    )
+    from seqjax.engine.step import step
+    from seqjax.engine.unroll import unroll
+    from seqjax.losses import sequence_loss
+    from seqjax.operations.normalization import LayerNorm
+    from seqjax.types import Cell
+    from seqjax.wrappers import (
+        AttentionCell,
+        Bidirectional,
+        BidirectionalGridLSTM,
+        Dropout,
+        GridRNN,
+        Highway,
+        InputProjection,
+        LanguageModel,
+        LearnedState,
+        Mogrifier,
+        OutputProjection,
+        Reset,
+        ResetInputs,
+        Residual,
+        Stack,
+        TimeFreqLSTM,
+        WeightNorm,
+        WithState,
+        Zoneout,
+    )
 
 __all__ = [
     "CFN",
@@ -119,9 +137,10 @@ __all__ = [
     "unroll",
 ]
 
-# imported on first use, since some of them import large packages
+# imported on first use, since JAX alone takes longer to import than all names here
 _SUBMODULES = (
     "catalogue",
+    "cells",
     "checkpoint",
     "data",
     "devices",
@@ -138,14 +157,29 @@ _SUBMODULES = (
     "training",
     "truncation",
     "types",
+    "wrappers",
+)
+_HOMES = (
+    "cells",
+    "wrappers",
+    "engine.step",
+    "engine.unroll",
+    "losses",
+    "operations.normalization",
+    "types",
 )
 
 
 def __getattr__(name: str) -> Any:
     if name in _SUBMODULES:
         return importlib.import_module(f"seqjax.{name}")
+    if name in __all__:
+        for home in _HOMES:
+            module = importlib.import_module(f"seqjax.{home}")
+            if name in vars(module):
+                return globals().setdefault(name, vars(module)[name])
     raise AttributeError(f"module 'seqjax' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return [*__all__, *_SUBMODULES, "cells", "wrappers"]
+    return [*__all__, *_SUBMODULES]

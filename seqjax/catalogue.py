@@ -1,66 +1,31 @@
-"""Every cell of the library in one table, which tests, the benchmark and ``--cell`` read."""
+"""The catalogue: one table of all cells, for the tests, the benchmark and ``--cell``."""
+
+from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-import jax
-import jax.numpy as jnp
+import seqjax  # what is in it is imported when it is used, so that names are there at once
 
-from seqjax.cells import (
-    CFN,
-    GLSTM,
-    GRU,
-    LRU,
-    LSTM,
-    MGU,
-    MLSTM,
-    NAS,
-    RGLRU,
-    SLSTM,
-    SRU,
-    UGRNN,
-    BasicRNN,
-    ConvLSTM,
-    CoupledInputForgetGateLSTM,
-    GridLSTM,
-    IndRNN,
-    IndyGRU,
-    IndyLSTM,
-    IntersectionRNN,
-    MinGRU,
-    MinimalRNN,
-    MinLSTM,
-    PhasedLSTM,
-    TimedInputs,
-)
-from seqjax.operations.normalization import LayerNorm
-from seqjax.types import Array, Cell, PyTree, Size
-from seqjax.wrappers import (
-    AttentionCell,
-    Bidirectional,
-    BidirectionalGridLSTM,
-    Dropout,
-    GridRNN,
-    Highway,
-    InputProjection,
-    LanguageModel,
-    LearnedState,
-    Mogrifier,
-    OutputProjection,
-    Reset,
-    ResetInputs,
-    Residual,
-    Stack,
-    TimeFreqLSTM,
-    WeightNorm,
-    WithState,
-    Zoneout,
-)
+if TYPE_CHECKING:
+    from seqjax.types import Array, Cell, PyTree, Size
 
 
 class Entry(NamedTuple):
-    """A cell of the table.
+    """One row of ``CATALOGUE``: a cell, how to build it and how it is tested.
 
+    Attributes:
+      name: the name of the class.
+      make: builds the cell from its number of units.
+      source: the paper.
+      held_to: the reference for values and gradients, such as files in ``tests/golden/``.
+      short: the name for ``--cell``; None if the inputs are not features of any size.
+      input_size: the required input size; ``"any"`` for any number of features, ``"units"`` for as
+        many features as units.
+      wrap: makes the inputs from a key and features; None if the features are the inputs.
+      variant: whether this is a second entry for a class, with options.
+
+    >>> import jax
     >>> entry = next(entry for entry in CATALOGUE if entry.name == "GRU")
     >>> entry.make(4), entry.short, entry.source
     (GRU(4), 'gru', 'Cho et al. 2014')
@@ -68,61 +33,67 @@ class Entry(NamedTuple):
     (2, 5, 3)
     """
 
-    name: str  # of the class
-    make: Callable[[int], Cell]  # of units
+    name: str
+    make: Callable[[int], Cell]
     source: str
-    held_to: str  # the vectors in tests/golden, or what else tests hold values and gradients to
-    short: str | None = None  # for `--cell`; None where inputs are not features of any size
-    input_size: Size | Literal["any", "units"] = "any"  # "units": as many features as units
-    wrap: Callable[[Array, Array], PyTree] | None = None  # makes inputs of a key and features
-    variant: bool = False  # whether there is another entry for the class, without options
+    held_to: str
+    short: str | None = None
+    input_size: Size | Literal["any", "units"] = "any"
+    wrap: Callable[[Array, Array], PyTree] | None = None
+    variant: bool = False
 
     def size(self, units: int, features: int) -> Size:
-        """The input size of the cell: ``features``, where it takes any."""
+        """Return the input size of the cell, which is ``features`` if the cell takes any size."""
         return {"any": features, "units": units}.get(self.input_size, self.input_size)
 
     def draw_inputs(
-        self, key: Array, leading_shape: tuple[int, ...], size: Size, dtype: Any = jnp.float32
+        self, key: Array, leading_shape: tuple[int, ...], size: Size, dtype: Any = "float32"
     ) -> PyTree:
-        """Draw inputs of ``size``, ``[*leading_shape, ...]``, time the last of the leading axes."""
+        """Draw inputs ``[*leading_shape, ...]`` of ``size``; the last leading axis is time."""
+        import jax
+
         features = size if isinstance(size, tuple) else (size,)
         xs = jax.random.normal(key, (*leading_shape, *features), dtype)
         return self.wrap(key, xs) if self.wrap else xs
 
 
-def _timed(key: Array, xs: Array) -> TimedInputs:
-    """Features and the growing times at which they were seen."""
+def _timed(key: Array, xs: Array) -> seqjax.TimedInputs:
+    """Pair features with random, increasing times."""
+    import jax
+
     waits = jax.random.uniform(key, xs.shape[:-1], xs.dtype, maxval=2)
-    return TimedInputs(waits.cumsum(-1), xs)
+    return seqjax.TimedInputs(waits.cumsum(-1), xs)
 
 
-def _with_starts(key: Array, xs: Array) -> ResetInputs:
-    """Features of rows in which sequences start over at a quarter of the steps."""
-    return ResetInputs(jax.random.bernoulli(key, 0.25, xs.shape[:-1]), xs)
+def _with_starts(key: Array, xs: Array) -> seqjax.ResetInputs:
+    """Pair features with random starts, at a quarter of the steps."""
+    import jax
+
+    return seqjax.ResetInputs(jax.random.bernoulli(key, 0.25, xs.shape[:-1]), xs)
 
 
 FREQUENCIES = 64
 _SPECTRUM: dict[str, Any] = {"frequencies": FREQUENCIES, "window": 16, "stride": 16}
 
-# The core of TensorFlow 1, its contributed cells, what came since, and what goes around a cell.
+# The core cells of TensorFlow 1, its contributed cells, later cells, and wrappers.
 CATALOGUE = (
     Entry(
         "BasicRNN",
-        BasicRNN,
+        lambda units: seqjax.BasicRNN(units),
         "Elman 1990",
         "`core_basic_rnn*`, `torch_rnn*`, `keras_simplernn*`",
         short="rnn",
     ),
     Entry(
         "GRU",
-        GRU,
+        lambda units: seqjax.GRU(units),
         "Cho et al. 2014",
         "`core_gru*`, `contrib_grublockcellv2`, `torch_gru*`, `keras_gru*`",
         short="gru",
     ),
     Entry(
         "LSTM",
-        LSTM,
+        lambda units: seqjax.LSTM(units),
         "Hochreiter and Schmidhuber 1997",
         "`core_lstm*`, `core_basic_lstm*`, `core_*lstmblock*`, `contrib_layernormlstm*`, "
         "`contrib_lnbasiclstm`, `torch_lstm*`, `keras_lstm*`",
@@ -130,7 +101,7 @@ CATALOGUE = (
     ),
     Entry(
         "LSTM",
-        lambda units: LSTM(units, layer_norm=LayerNorm()),
+        lambda units: seqjax.LSTM(units, layer_norm=seqjax.LayerNorm()),
         "Ba et al. 2016",
         "`contrib_layernormlstm_ln`, `contrib_lnbasiclstm`",
         short="layer_norm_lstm",
@@ -138,175 +109,254 @@ CATALOGUE = (
     ),
     Entry(
         "LSTM",
-        lambda units: LSTM(units, peepholes=True),
+        lambda units: seqjax.LSTM(units, peepholes=True),
         "Gers et al. 2002",
         "`core_lstm_peep*`, `core_blocklstm*_peep_clip`",
         short="peephole_lstm",
         variant=True,
     ),
-    Entry("Stack", lambda units: Stack([LSTM(units)] * 2), "", "`core_multi*`, `torch_*_2l_*`"),
+    Entry(
+        "Stack",
+        lambda units: seqjax.Stack([seqjax.LSTM(units)] * 2),
+        "",
+        "`core_multi*`, `torch_*_2l_*`",
+    ),
     Entry(
         "Bidirectional",
-        lambda units: Bidirectional(LSTM(units), LSTM(units)),
+        lambda units: seqjax.Bidirectional(seqjax.LSTM(units), seqjax.LSTM(units)),
         "Schuster and Paliwal 1997",
         "`core_bidir*`, `torch_*_bidir*`, `keras_bidir*`",
     ),
     Entry(
         "CoupledInputForgetGateLSTM",
-        CoupledInputForgetGateLSTM,
+        lambda units: seqjax.CoupledInputForgetGateLSTM(units),
         "Greff et al. 2017",
         "`contrib_cifg*`",
         short="coupled_lstm",
     ),
     Entry(
         "TimeFreqLSTM",
-        lambda units: TimeFreqLSTM(LSTM(units), **_SPECTRUM),
+        lambda units: seqjax.TimeFreqLSTM(seqjax.LSTM(units), **_SPECTRUM),
         "Li et al. 2015",
         "`contrib_timefreq*`",
         input_size=FREQUENCIES,
     ),
     Entry(
         "GridLSTM",
-        lambda units: GridLSTM(units, **_SPECTRUM),
+        lambda units: seqjax.GridLSTM(units, **_SPECTRUM),
         "Kalchbrenner et al. 2016",
         "`contrib_gridlstm*`",
         input_size=FREQUENCIES,
     ),
     Entry(
         "BidirectionalGridLSTM",
-        lambda units: BidirectionalGridLSTM(GridLSTM(units, **_SPECTRUM)),
+        lambda units: seqjax.BidirectionalGridLSTM(seqjax.GridLSTM(units, **_SPECTRUM)),
         "Sainath and Li 2016",
         "`contrib_bigridlstm*`",
         input_size=FREQUENCIES,
     ),
     Entry(
         "AttentionCell",
-        lambda units: AttentionCell(LSTM(units), length=10),
+        lambda units: seqjax.AttentionCell(seqjax.LSTM(units), length=10),
         "Cheng et al. 2016",
         "`contrib_attn*`",
     ),
-    Entry("UGRNN", UGRNN, "Collins et al. 2017", "`contrib_ugrnn`", short="ugrnn"),
+    Entry(
+        "UGRNN",
+        lambda units: seqjax.UGRNN(units),
+        "Collins et al. 2017",
+        "`contrib_ugrnn`",
+        short="ugrnn",
+    ),
     Entry(
         "IntersectionRNN",
-        IntersectionRNN,
+        lambda units: seqjax.IntersectionRNN(units),
         "Collins et al. 2017",
         "`contrib_intersection`",
         input_size="units",
     ),
-    Entry("NAS", NAS, "Zoph and Le 2017", "`contrib_nas`", short="nas"),
-    Entry("PhasedLSTM", PhasedLSTM, "Neil et al. 2016", "`contrib_phased`", wrap=_timed),
+    Entry("NAS", lambda units: seqjax.NAS(units), "Zoph and Le 2017", "`contrib_nas`", short="nas"),
+    Entry(
+        "PhasedLSTM",
+        lambda units: seqjax.PhasedLSTM(units),
+        "Neil et al. 2016",
+        "`contrib_phased`",
+        wrap=_timed,
+    ),
     Entry(
         "ConvLSTM",
-        lambda units: ConvLSTM((8, 8, 1), max(1, units // 16), (3, 3)),
+        lambda units: seqjax.ConvLSTM((8, 8, 1), max(1, units // 16), (3, 3)),
         "Shi et al. 2015",
         "`contrib_conv2dlstm`",
         input_size=(8, 8, 1),
     ),
     Entry(
         "GLSTM",
-        lambda units: GLSTM(units, groups=4),
+        lambda units: seqjax.GLSTM(units, groups=4),
         "Kuchaiev and Ginsburg 2017",
         "`contrib_glstm`",
-        input_size=64,  # the groups divide it
+        input_size=64,  # divisible by the groups
     ),
-    Entry("SRU", SRU, "Lei et al. 2017", "`contrib_sru`", short="sru"),
-    Entry("IndRNN", IndRNN, "Li et al. 2018", "`contrib_indrnn`", short="indrnn"),
-    Entry("IndyGRU", IndyGRU, "Li et al. 2018", "NumPy loop", short="indygru"),
+    Entry("SRU", lambda units: seqjax.SRU(units), "Lei et al. 2017", "`contrib_sru`", short="sru"),
+    Entry(
+        "IndRNN",
+        lambda units: seqjax.IndRNN(units),
+        "Li et al. 2018",
+        "`contrib_indrnn`",
+        short="indrnn",
+    ),
+    Entry(
+        "IndyGRU",
+        lambda units: seqjax.IndyGRU(units),
+        "Li et al. 2018",
+        "NumPy loop",
+        short="indygru",
+    ),
     Entry(
         "IndyLSTM",
-        IndyLSTM,
+        lambda units: seqjax.IndyLSTM(units),
         "Gonnet and Deselaers 2019",
         "`contrib_indylstm`",
         short="indylstm",
     ),
-    Entry("MinimalRNN", MinimalRNN, "Chen et al. 2018", "`contrib_minimalrnn`", short="minimal"),
-    Entry("CFN", CFN, "Laurent and von Brecht 2017", "NumPy loop", short="cfn"),
+    Entry(
+        "MinimalRNN",
+        lambda units: seqjax.MinimalRNN(units),
+        "Chen et al. 2018",
+        "`contrib_minimalrnn`",
+        short="minimal",
+    ),
+    Entry(
+        "CFN",
+        lambda units: seqjax.CFN(units),
+        "Laurent and von Brecht 2017",
+        "NumPy loop",
+        short="cfn",
+    ),
     Entry(
         "WeightNorm",
-        lambda units: WeightNorm(LSTM(units)),
+        lambda units: seqjax.WeightNorm(seqjax.LSTM(units)),
         "Salimans and Kingma 2016",
         "`contrib_weightnormlstm*`",
     ),
     Entry(
         "GridRNN",
-        lambda units: GridRNN(LSTM(units)),
+        lambda units: seqjax.GridRNN(seqjax.LSTM(units)),
         "Kalchbrenner et al. 2016",
         "`contrib_grid1*`, `contrib_grid2*`",
     ),
-    Entry("MGU", MGU, "Zhou et al. 2016", "NumPy loop", short="mgu"),
+    Entry("MGU", lambda units: seqjax.MGU(units), "Zhou et al. 2016", "NumPy loop", short="mgu"),
     Entry(
         "Mogrifier",
-        lambda units: Mogrifier(LSTM(units)),
+        lambda units: seqjax.Mogrifier(seqjax.LSTM(units)),
         "Melis et al. 2020",
         "NumPy loop",
         short="mogrifier_lstm",
     ),
-    Entry("LRU", lambda units: LRU(units, units), "Orvieto et al. 2023", "NumPy loop", short="lru"),
-    Entry("RGLRU", RGLRU, "De et al. 2024", "NumPy loop", input_size="units"),
+    Entry(
+        "LRU",
+        lambda units: seqjax.LRU(units, units),
+        "Orvieto et al. 2023",
+        "NumPy loop",
+        short="lru",
+    ),
     Entry(
         "RGLRU",
-        lambda units: InputProjection(RGLRU(units), units),
+        lambda units: seqjax.RGLRU(units),
+        "De et al. 2024",
+        "NumPy loop",
+        input_size="units",
+    ),
+    Entry(
+        "RGLRU",
+        lambda units: seqjax.InputProjection(seqjax.RGLRU(units), units),
         "De et al. 2024",
         "NumPy loop",
         short="rglru",
         variant=True,
     ),
-    Entry("MinGRU", MinGRU, "Feng et al. 2024", "NumPy loop", short="mingru"),
-    Entry("MinLSTM", MinLSTM, "Feng et al. 2024", "NumPy loop", short="minlstm"),
-    Entry("SLSTM", SLSTM, "Beck et al. 2024", "NumPy loop", short="slstm"),
-    Entry("MLSTM", MLSTM, "Beck et al. 2024", "NumPy loop", short="mlstm"),
+    Entry(
+        "MinGRU",
+        lambda units: seqjax.MinGRU(units),
+        "Feng et al. 2024",
+        "NumPy loop",
+        short="mingru",
+    ),
+    Entry(
+        "MinLSTM",
+        lambda units: seqjax.MinLSTM(units),
+        "Feng et al. 2024",
+        "NumPy loop",
+        short="minlstm",
+    ),
+    Entry(
+        "SLSTM", lambda units: seqjax.SLSTM(units), "Beck et al. 2024", "NumPy loop", short="slstm"
+    ),
+    Entry(
+        "MLSTM", lambda units: seqjax.MLSTM(units), "Beck et al. 2024", "NumPy loop", short="mlstm"
+    ),
     Entry(
         "Dropout",
-        lambda units: Dropout(LSTM(units), 0.1, 0.1, 0.1),
+        lambda units: seqjax.Dropout(seqjax.LSTM(units), 0.1, 0.1, 0.1),
         "Gal and Ghahramani 2016",
         "`core_dropout*`",
     ),
-    Entry("Zoneout", lambda units: Zoneout(LSTM(units), 0.1), "Krueger et al. 2017", "NumPy loop"),
+    Entry(
+        "Zoneout",
+        lambda units: seqjax.Zoneout(seqjax.LSTM(units), 0.1),
+        "Krueger et al. 2017",
+        "NumPy loop",
+    ),
     Entry(
         "LearnedState",
-        lambda units: LearnedState(LSTM(units)),
+        lambda units: seqjax.LearnedState(seqjax.LSTM(units)),
         "Forcada and Carrasco 1995",
         "the same `initial_state`",
     ),
     Entry(
         "Reset",
-        lambda units: Reset(LSTM(units)),
+        lambda units: seqjax.Reset(seqjax.LSTM(units)),
         "Krell et al. 2021",
-        "one row a sequence",
+        "one sequence per row",
         wrap=_with_starts,
     ),
-    Entry("WithState", lambda units: WithState(LSTM(units)), "", "the state of each prefix"),
+    Entry(
+        "WithState",
+        lambda units: seqjax.WithState(seqjax.LSTM(units)),
+        "",
+        "the state of each prefix",
+    ),
     Entry(
         "Residual",
-        lambda units: Residual(LSTM(units)),
+        lambda units: seqjax.Residual(seqjax.LSTM(units)),
         "Wu et al. 2016",
         "`core_residual*`",
         input_size="units",
     ),
     Entry(
         "Highway",
-        lambda units: Highway(LSTM(units)),
+        lambda units: seqjax.Highway(seqjax.LSTM(units)),
         "Srivastava et al. 2015",
         "`contrib_highway*`",
         input_size="units",
     ),
     Entry(
         "InputProjection",
-        lambda units: InputProjection(LSTM(units), 32),
+        lambda units: seqjax.InputProjection(seqjax.LSTM(units), 32),
         "",
         "`contrib_inputprojection`",
     ),
     Entry(
         "OutputProjection",
-        lambda units: OutputProjection(LSTM(units), 32),
+        lambda units: seqjax.OutputProjection(seqjax.LSTM(units), 32),
         "",
         "`contrib_outputprojection`",
     ),
     Entry(
         "LanguageModel",
-        lambda units: LanguageModel(LSTM(units), 64),
+        lambda units: seqjax.LanguageModel(seqjax.LSTM(units), 64),
         "Mikolov et al. 2010",
         "NumPy loop",
-        input_size=64,  # its vocabulary
+        input_size=64,  # the vocabulary size
     ),
 )

@@ -1,6 +1,5 @@
 """Checkpoints: everything that a run is, kept whole through a kill at any moment."""
 
-import logging
 import shutil
 from pathlib import Path
 from types import TracebackType
@@ -45,8 +44,6 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path) -> None:
-        # orbax tells every step of its own, and the trace of each error that it raises anyway
-        logging.getLogger("absl").setLevel(logging.CRITICAL)
         self.folder = folder.absolute()
         policy = AnyPreservationPolicy(
             [LatestN(1), BestN(n=1, get_metric_fn=lambda metrics: -metrics[_LOSS])]

@@ -7,7 +7,8 @@ import os
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from seqjax.checks import check_size, given_array
+from seqjax.arrays import given_array
+from seqjax.checks import check_size
 from seqjax.types import PyTree
 
 

@@ -44,7 +44,8 @@ import numpy as np
 from jax import export as jax_export
 
 from seqjax import cells, sampling, types, wrappers
-from seqjax.checks import as_params, check_choice, check_flag, check_size
+from seqjax.arrays import as_params
+from seqjax.checks import check_choice, check_flag, check_size
 from seqjax.engine.step import step
 from seqjax.engine.unroll import unroll
 from seqjax.engine.validation import check_can_step, check_cell, check_params, state_dtype

@@ -4,7 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from seqjax.checks import as_int32, check_flag, given_array
+from seqjax.arrays import as_int32, given_array
+from seqjax.checks import check_flag
 from seqjax.operations.affine import accumulation_dtype
 from seqjax.operations.masking import check_tokens, resolve_mask, zero_outside
 from seqjax.types import Array

@@ -19,7 +19,8 @@ class Recurrent(nnx.Module):
     ``layer.params`` has the structure of `Cell.init`, with a `flax.nnx.Param` for each array. Noisy
     layers such as `Dropout` draw keys from a random stream of this layer, and draw no noise while
     ``layer.deterministic`` is True. `flax.nnx.Module.eval` sets it and `flax.nnx.Module.train`
-    clears it, as for `flax.nnx.Dropout`.
+    clears it, as for `flax.nnx.Dropout`. Where NNX treats modules as trees, split the keys off
+    before `flax.nnx.grad` differentiates the parameters of a noisy cell, as below.
 
     Args:
       cell: any cell.
@@ -36,6 +37,12 @@ class Recurrent(nnx.Module):
     >>> state, ys = layer(jnp.ones((2, 5, 3), jnp.float32), lengths=jnp.array([5, 2]))
     >>> state.h.shape, ys.shape
     ((2, 4), (2, 5, 4))
+    >>> noisy = Recurrent(seqjax.Dropout(seqjax.GRU(4), input_rate=0.5), 3, rngs=nnx.Rngs(0))
+    >>> graph, params, rest = nnx.split(noisy, nnx.Param, ...)
+    >>> def loss(params, rest):
+    ...     state, ys = nnx.merge(graph, params, rest)(jnp.ones((2, 5, 3), jnp.float32))
+    ...     return (ys**2).mean()
+    >>> grads = nnx.grad(loss)(params, rest)
     """
 
     def __init__(

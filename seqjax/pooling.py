@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqjax.checks import check_flag, given_array
+from seqjax.arrays import given_array
+from seqjax.checks import check_flag
 from seqjax.operations.affine import accumulation_dtype
 from seqjax.operations.masking import resolve_mask, zero_outside
 from seqjax.types import Array

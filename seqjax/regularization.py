@@ -5,7 +5,8 @@ from collections.abc import Collection
 import jax
 import jax.numpy as jnp
 
-from seqjax.checks import as_params, check_key, check_rate
+from seqjax.arrays import as_params
+from seqjax.checks import check_key, check_rate
 from seqjax.types import Array, Params
 
 RECURRENT = ("recurrent_kernel", "gate_kernel", "candidate_kernel")  # a GRU has the last two

@@ -8,15 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqjax.checks import (
-    as_arrays,
-    as_params,
-    check_count,
-    check_key,
-    check_number,
-    check_size,
-    given_array,
-)
+from seqjax.arrays import as_arrays, as_params, given_array
+from seqjax.checks import check_count, check_key, check_number, check_size
 from seqjax.engine.step import step
 from seqjax.engine.unroll import unroll
 from seqjax.engine.validation import (

@@ -10,7 +10,8 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from seqjax.checks import as_arrays, check_leading_axes, check_size
+from seqjax.arrays import as_arrays, check_leading_axes
+from seqjax.checks import check_size
 from seqjax.engine.loop import Method, SequenceLoop, run_chunks
 from seqjax.engine.unroll import Run, run_checked
 from seqjax.engine.validation import check_can_step

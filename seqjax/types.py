@@ -1,18 +1,18 @@
-"""The shape glossary and the contract of cells, all that the library agrees on.
+"""The shape glossary and the cell contract, on which the whole library agrees.
 
-Shapes are written in docstrings and comments with these letters:
+Docstrings and comments write shapes with these letters:
 
 ====  =====================================================================
-B     batch: any number of leading axes, none included
+B     batch: any number of leading axes, or none
 T     time steps
-D     features of an input
+D     input features
 H     units of a cell, the width of its state
-V     vocabulary or number of classes
+V     vocabulary size, or number of classes
 G     gates of a cell
 ====  =====================================================================
 
-``[B, T, D]`` is batch-major, ``[T, B, D]`` time-major. Public functions take batch-major arrays
-unless ``time_major=True``; inside a layer time always comes first.
+``[B, T, D]`` is batch-major and ``[T, B, D]`` is time-major. Public functions take batch-major
+arrays unless ``time_major=True``. Inside a cell, time is always the first axis.
 """
 
 import abc
@@ -39,32 +39,43 @@ from seqjax.values import PlainValue
 
 Array = jax.Array
 PyTree = Any
-Params = PyTree  # of arrays, as `Cell.init` makes them
-State = PyTree  # of arrays [B, ...], which a step hands to the next one
-Noise = PyTree | None  # of arrays [T, B, ...], broadcast over T where it is locked over time
-Projected = PyTree  # of arrays [T, B, ...], what a cell needs of the inputs at each step
-Size = Any  # int, or tuple[int, ...] for features on several axes
-# Give a named function: each evaluation of a lambda makes another function, and so another cell.
+Params = PyTree  # arrays, as `Cell.init` returns them
+State = PyTree  # arrays [B, ...] that one step passes to the next
+Noise = PyTree | None  # arrays [T, B, ...], constant over T if dropout is locked
+Projected = PyTree  # arrays [T, B, ...], the result of `Cell.project`
+Size = Any  # int, or tuple[int, ...] for several feature axes
+# Use a named function: every evaluation of a lambda is a new function and so a new cell.
 Activation = Callable[[Array], Array]
 
 
 class HiddenState(NamedTuple):
-    """The state of a cell that carries one array."""
+    """The state of a cell that carries one array.
 
-    h: Array  # [B, H]
+    Attributes:
+      h: ``[B, H]``, the hidden vector.
+    """
+
+    h: Array
 
 
 class Role(enum.Enum):
-    """What an array of a state is for."""
+    """The role of one array in the state of a cell.
 
-    HIDDEN = "hidden"  # the vector that the products of the next step see, such as an LSTM's h
-    MEMORY = "memory"  # a memory beside a hidden vector, such as an LSTM's c
-    JOINT = "joint"  # one part of a quantity that several arrays hold; must not change alone
+    Attributes:
+      HIDDEN: the vector that the next step multiplies by a kernel, such as the ``h`` of an LSTM.
+      MEMORY: a memory beside a hidden vector, such as the ``c`` of an LSTM.
+      JOINT: one of several arrays that represent one quantity and must change together.
+      OTHER: any other array.
+    """
+
+    HIDDEN = "hidden"
+    MEMORY = "memory"
+    JOINT = "joint"
     OTHER = "other"
 
 
 def with_roles(kind: Callable[..., State], *roles: Role) -> State:
-    """A state of type ``kind`` that holds a role for each of its arrays.
+    """Return a state of type ``kind`` that holds a role for each of its arrays.
 
     >>> with_roles(HiddenState, Role.HIDDEN).h.name
     'HIDDEN'
@@ -73,46 +84,46 @@ def with_roles(kind: Callable[..., State], *roles: Role) -> State:
 
 
 class Loop(abc.ABC):
-    """How cells run over the steps of a sequence: the mask, the direction and the method."""
+    """A loop over the steps of a sequence, which holds the mask, the direction and the method."""
 
     @abc.abstractmethod
     def run(
         self, cell: "Cell", params: Params, state: State, xs: PyTree, noise: Noise = None
     ) -> tuple[State, PyTree]:
-        """Run ``cell`` over time-major ``xs``: return the final state and the outputs."""
+        """Run ``cell`` over time-major ``xs`` and return the final state and the outputs."""
 
     @property
     @abc.abstractmethod
     def resets(self) -> bool:
-        """Whether cells start over before some of the steps."""
+        """Whether the state is reset before some of the steps."""
 
     @abc.abstractmethod
     def reversed(self, xs: PyTree) -> tuple["Loop", PyTree]:
-        """The loop in the other direction, and ``xs`` with its resets at the other ends."""
+        """Return the loop in the opposite direction, and ``xs`` with its resets moved to match."""
 
     @abc.abstractmethod
     def resetting(self, starts: Array) -> "Loop":
-        """The same loop, in which each cell starts over before the steps in ``starts [T, B]``."""
+        """Return a loop that also resets the state before the steps ``starts``, ``bool[T, B]``."""
 
 
 class Cell(PlainValue, abc.ABC):
-    """What runs over a sequence: an immutable description with pure functions over parameters.
+    """A recurrent cell: an immutable description with pure functions of its parameters.
 
-    A concrete cell is a frozen dataclass of sizes and options, so that equal cells hash equal and
-    share one compiled program. Its equations are split in two: `project` computes what needs no
-    state, for all time steps at once; `step` computes the rest, one step at a time::
+    A concrete cell is a frozen dataclass of sizes and options. Equal cells have equal hashes and
+    share one compiled program. `Cell.project` computes what does not depend on the state, for all
+    time steps at once. `Cell.step` computes the rest, one time step at a time::
 
         zs = cell.project(params, xs)                    # xs [T, B, D]
         for t in range(T):
             state, y = cell.step(params, state, zs[t])   # y [B, H]
 
-    `seqjax.unroll` is that loop. Its derivative follows from the equations of `step`, so that a
-    cell has no backward pass of its own. Randomness is a quantity of its own, which `draw_noise`
-    draws ahead for all steps and `project` takes in, so that `step` needs no key.
+    `seqjax.unroll` runs this loop and derives its derivative from `Cell.step`, so a cell has no
+    backward pass of its own. `Cell.draw_noise` draws the random numbers of all steps in advance for
+    `Cell.project`, so `Cell.step` needs no key.
     """
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Let every `init` and `initial_state` check its arguments before it uses them."""
+        """Make `Cell.init` and `Cell.initial_state` of each subclass check their arguments."""
         super().__init_subclass__(**options)
         if "init" in cls.__dict__:
             cls.init = _checked_init(cls.init)  # type: ignore[method-assign]
@@ -120,7 +131,7 @@ class Cell(PlainValue, abc.ABC):
             cls.initial_state = _checked_state(cls.initial_state)  # type: ignore[method-assign]
 
     def __post_init__(self) -> None:
-        """Check the switches, numbers and activations among the fields, by their declared types."""
+        """Check flags, numbers and activations among the fields, by their declared types."""
         checks = {bool: check_flag, float: check_number}
         for field in dataclasses.fields(self):  # type: ignore[arg-type]
             name, value = field.name, getattr(self, field.name)
@@ -132,66 +143,66 @@ class Cell(PlainValue, abc.ABC):
     @property
     @abc.abstractmethod
     def output_size(self) -> Size:
-        """The number of features of an output, or their shape where they have several axes."""
+        """The number of output features, or their shape if they have several axes."""
 
     @property
     def is_noisy(self) -> bool:
-        """Whether the cell draws noise, such as dropout masks, in training."""
+        """Whether the cell draws noise, such as dropout masks, during training."""
         return False
 
     @property
     def can_step(self) -> bool:
-        """Whether the cell can run step by step; one that reads from both ends cannot."""
+        """Whether the cell can run step by step; a bidirectional cell cannot."""
         return True
 
     @abc.abstractmethod
     def init(self, key: Array, input_size: Size, dtype: Any = jnp.float32) -> Params:
-        """Draw parameters for inputs of ``input_size`` features, or as many kinds of token."""
+        """Initialise parameters for ``input_size`` features, or for a vocabulary of that size."""
 
     @abc.abstractmethod
     def input_size(self, params: Params) -> Size:
-        """The number of input features, or of kinds of token, that ``params`` were made for."""
+        """Return the number of input features, or the vocabulary size, of ``params``."""
 
     @abc.abstractmethod
     def initial_state(self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32) -> State:
-        """The zero state, each array ``[*batch_shape, ...]``."""
+        """Return the zero state, with arrays ``[*batch_shape, ...]``."""
 
     def first_state(
         self, params: Params, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
     ) -> State:
-        """The state before the first step: the zero state, unless ``params`` hold another one."""
+        """Return the state before the first step: zeros, unless ``params`` hold a learned state."""
         return self.initial_state(batch_shape, dtype)
 
     def draw_noise(self, key: Array, leading_shape: tuple[int, ...], input_size: Size) -> Noise:
-        """Draw the noise of all steps, for inputs ``[*leading_shape, input_size]``.
+        """Draw the noise of all steps for inputs ``[*leading_shape, input_size]``.
 
-        ``leading_shape`` is ``(T, *batch)``, and each array returned starts with it, so that noise
-        can be cut into steps like the inputs.
+        ``leading_shape`` is ``(T, *batch_shape)``. Every returned array starts with these axes, so
+        that noise is sliced into steps like the inputs.
         """
         return None
 
     def features(self, xs: PyTree) -> PyTree:
-        """The part of the inputs whose precision the state follows; times, for one, are not."""
+        """Return the inputs that set the dtype of the state: features, but not times."""
         return xs
 
     def merge_embedding(self, params: Params, table: Array) -> Params | None:
-        """Parameters with which tokens do what the rows of ``table [V, E]`` do as features.
+        """Fold an embedding ``table [V, E]`` into the parameters, so that the cell takes tokens.
 
-        A cell that first multiplies its features by a kernel may multiply the whole table by it,
-        once, and pick rows of the product. Values and gradients stay the same, and the cost of
-        embedding and projection no longer grows with the number of tokens.
+        A cell that first multiplies its features by a kernel can multiply the whole table by that
+        kernel once and look up rows of the product. Outputs and gradients stay the same. The cost
+        of both products then no longer grows with the number of tokens.
 
         Returns:
-          Parameters like ``params`` for V kinds of token, or None if the cell does not start with
-          such a product.
+          Parameters for a vocabulary of V tokens, or None if the cell does not start with such a
+          product.
         """
         return None
 
     def leading_shape(self, params: Params, xs: PyTree) -> tuple[int, ...]:
-        """Return the time and batch axes of ``xs``, after a check that the rest fits ``params``.
+        """Return the time and batch axes of ``xs``, after checking that ``xs`` fits ``params``.
 
-        Inputs are floating, with as many feature axes as `input_size` has, ``[..., D]``, or integer
-        tokens ``[...]`` with none.
+        Inputs are floats with the feature axes of `Cell.input_size`, ``[..., D]``, or integer
+        tokens without a feature axis, ``[...]``.
         """
         name, size = type(self).__name__, self.input_size(params)
         features = size if isinstance(size, tuple) else (size,)
@@ -206,7 +217,7 @@ class Cell(PlainValue, abc.ABC):
             if xs.shape and last != features:
                 raise ValueError(
                     f"{name}: these parameters are for {size} input features, got {given}; "
-                    f"give {wanted}, or draw parameters for this size with init"
+                    f"give {wanted}, or initialise parameters for this size with init"
                 )
         else:
             kinds = "floats or integer tokens" if len(features) == 1 else "floats"
@@ -217,44 +228,45 @@ class Cell(PlainValue, abc.ABC):
 
     @abc.abstractmethod
     def project(self, params: Params, xs: PyTree, noise: Noise = None) -> Projected:
-        """Compute what needs no state; all axes of ``xs`` but the features' are kept in front.
+        """Compute what does not depend on the state, with the leading axes of ``xs``.
 
-        It has to be differentiable where ``xs`` is 0, which replaces padding.
+        The result must be differentiable at ``xs = 0``, because zeros replace the padding.
         """
 
     @abc.abstractmethod
     def step(self, params: Params, state: State, z: Projected) -> tuple[State, PyTree]:
-        """Take one step: ``(state, z) -> (next state, output)``, with any leading batch axes."""
+        """Take one step, ``(state, z) -> (next state, output)``, with any leading batch axes."""
 
     @property
     def roles(self) -> State:
-        """A `Role` for each array of the state, in the structure of the state."""
+        """The `Role` of each array of the state, as a tree with the structure of the state."""
         return jax.tree.map(lambda _: Role.OTHER, jax.eval_shape(self.initial_state))
 
     @property
     def outputs_hidden(self) -> bool:
-        """Whether the output of a step is the array with `Role.HIDDEN` of the next state."""
+        """Whether the output of a step is the ``Role.HIDDEN`` array of the next state."""
         return False
 
     @property
     def prefers_scan(self) -> bool:
-        """Whether JAX's own derivative of a scan is faster for these equations than the engine's.
+        """Whether JAX's own derivative of a scan is faster than the one that the engine derives.
 
-        True where the coefficients of a step are larger than its products; see `benchmarks.cells`.
+        This is so if the coefficients of a step are larger than its products.
+        ``benchmarks/cells.py`` measures both.
         """
         return False
 
     def cudnn_weights(self, params: Params) -> Array | None:
-        """All weights in one vector for cuDNN's LSTM, or None for a cell that cuDNN lacks."""
+        """Return all weights as one vector for cuDNN's LSTM, or None if cuDNN lacks the cell."""
         return None
 
     def sequence(
         self, loop: Loop, params: Params, state: State, xs: PyTree, noise: Noise = None
     ) -> tuple[State, PyTree]:
-        """Run over all steps of time-major ``xs``: return the final state and the outputs.
+        """Run over all steps of time-major ``xs`` and return the final state and the outputs.
 
-        By default step by step. A cell overrides it to do a part of the work for all steps at once;
-        one that holds others then runs each of them with ``loop``, or with a loop made from it.
+        Override to process a whole sequence faster than step by step. A cell that wraps others
+        calls their `Cell.sequence` with ``loop``, or with a loop derived from it.
         """
         return loop.run(self, params, state, xs, noise)
 
@@ -283,24 +295,24 @@ def _checked_state(initial_state: Callable[..., State]) -> Callable[..., State]:
 
 
 class LinearCell(Cell):
-    """A cell whose state is linear in itself, so that all steps can run at once::
+    """A cell whose recurrence is linear and elementwise::
 
         s' = a * s + b
 
-    elementwise, with ``a`` and ``b`` from the inputs alone. `seqjax.unroll` may then use
-    `jax.lax.associative_scan`, whose depth grows with log T.
+    ``a`` and ``b`` depend on the inputs alone, so `seqjax.unroll` can compute all steps at once
+    with ``jax.lax.associative_scan``, at a depth that grows with log T.
     """
 
     @abc.abstractmethod
     def coefficients(self, params: Params, z: Projected) -> tuple[State, State]:
-        """Return ``(a, b)``, each of the structure and shapes of the state."""
+        """Return ``(a, b)``, each with the structure and shapes of the state."""
 
     @abc.abstractmethod
     def readout(self, params: Params, state: State, z: Projected) -> PyTree:
-        """Compute the output from the new state, for one step or for all of them."""
+        """Compute the output from the new state, for one step or for all steps."""
 
     def step(self, params: Params, state: State, z: Projected) -> tuple[State, PyTree]:
-        """Take one step of the recurrence and read its state out."""
+        """Compute ``a * s + b`` and its readout."""
         a, b = self.coefficients(params, z)
         state = jax.tree.map(lambda a, s, b: a * s + b, a, state, b)
         return state, self.readout(params, state, z)

@@ -1,4 +1,4 @@
-"""Descriptions as plain values: equality, hash, copies and pickles agree."""
+"""Plain values: objects whose equality, hashes, copies and pickles follow from their fields."""
 
 import dataclasses
 import importlib
@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 
 class PlainValue:
-    """A frozen dataclass that is no more than its fields.
+    """Base class of frozen dataclasses that are fully described by their fields.
 
-    Copies and pickles are made from the fields, so that they equal the original; functions among
-    them, such as an activation, are named by their module. A repr shows what differs from the
-    defaults.
+    Copies and pickles are made from the fields, so they equal the original. A pickle stores a
+    function, such as an activation, by its module and name. The repr shows only fields that differ
+    from their defaults.
     """
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -25,7 +25,7 @@ class PlainValue:
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        # dataclass writes a repr of its own unless the class has one
+        # dataclass generates a repr unless the class defines one
         if "__repr__" not in cls.__dict__:
             cls.__repr__ = PlainValue.__repr__  # type: ignore[method-assign]
 
@@ -43,7 +43,7 @@ class PlainValue:
 
 
 class _Named(NamedTuple):
-    """A function as its module and name, for a pickle."""
+    """The module and name of a function, for a pickle."""
 
     module: str
     name: str

@@ -111,10 +111,13 @@ def test_a_step_is_a_clear_error():
     ("make", "message"),
     [
         (lambda: Bidirectional(LSTM, GRU(2)), "Bidirectional: cell must be a cell, got <class"),
-        (lambda: Bidirectional(GRU(2), ConvLSTM((4, 1), 2, (3,))), "must have the same axes"),
-        (lambda: seqjax.Zoneout(LOWER, 0.1), "Zoneout: runs the cell step by step, which"),
-        (lambda: seqjax.WithState(LOWER), "WithState: runs the cell step by step"),
-        (lambda: Dropout(LOWER, state_rate=0.1), "Dropout with a state_rate: runs the cell step"),
+        (
+            lambda: Bidirectional(GRU(2), ConvLSTM((4, 1), 2, (3,))),
+            "must agree in all axes but the last",
+        ),
+        (lambda: seqjax.Zoneout(LOWER, 0.1), "Zoneout: the cell must run step by step, which"),
+        (lambda: seqjax.WithState(LOWER), "WithState: the cell must run step by step"),
+        (lambda: Dropout(LOWER, state_rate=0.1), "Dropout with a state_rate: the cell must run"),
         (
             lambda: unroll(LOWER, tuple(PARAMS[0]), XS),
             "params must have the structure that Bidirectional",

@@ -1,6 +1,7 @@
 """Checkpoints: bit for bit, the last and the best, and nothing read that is not whole."""
 
 import math
+import pathlib
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 from seqjax.checkpoint import Checkpoints
 from seqjax.devices import split_leading_axis
 
+GOLDEN = pathlib.Path(__file__).parent / "golden"
 STATE = {
     "w": jnp.array([0.1, jnp.nan, -0.0], jnp.float32),
     "half": jnp.array([1.5], jnp.bfloat16),
@@ -124,3 +126,17 @@ def test_a_disk_without_room_is_an_error_and_what_was_there_stays(tmp_path, monk
         with pytest.raises(OSError, match=r"step 2 .* it has 32 bytes, and 31 are free; make room"):
             checkpoints.save(2, {"w": jnp.ones(4)}, {}, 0.5)
         assert checkpoints.steps() == {"last": 1, "best": 1}
+
+
+def test_a_checkpoint_that_an_earlier_orbax_wrote_is_read(tmp_path):
+    shutil.unpack_archive(GOLDEN / "checkpoint_orbax_0.11.30.zip", tmp_path)
+    expected = {
+        "kernel": np.arange(6, dtype=np.float32).reshape(2, 3),
+        "step": jnp.int32(7),
+        "key": jax.random.key(3),
+    }
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.steps() == {"last": 7, "best": 7}
+        restored = checkpoints.restore(expected)
+    assert restored.about == {"units": 3}
+    jax.tree.map(np.testing.assert_array_equal, bits(restored.state), bits(expected))

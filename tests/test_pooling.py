@@ -118,7 +118,7 @@ def test_sixteen_bits_are_summed_up_in_thirty_two():
         (lambda: mean_valid(YS.astype(int)), "ys must be floating"),
         (lambda: last_valid(YS, lengths=[6, 0, 0, 0]), "lengths must lie in [0, 5]"),
         (lambda: last_valid(YS, lengths=LENGTHS[:2]), "lengths must be integers of shape (4,)"),
-        (lambda: mean_valid(YS, lengths=LENGTHS, mask=HOLES), "give the one or the other"),
+        (lambda: mean_valid(YS, lengths=LENGTHS, mask=HOLES), "give only one of them"),
         (lambda: mean_valid(YS, mask=HOLES.T), "mask must be bool of shape (4, 5)"),
         (lambda: attention_pool(YS, SCORES.T), "scores must be floating of shape (4, 5)"),
         (lambda: attention_pool(YS, HOLES), "got bool of shape (4, 5)"),

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 import seqjax
+from seqjax import catalogue, cells, types, wrappers
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -54,3 +55,15 @@ def test_every_public_name_is_documented_with_an_example(name):
     fields_only = inspect.isclass(value) and issubclass(value, tuple)
     contract = value in (seqjax.Cell, seqjax.types.LinearCell)
     assert fields_only or contract or ">>> " in doc
+
+
+def named_tuples():
+    values = [v for m in (cells, wrappers, catalogue, types) for v in vars(m).values()]
+    classes = {v for v in values if inspect.isclass(v) and issubclass(v, tuple)}
+    return sorted(classes - {tuple}, key=lambda cls: cls.__name__)
+
+
+@pytest.mark.parametrize("cls", named_tuples(), ids=lambda cls: cls.__name__)
+def test_every_field_of_a_named_tuple_is_described_where_help_shows_it(cls):
+    _, _, attributes = inspect.getdoc(cls).partition("\nAttributes:\n")
+    assert all(f"\n  {field}: " in f"\n{attributes}" for field in cls._fields)

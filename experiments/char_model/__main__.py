@@ -6,32 +6,21 @@ import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import jax
-import jax.numpy as jnp
-import numpy as np
 import tyro
-from rich.console import Console
-from rich.table import Table
 
 from experiments.char_model.config import PRESETS, Config, check_model
-from experiments.char_model.evaluation import Score, streaming, token_losses, windowed
-from experiments.char_model.run import (
-    NGRAMS,
-    NotFiniteError,
-    StoppedError,
-    Trained,
-    load,
-    read_config,
-    read_text,
-)
-from experiments.char_model.run import train as train_run
+from experiments.char_model.errors import NotFiniteError, StoppedError
+from experiments.command_line import set_up
 from experiments.run_directory import RunDirectory
-from seqjax.data.ngram import ngram_losses
-from seqjax.data.text import read_corpus
-from seqjax.devices import one_cpu_device_per_core
-from seqjax.sampling import Sampling, generate, prime
+
+if TYPE_CHECKING:
+    import numpy as np
+    from rich.console import Console
+
+    from experiments.char_model.run import Trained
+    from seqjax.sampling import Sampling
 
 PROGRAM = "python -m experiments.char_model"
 Which = Literal["best", "last"]
@@ -51,8 +40,15 @@ class Evaluate:
     window: int = 256
     """Characters of an independent window."""
 
-    def main(self, console: Console) -> None:
+    def main(self, console: "Console") -> None:
         """Print the scores."""
+        from rich.table import Table
+
+        from experiments.char_model.evaluation import Score, streaming, windowed
+        from experiments.char_model.run import NGRAMS, load, read_text
+        from seqjax.data.ngram import ngram_losses
+        from seqjax.data.text import read_corpus
+
         trained = load(self.run, self.which)
         if self.corpus is None:
             text = read_text(trained.config)
@@ -99,8 +95,13 @@ class Sample:
     which: Which = "best"
     """The checkpoint."""
 
-    def main(self, console: Console) -> None:
+    def main(self, console: "Console") -> None:
         """Print the text: one stream as it comes, several when they are whole."""
+        import numpy as np
+
+        from experiments.char_model.run import load
+        from seqjax.sampling import Sampling
+
         for name in ("length", "count"):
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name} must be at least 1, got {getattr(self, name)}")
@@ -122,8 +123,14 @@ class Sample:
             sys.stdout.write(trained.vocabulary.decode(row) + "\n")
 
     def _draw(
-        self, trained: Trained, start: np.ndarray, sampling: Sampling
-    ) -> Iterator[np.ndarray]:
+        self, trained: "Trained", start: "np.ndarray", sampling: "Sampling"
+    ) -> "Iterator[np.ndarray]":
+        import jax
+        import jax.numpy as jnp
+        import numpy as np
+
+        from seqjax.sampling import generate, prime
+
         generation = prime(trained.model, trained.params, jnp.asarray(start))
         key = jax.random.key(self.seed)
         for done in range(0, self.length, BLOCK):
@@ -149,8 +156,14 @@ class ScoreText:
     which: Which = "best"
     """The checkpoint."""
 
-    def main(self, console: Console) -> None:
+    def main(self, console: "Console") -> None:
         """Print the score."""
+        import numpy as np
+
+        from experiments.char_model.evaluation import token_losses
+        from experiments.char_model.run import load
+        from seqjax.data.text import read_corpus
+
         if self.text is not None:
             text = self.text
         elif self.file is not None:
@@ -170,7 +183,7 @@ class ScoreText:
         )
 
 
-def _check_length(tokens: np.ndarray) -> None:
+def _check_length(tokens: "np.ndarray") -> None:
     if len(tokens) < 2:
         raise ValueError(
             f"the text must hold at least 2 characters, of which the first is given, got "
@@ -190,8 +203,11 @@ class Train:
     resume: Path | None = None
     """The folder of a run to go on with, with the options it was started with."""
 
-    def main(self, console: Console) -> None:
+    def main(self, console: "Console") -> None:
         """Train, and print the results."""
+        from experiments.char_model.run import read_config
+        from experiments.char_model.run import train as train_run
+
         if self.resume is None:
             config = self.config
             check_model(config)
@@ -223,8 +239,7 @@ def _default_train(arguments: list[str]) -> Train:
 
 def main() -> None:
     """Run from the command line; a bad option or file ends with exit code 2, trouble with 1."""
-    one_cpu_device_per_core()
-    console = Console()
+    set_up()
     arguments = sys.argv[1:]
     if "--resume" in arguments and len(arguments) > 3:
         sys.exit("error: --resume DIR goes on with the run's own options; give no others")
@@ -236,7 +251,10 @@ def main() -> None:
             | Annotated[ScoreText, tyro.conf.subcommand("score")],
             prog=PROGRAM,
         )
-        command.main(console)
+        # imported now, as the rest: --help needs no more than the options
+        from rich.console import Console
+
+        command.main(Console())
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -1,24 +1,19 @@
 """What a run of the character model is: its options, presets and the model they make."""
 
+from __future__ import annotations
+
 import dataclasses
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import jax
-import optax
-
+import seqjax
 from experiments.cells import CellName, make_cell
 from experiments.command_line import check_seed, check_sizes, option
-from seqjax import (
-    Cell,
-    Dropout,
-    LanguageModel,
-    Residual,
-    Stack,
-    unroll,
-)
 from seqjax.checks import check_number, check_range, check_rate
-from seqjax.regularization import drop_weights
-from seqjax.types import Array
+
+if TYPE_CHECKING:
+    import optax
+
+    from seqjax.types import Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,15 +128,12 @@ class Config:
             raise ValueError(
                 f"{owner}: --input-dropout drops features of an embedding: give --embedding-size"
             )
-        model = build_model(self, vocabulary_size=2)  # tells what does not fit together
-        if not model.can_step:
-            raise ValueError(
-                f"{owner}: --cell {self.cell} sees the characters that it has to predict"
-            )
 
     @property
     def optimizer_chain(self) -> optax.GradientTransformationExtraArgs:
         """Everything of the optimizer but the learning rate, which each step is given."""
+        import optax
+
         parts = [] if self.clip is None else [optax.clip_by_global_norm(self.clip)]
         parts.append(optax.scale_by_adam(b2=self.b2))
         if self.optimizer == "adamw":
@@ -162,31 +154,37 @@ def config_from_json(plain: dict[str, Any]) -> Config:
 
 
 def check_model(config: Config) -> None:
-    """Raise ``ValueError`` if the parts of the model do not fit together on tokens."""
+    """Raise ``ValueError`` if there is no such cell, or the parts of the model do not fit."""
+    import jax
+
     model = build_model(config, vocabulary_size=2)
+    if not model.can_step:
+        raise ValueError(
+            f"char_model: --cell {config.cell} sees the characters that it has to predict"
+        )
 
     def run(tokens: Array) -> None:
         params = model.init(jax.random.key(0), 2)
         if config.weight_dropout:
-            drop_weights(jax.random.key(0), params, config.weight_dropout)
-        unroll(model, params, tokens, deterministic=True)
+            seqjax.regularization.drop_weights(jax.random.key(0), params, config.weight_dropout)
+        seqjax.unroll(model, params, tokens, deterministic=True)
 
     jax.eval_shape(run, jax.ShapeDtypeStruct((1, 2), "int32"))
 
 
-def build_model(config: Config, vocabulary_size: int) -> LanguageModel:
+def build_model(config: Config, vocabulary_size: int) -> seqjax.LanguageModel:
     """The model that the options make."""
-    layers: list[Cell] = []
+    layers: list[seqjax.Cell] = []
     for n in range(config.layers):
         cell = make_cell(config.cell, config.units)
         state_rate = config.recurrent_dropout
         input_rate = config.layer_dropout if n else config.input_dropout
         output_rate = config.output_dropout if n == config.layers - 1 else 0.0
         if input_rate or state_rate or output_rate:
-            cell = Dropout(cell, input_rate, state_rate, output_rate, config.locked)
-        layers.append(Residual(cell) if n and config.residual else cell)
-    return LanguageModel(
-        layers[0] if len(layers) == 1 else Stack(layers),
+            cell = seqjax.Dropout(cell, input_rate, state_rate, output_rate, config.locked)
+        layers.append(seqjax.Residual(cell) if n and config.residual else cell)
+    return seqjax.LanguageModel(
+        layers[0] if len(layers) == 1 else seqjax.Stack(layers),
         vocabulary_size,
         config.embedding_size,
         config.layer_norm,

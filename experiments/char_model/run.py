@@ -2,16 +2,17 @@
 
 import contextlib
 import dataclasses
-import fcntl
 import json
 import math
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
+import filelock
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,6 +21,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from tensorboardX import SummaryWriter
 
 from experiments.char_model.config import Config, build_model, config_from_json
+from experiments.char_model.errors import NotFiniteError, StoppedError
 from experiments.char_model.evaluation import streaming, windowed
 from experiments.char_model.train import (
     Data,
@@ -62,14 +64,6 @@ class Trained(NamedTuple):
     model: LanguageModel
     params: Params  # the running average
     step: int
-
-
-class StoppedError(Exception):
-    """The run was asked to stop, and has saved itself."""
-
-
-class NotFiniteError(Exception):
-    """The loss was no number."""
 
 
 def read_text(config: Config) -> Text:
@@ -315,6 +309,9 @@ class _Run:
 def _signals() -> Iterator[list[int]]:
     """Collect SIGTERM and Ctrl-C; a second one of them ends the process as ever."""
     caught: list[int] = []
+    if threading.current_thread() is not threading.main_thread():  # others get no signals
+        yield caught
+        return
     before = {int(n): signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
 
     def catch(number: int, frame: FrameType | None) -> None:
@@ -333,11 +330,11 @@ def _signals() -> Iterator[list[int]]:
 @contextlib.contextmanager
 def _only_one(folder: Path) -> Iterator[None]:
     """Hold the folder while this process writes to it; the lock ends with the process."""
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ValueError(f"another process is training in {folder}; wait for it") from None
+    try:
+        lock = filelock.FileLock(folder / ".lock", blocking=False).acquire()
+    except filelock.Timeout:
+        raise ValueError(f"another process is training in {folder}; wait for it") from None
+    with lock:
         yield
 
 
@@ -348,6 +345,6 @@ def read_config(folder: Path) -> Config:
       ValueError: there is none.
     """
     try:
-        return config_from_json(json.loads((folder / "config.json").read_text()))
+        return config_from_json(json.loads((folder / "config.json").read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise ValueError(f"{folder} holds no run to go on with: {error}") from None

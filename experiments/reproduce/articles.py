@@ -4,7 +4,7 @@ A new experiment is a row of `RUNS`, and a row of `CLAIMS` for each thing that a
 what it measures.
 """
 
-from experiments.article_examples import EXAMPLE_OF_TENSORFLOW
+from experiments.article_examples.experiment import EXAMPLE_OF_TENSORFLOW
 from experiments.reproduce.claims import (
     Claim,
     Criterion,

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 
 from experiments.reproduce.claims import Files
-from experiments.unroll_comparison.ways import Way
+from experiments.unroll_comparison.config import Way
 
 FIRST_CURVE = dict(
     zip(

@@ -1,6 +1,5 @@
 """A binary sequence that depends on what was and on what will be, against its exact losses."""
 
-import dataclasses
 import functools
 import time
 from collections.abc import Iterator
@@ -16,9 +15,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from experiments.command_line import check_learning_rate, check_seed, check_sizes
 from experiments.run_directory import RunDirectory
 from experiments.seeds import spread
+from experiments.sequence_labelling.config import Lookahead
 from experiments.sequence_labelling.networks import Network
 from seqjax import sequence_loss
 from seqjax.devices import split_leading_axis
@@ -29,55 +28,6 @@ from seqjax.types import Array, Params
 BLOCK = 50  # training steps in one program, whose mean is one point of a curve
 EVALUATION = 200  # fresh batches
 TOLERANCE = 0.005  # nats: a loss this close to a floor has reached it
-
-
-@dataclasses.dataclass(frozen=True)
-class Lookahead:
-    """Learn a binary sequence that depends on another one, some steps back and some ahead.
-
-    A network that reads forward can know the first kind only, one that reads both ways knows both;
-    the losses of either are exactly known.
-    """
-
-    dependencies: tuple[tuple[int, float], ...] = ((3, 0.5), (-4, -0.25))
-    """Pairs of a lag (negative: ahead) and the change in P(Y = 1) where X is 1 there."""
-    base_rate: float = 0.5
-    """P(Y = 1) where every X that counts is 0."""
-    units: int = 16
-    """Of each GRU."""
-    window: int = 32
-    """Steps that a network sees at a time; those whose dependencies lie outside do not count."""
-    batch_size: int = 100
-    """Windows in a batch."""
-    training_steps: int = 800
-    """Batches to train on, each of fresh windows."""
-    learning_rate: float = 0.02
-    """Of Adam at the start; it falls to 0 along a cosine."""
-    seeds: int = 8
-    """How many seeds to train at once, each with its own data."""
-    seed: int = 0
-    """From which the seeds are drawn."""
-
-    def __post_init__(self) -> None:
-        sizes = ("units", "window", "batch_size", "training_steps", "seeds")
-        check_sizes("lookahead", self, *sizes)
-        check_learning_rate(self.learning_rate)
-        check_seed(self.seed)
-        if not counted(self.task, self.window).any():
-            raise ValueError(
-                f"--window {self.window} holds no step with all its dependencies, "
-                f"{list(self.task.dependencies)}; give a longer one"
-            )
-
-    @property
-    def task(self) -> BinaryDependency:
-        """What to learn."""
-        return BinaryDependency(self.dependencies, self.base_rate)
-
-    @property
-    def networks(self) -> tuple[Network, Network]:
-        """What learns it."""
-        return Network(self.units, bidirectional=False), Network(self.units, bidirectional=True)
 
 
 class Run(NamedTuple):

@@ -1,6 +1,5 @@
 """Which letters of a line were upper case: real text of any length, from records and buckets."""
 
-import dataclasses
 import functools
 import time
 from collections.abc import Iterator
@@ -13,89 +12,23 @@ import optax
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from experiments.command_line import check_learning_rate, check_seed, check_sizes
 from experiments.run_directory import RunDirectory
 from experiments.seeds import spread
 from experiments.sequence_labelling import report
 from experiments.sequence_labelling.baselines import Characters, baselines, score
+from experiments.sequence_labelling.config import Truecasing
 from experiments.sequence_labelling.lines import (
-    Lines,
     Records,
-    check_records_can_be_read,
-    cut_lines,
     write_records,
 )
 from experiments.sequence_labelling.networks import Network
 from seqjax import sequence_loss
-from seqjax.checks import check_rate
 from seqjax.data import Batch, Bucketed, Loader, Report, Source, plan
-from seqjax.data.text import read_corpus
 from seqjax.devices import split_leading_axis
 from seqjax.training import TrainState, init_train_state, train_step
 from seqjax.types import Array, Params
 
 EVALUATED_AT_ONCE = 256  # lines
-
-
-@dataclasses.dataclass(frozen=True)
-class Truecasing:
-    """Say for each letter of a line in lower case whether it was upper case.
-
-    A GRU that reads forward and one that reads both ways, of about as many parameters, beside rules
-    and counts; on the last tenth of the lines of a text.
-    """
-
-    corpus: str = "tiny_shakespeare"
-    """tiny_shakespeare, python_docs (built in), or the path of a UTF-8 file or folder of .txt."""
-    longest: int = 128
-    """Longer lines are cut into pieces of so many characters."""
-    forward_units: int = 64
-    """Of the GRU that reads forward."""
-    bidirectional_units: int = 44
-    """Of each of the two GRUs that read both ways."""
-    dropout: float = 0.3
-    """The rate at which outputs of the GRUs are dropped in training."""
-    batch_steps: int = 1024
-    """Characters in a batch at most, padding included: a bucket of short lines has more of them."""
-    epochs: int = 2
-    """Passes over the training lines."""
-    learning_rate: float = 0.01
-    """Of Adam at the start; it falls to 0 along a cosine."""
-    seeds: int = 4
-    """How many seeds to train at once; they differ in first weights and in what is dropped."""
-    seed: int = 0
-    """From which the seeds and the order of the lines are drawn."""
-
-    def __post_init__(self) -> None:
-        sizes = ("forward_units", "bidirectional_units", "longest", "epochs", "seeds")
-        check_sizes("truecasing", self, *sizes, "batch_steps")
-        check_rate("truecasing", "--dropout", self.dropout)
-        check_learning_rate(self.learning_rate)
-        check_seed(self.seed)
-        if self.batch_steps < self.longest:
-            raise ValueError(
-                f"--batch-steps must have room for one line of --longest {self.longest}, got "
-                f"{self.batch_steps}"
-            )
-        check_records_can_be_read()
-        lengths = np.array([len(line) for line in self.read_lines().train])
-        if not steps_per_epoch(self, lengths):
-            raise ValueError(
-                f"the {len(lengths)} training lines do not fill one batch of --batch-steps "
-                f"{self.batch_steps}; give a longer corpus or smaller batches"
-            )
-
-    @property
-    def networks(self) -> tuple[Network, Network]:
-        """What is compared."""
-        return (
-            Network(self.forward_units, bidirectional=False, dropout=self.dropout),
-            Network(self.bidirectional_units, bidirectional=True, dropout=self.dropout),
-        )
-
-    def read_lines(self) -> Lines:
-        """Read the corpus."""
-        return cut_lines(read_corpus(self.corpus).text, self.longest)
 
 
 def buckets(lengths: np.ndarray, batch_steps: int) -> Bucketed:

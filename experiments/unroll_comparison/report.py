@@ -8,7 +8,8 @@ from matplotlib.ticker import NullLocator
 from rich import box
 from rich.table import Table
 
-from experiments.unroll_comparison.ways import BLOCK, Config, Outcome, Way
+from experiments.unroll_comparison.config import Config, Way
+from experiments.unroll_comparison.ways import BLOCK, Outcome
 
 
 class Article(NamedTuple):

@@ -4,19 +4,16 @@ import dataclasses
 import functools
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.cells import CellName
-from experiments.char_model import config as char_model
-from experiments.char_model.config import PRESETS, build_model
+from experiments.char_model.config import build_model
 from experiments.char_model.train import Data, init_state, make_block, spread
+from experiments.unroll_comparison.config import Config, Way
 from seqjax import Cell, unroll
-from seqjax.checks import check_size
 from seqjax.data.text import Vocabulary, read_corpus, streams
 from seqjax.devices import data_mesh
 from seqjax.types import Array, Params, State
@@ -32,75 +29,12 @@ def unroll_with_lengths(
     return unroll(model, params, xs, lengths=lengths, method="scan", **options)
 
 
-Way = Literal["static", "dynamic", "scan", "auto"]
 WAYS: dict[Way, Callable[..., tuple[State, Array]]] = {
     "static": functools.partial(unroll, method="static"),
     "dynamic": unroll_with_lengths,
     "scan": functools.partial(unroll, method="scan"),
     "auto": unroll,
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class Config:
-    """Build and train the article's character model by every way to unroll it."""
-
-    ways: tuple[Way, ...] = ("static", "dynamic", "scan", "auto")
-    """Which ways."""
-    corpus: str = "tiny_shakespeare"
-    """tiny_shakespeare, python_docs (built in), or the path of a UTF-8 file or folder of .txt."""
-    cell: CellName = "lstm"
-    """The recurrent cell, by its name or imported."""
-    units: int = 100
-    """Its width."""
-    layers: int = 3
-    """How many are stacked."""
-    embedding_size: int | None = 100
-    """Features of the embedding; None feeds the characters one-hot."""
-    batch_size: int = 32
-    """Contiguous rows that the text is cut into."""
-    num_steps: int = 200
-    """Characters over which errors flow back, in training."""
-    epochs: float = 3.0
-    """Passes over the text by each way; fractions too, and 0 only builds."""
-    sweep: tuple[int, ...] = (25, 50, 100, 200, 400, 800, 1600)
-    """Further num_steps at which the program is built, and not run."""
-    cap: float = 400.0
-    """Seconds that a static build may take, as the one before it says; longer ones are left out."""
-    seed: int = 0
-    """From which the parameters are drawn."""
-    out: Path | None = None
-    """A new folder for the results; runs/unroll_comparison/<time> without."""
-
-    def __post_init__(self) -> None:
-        for steps in self.sweep:
-            check_size("unroll_comparison", "--sweep", steps)
-        if not self.ways:
-            raise ValueError(f"--ways needs at least one of {', '.join(WAYS)}")
-        for name in ("epochs", "cap"):
-            value = getattr(self, name)
-            if not 0 <= value < float("inf"):
-                raise ValueError(f"--{name} must be at least 0, got {value}")
-        self.at(self.num_steps)  # tells what else does not fit
-
-    @property
-    def is_article(self) -> bool:
-        """Whether the model is the article's."""
-        return (self.cell, self.units, self.layers) == ("lstm", 100, 3)
-
-    def at(self, num_steps: int) -> char_model.Config:
-        """The options of the character model with chunks of this length."""
-        return dataclasses.replace(
-            PRESETS["article"],
-            corpus=self.corpus,
-            cell=self.cell,
-            units=self.units,
-            layers=self.layers,
-            embedding_size=self.embedding_size,
-            batch_size=self.batch_size,
-            num_steps=num_steps,
-            seed=self.seed,
-        )
 
 
 def read(config: Config) -> tuple[int, int, Data]:

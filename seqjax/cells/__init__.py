@@ -1,4 +1,4 @@
-"""The cells, one family a file."""
+"""Recurrent cells, one family per module."""
 
 from seqjax.cells.cfn import CFN, CFNParams
 from seqjax.cells.conv_lstm import ConvLSTM, ConvLSTMParams

@@ -1,4 +1,4 @@
-"""The chaos-free network, whose state decays to zero when no input comes."""
+"""The chaos-free network, whose state decays to zero in the absence of input."""
 
 import dataclasses
 from typing import Any, NamedTuple
@@ -14,28 +14,37 @@ from seqjax.types import Activation, Array, HiddenState, Noise
 
 
 class CFNParams(NamedTuple):
-    """Parameters of `CFN`; columns in the order theta, eta, n."""
+    """Parameters of `CFN`, with columns in the order theta, eta, n.
 
-    input_kernel: Array  # [D, 3H]
-    recurrent_kernel: Array  # [H, 2H], of theta and eta
-    bias: Array  # [2H], of theta and eta
+    Attributes:
+      input_kernel: ``[D, 3H]``.
+      recurrent_kernel: ``[H, 2H]``, of theta and eta.
+      bias: ``[2H]``, of theta and eta.
+    """
+
+    input_kernel: Array
+    recurrent_kernel: Array
+    bias: Array
 
 
 @dataclasses.dataclass(frozen=True)
 class CFN(HiddenCell):
-    """The chaos-free network; gate order theta, eta, n (forget, input, candidate)::
+    """The chaos-free network (CFN).
+
+    Maps ``[B, T, D]`` to ``[B, T, H]``; the state is ``h``, ``[B, H]``. The gate order is theta,
+    eta, n (forget, input, candidate)::
 
         theta = sigmoid(x @ W_theta + h @ U_theta + b_theta)
         eta   = sigmoid(x @ W_eta + h @ U_eta + b_eta)
         h'    = theta * activation(h) + (1 - eta) * activation(x @ W_n)
 
-    The output is ``h'``. It is TensorFlow's contributed ``CFNCell``; the paper has ``eta`` where
-    that has ``1 - eta``, which is the same model with the signs of eta's parameters turned.
+    The output is ``h'``. The cell corresponds to TensorFlow's ``CFNCell``. The paper has ``eta``
+    instead of ``1 - eta``, which is the same model with the parameters of eta negated.
 
     Args:
       units: H, the width of the state and of the output.
-      activation: of the state and of the candidate.
-      gate_activation: of the gates; Keras's ``recurrent_activation``.
+      activation: applied to the state and to the candidate.
+      gate_activation: applied to the gates; Keras's ``recurrent_activation``.
 
     Raises:
       ValueError: ``units`` is not a whole number of at least 1.
@@ -54,7 +63,10 @@ class CFN(HiddenCell):
     gate_activation: Activation = jax.nn.sigmoid
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> CFNParams:
-        """Draw Glorot input kernels, orthogonal recurrent ones, and biases of 1: remember first."""
+        """Initialise Glorot input kernels, orthogonal recurrent kernels, and biases of 1.
+
+        With these biases the gates initially keep most of the state.
+        """
         check_size("CFN", "input_size", input_size)
         input_key, recurrent_key = jax.random.split(key)
         return CFNParams(
@@ -64,7 +76,7 @@ class CFN(HiddenCell):
         )
 
     def project(self, params: CFNParams, xs: Array, noise: Noise = None) -> tuple[Array, ...]:
-        """``x @ W + b`` of theta and eta, and ``activation(x @ W_n)``, each ``[..., H]``."""
+        """Compute ``x @ W + b`` of theta and eta and ``activation(x @ W_n)``, each ``[..., H]``."""
         bias = jnp.pad(params.bias, (0, self.units))
         theta, eta, n = split_gates(affine(xs, params.input_kernel, bias), 3)
         return theta, eta, self.activation(n)
@@ -72,7 +84,7 @@ class CFN(HiddenCell):
     def step(
         self, params: CFNParams, state: HiddenState, z: tuple[Array, ...]
     ) -> tuple[HiddenState, Array]:
-        """The equations above, given the three projections."""
+        """Compute ``h'`` from ``h`` and the projected inputs."""
         h_theta, h_eta = split_gates(affine(state.h, params.recurrent_kernel), 2)
         theta = self.gate_activation(z[0] + h_theta)
         eta = self.gate_activation(z[1] + h_eta)

@@ -1,4 +1,4 @@
-"""The convolutional LSTM, for sequences of images, of lines or of volumes."""
+"""The convolutional LSTM, for sequences of images, lines or volumes."""
 
 import dataclasses
 import math
@@ -16,23 +16,37 @@ from seqjax.types import Array, Cell, Noise, Role, State, with_roles
 
 
 class ConvLSTMParams(NamedTuple):
-    """Parameters of `ConvLSTM`; gates in the order i, f, g, o."""
+    """Parameters of `ConvLSTM`, with gates in the order i, f, g, o.
 
-    input_kernel: Array  # [*window, C, 4F]
-    recurrent_kernel: Array  # [*window, F, 4F]
-    bias: Array | None  # [4F], the forget bias included; only with use_bias
+    Attributes:
+      input_kernel: ``[*window, C, 4F]``.
+      recurrent_kernel: ``[*window, F, 4F]``.
+      bias: ``[4F]``, including the forget bias; None if ``use_bias`` is false.
+    """
+
+    input_kernel: Array
+    recurrent_kernel: Array
+    bias: Array | None
 
 
 class ConvLSTMProjected(NamedTuple):
-    """What a `ConvLSTM` needs of its inputs at each step."""
+    """The projected inputs of `ConvLSTM`.
+
+    Attributes:
+      lstm: the projected inputs of the gates.
+      skipped: ``[B, *space, C]``, the inputs; None if there is no skip connection.
+    """
 
     lstm: LSTMProjected
-    skipped: Array | None  # [B, *space, C], the inputs, only with a skip connection
+    skipped: Array | None
 
 
 @dataclasses.dataclass(frozen=True)
 class ConvLSTM(Cell):
-    """An LSTM over 1, 2 or 3 axes of space, its products convolutions; gate order i, f, g, o::
+    """The convolutional LSTM (ConvLSTM), over 1, 2 or 3 spatial axes.
+
+    Maps ``[B, T, *space, C]`` to ``[B, T, *space, F]``; the state is ``c`` and ``h``, each
+    ``[B, *space, F]``. The gate order is i, f, g, o (input, forget, candidate, output)::
 
         i  = sigmoid(x * W_i + h * U_i + b_i)
         f  = sigmoid(x * W_f + h * U_f + b_f)
@@ -41,27 +55,26 @@ class ConvLSTM(Cell):
         c' = f c + i g
         h' = o tanh(c')
 
-    where ``*`` is a convolution that pads with zeros to keep the shape. The output is ``h'``.
-    Inputs are ``[B, T, *space, C]``, states ``[B, *space, F]``. TensorFlow's ``Conv1DLSTMCell``,
-    ``Conv2DLSTMCell`` and ``Conv3DLSTMCell``, but for the forget bias, which is here a part of the
-    initial ``b_f``.
+    Here ``*`` is a convolution with zero padding that keeps the shape. The output is ``h'``. The
+    cell corresponds to TensorFlow's ``Conv1DLSTMCell``, ``Conv2DLSTMCell`` and ``Conv3DLSTMCell``,
+    except that the forget bias is part of the initial ``b_f``.
 
     Args:
-      input_shape: ``(*space, C)`` of one input.
-      filters: F, channels of the state.
-      window: the shape of the kernels, one number for each axis of space.
-      skip_connection: whether the output is ``concat(h', x)``, with F + C channels. TensorFlow
-        makes that the state too, and so fails at the second step.
-      use_bias: whether biases are learnt; without, ``b_f`` stays what ``forget_bias`` says, and
-        the others 0.
+      input_shape: ``(*space, C)``, the shape of one input.
+      filters: F, the number of channels of the state.
+      window: the shape of the kernels, one size per spatial axis.
+      skip_connection: whether the output is ``concat(h', x)``, with F + C channels. TensorFlow's
+        cell also puts this into the state, and therefore fails at the second step.
+      use_bias: whether biases are learned. Otherwise ``b_f`` is fixed at ``forget_bias`` and the
+        other biases are 0.
       forget_bias: the initial ``b_f``.
 
     Raises:
-      ValueError: a size is not a whole number of at least 1, or ``window`` does not have an axis
-        for each axis of space, of which there may be 1, 2 or 3.
+      ValueError: a size is not a whole number of at least 1, there are not 1, 2 or 3 spatial axes,
+        or ``window`` does not have one size for each of them.
 
     Reference: Shi et al., "Convolutional LSTM network: a machine learning approach for
-    precipitation nowcasting", 2015, without its peepholes.
+    precipitation nowcasting", 2015; the peepholes are omitted.
 
     >>> from seqjax import ConvLSTM, unroll
     >>> cell = ConvLSTM(input_shape=(6, 5, 1), filters=4, window=(3, 3))
@@ -92,7 +105,7 @@ class ConvLSTM(Cell):
                 check_size("ConvLSTM", f"{name}[{axis}]", size)
         if not len(self.window) == len(self.input_shape) - 1 in (1, 2, 3):
             raise ValueError(
-                "ConvLSTM: window must have an axis for each of the 1, 2 or 3 axes of space in "
+                "ConvLSTM: window must have one size for each of the 1, 2 or 3 spatial axes of "
                 f"input_shape, got window {self.window} and input_shape {self.input_shape}"
             )
 
@@ -102,41 +115,44 @@ class ConvLSTM(Cell):
 
     @property
     def output_size(self) -> tuple[int, ...]:
-        """``(*space, F)``, or ``(*space, F + C)`` with the skip connection."""
+        """``(*space, F)``, or ``(*space, F + C)`` with a skip connection."""
         skipped = self.input_shape[-1] if self.skip_connection else 0
         return (*self.input_shape[:-1], self.filters + skipped)
 
     @property
     def roles(self) -> State:
-        """The memory and the hidden vector."""
+        """``c`` is the memory and ``h`` the hidden vector."""
         return with_roles(LSTMState, Role.MEMORY, Role.HIDDEN)
 
     @property
     def outputs_hidden(self) -> bool:
-        """The output is ``h``, without a skip connection."""
+        """Whether the output is ``h``: true unless there is a skip connection."""
         return not self.skip_connection
 
     def init(
         self, key: Array, input_size: tuple[int, ...], dtype: Any = jnp.float32
     ) -> ConvLSTMParams:
-        """Draw Glorot kernels and the forget bias."""
+        """Initialise Glorot kernels, the forget bias and other biases of 0."""
         check_fixed_size("ConvLSTM", "input_size", input_size, self.input_shape)
         params = self._lstm.init(key, self.input_shape[-1], dtype)
         bias = params.bias if self.use_bias else None
         return ConvLSTMParams(params.input_kernel, params.recurrent_kernel, bias)
 
     def input_size(self, params: ConvLSTMParams) -> tuple[int, ...]:
-        """``(*space, C)``."""
+        """Return ``(*space, C)``."""
         return tuple(self.input_shape)
 
     def initial_state(
         self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
     ) -> LSTMState:
-        """``c = h = 0``, ``[B, *space, F]``."""
+        """Return ``c = h = 0``, each ``[B, *space, F]``."""
         return self._lstm.initial_state((*batch_shape, *self.input_shape[:-1]), dtype)
 
     def project(self, params: ConvLSTMParams, xs: Array, noise: Noise = None) -> ConvLSTMProjected:
-        """``x * W + b`` of i, f, g and o, each ``[..., *space, F]``, and x if it is skipped to."""
+        """Compute ``x * W + b`` of i, f, g and o, each ``[..., *space, F]``.
+
+        With a skip connection, also keep x.
+        """
         z = self._lstm.project(self._lstm_params(params), xs)
         return ConvLSTMProjected(z, xs if self.skip_connection else None)
 
@@ -146,7 +162,7 @@ class ConvLSTM(Cell):
         state: LSTMState,
         z: ConvLSTMProjected,
     ) -> tuple[LSTMState, Array]:
-        """The equations above, given the four projections."""
+        """Compute ``c'``, ``h'`` and the output from the state and the projected inputs."""
         state, h = self._lstm.step(self._lstm_params(params), state, z.lstm)
         if z.skipped is not None:
             h = jnp.concatenate([h, z.skipped.astype(h.dtype)], -1)
@@ -161,7 +177,7 @@ class ConvLSTM(Cell):
 
 @dataclasses.dataclass(frozen=True)
 class _ConvolvedLSTM(LSTM):
-    """The LSTM whose products are convolutions; its units are the channels of a place."""
+    """An LSTM with convolutions instead of matrix products; its units are channels."""
 
     window: tuple[int, ...] = ()
 

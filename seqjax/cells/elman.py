@@ -1,4 +1,4 @@
-"""The simple recurrent network of Elman: one tanh layer that sees its own last output."""
+"""The simple recurrent network of Elman: one layer that receives its own last output."""
 
 import dataclasses
 from typing import Any, NamedTuple
@@ -14,20 +14,29 @@ from seqjax.types import Activation, Array, HiddenState, Noise
 
 
 class BasicRNNParams(NamedTuple):
-    """Parameters of `BasicRNN`."""
+    """Parameters of `BasicRNN`.
 
-    input_kernel: Array  # [D, H]
-    recurrent_kernel: Array  # [H, H]
-    bias: Array  # [H]
+    Attributes:
+      input_kernel: ``[D, H]``.
+      recurrent_kernel: ``[H, H]``, or ``[H]`` for an `IndRNN`.
+      bias: ``[H]``.
+    """
+
+    input_kernel: Array
+    recurrent_kernel: Array
+    bias: Array
 
 
 @dataclasses.dataclass(frozen=True)
 class BasicRNN(HiddenCell):
-    """The Elman network, TensorFlow's ``BasicRNNCell``::
+    """The Elman network, or simple recurrent network.
 
-        h' = activation(x @ W_x + h @ W_h + b)
+    Maps ``[B, T, D]`` to ``[B, T, H]``; the state is ``h``, ``[B, H]``::
 
-    which is ``activation(concat(x, h) @ W + b)`` with ``W_x`` over ``W_h``. The output is ``h'``.
+        h' = activation(x @ W + h @ U + b)
+
+    The output is ``h'``. The cell corresponds to TensorFlow's ``BasicRNNCell``, whose one kernel
+    stacks ``W`` on ``U``.
 
     Args:
       units: H, the width of the state and of the output.
@@ -49,7 +58,7 @@ class BasicRNN(HiddenCell):
     activation: Activation = jnp.tanh
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> BasicRNNParams:
-        """Draw a Glorot input kernel, an orthogonal recurrent kernel and a zero bias."""
+        """Initialise a Glorot input kernel, an orthogonal recurrent kernel and a bias of 0."""
         check_size(type(self).__name__, "input_size", input_size)
         input_key, recurrent_key = jax.random.split(key)
         return BasicRNNParams(
@@ -59,17 +68,17 @@ class BasicRNN(HiddenCell):
         )
 
     def project(self, params: BasicRNNParams, xs: Array, noise: Noise = None) -> Array:
-        """``x @ W_x + b``, ``[..., H]``."""
+        """Compute ``x @ W + b``, ``[..., H]``."""
         return affine(xs, params.input_kernel, params.bias)
 
     def step(
         self, params: BasicRNNParams, state: HiddenState, z: Array
     ) -> tuple[HiddenState, Array]:
-        """``h' = activation(z + h @ W_h)``."""
+        """Compute ``h'`` from ``h`` and the projected inputs."""
         h = self.activation(z + affine(state.h, params.recurrent_kernel))
         return HiddenState(h), h
 
-    # What a variant may differ in:
+    # Variants override:
 
     def _recurrent_kernel(self, key: Array, dtype: Any) -> Array:
         return orthogonal(key, self.units, dtype=dtype)

@@ -1,4 +1,4 @@
-"""The grid LSTM, which recurs over frequency as well as over time, for spectra of sound."""
+"""The grid LSTM, which recurs over time and over frequency, for spectra of sound."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -18,19 +18,31 @@ from seqjax.types import Array, Cell, Noise
 class GridLSTMParams(NamedTuple):
     """Parameters of one block of `GridLSTM`.
 
-    Gates are in the order i, f, g, o, each of the time LSTM and then of the frequency LSTM: L = 2,
-    or 1 where they share weights. G is 4, or 3 without f.
+    Gates are in the order i, f, g, o. Each gate has columns for the time LSTM and then for the
+    frequency LSTM: L is 2, or 1 if they share weights. G is 4, or 3 if ``f`` is coupled to ``i``.
+
+    Attributes:
+      input_kernel: ``[window, G*L*H]``.
+      recurrent_kernel: ``[2H, G*L*H]``; the rows of the time ``h`` come before those of the
+        frequency ``h``.
+      bias: ``[G*L*H]``, including the forget bias.
+      peepholes: ``[G-1, L, 2, H]``, from the time ``c`` and the frequency ``c`` to every gate but
+        g; None if there are none.
     """
 
-    input_kernel: Array  # [window, G*L*H]
-    recurrent_kernel: Array  # [2H, G*L*H], of h of time over h of frequency
-    bias: Array  # [G*L*H], the forget bias included
-    peepholes: Array | None = None  # [G-1, L, 2, H], of c of time and c of frequency; none to g
+    input_kernel: Array
+    recurrent_kernel: Array
+    bias: Array
+    peepholes: Array | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class GridLSTM(Cell):
-    """One LSTM over time and one over frequency, which read each other; gate order i, f, g, o::
+    """The grid LSTM: one LSTM over time and one over frequency, which read each other.
+
+    Maps ``[B, T, D]`` to ``[B, T, Q * 2H]`` for Q windows of frequencies; the state is ``c`` and
+    ``h`` of the time LSTM, each ``[B, windows, H]`` per block. The gate order is i, f, g, o (input,
+    forget, candidate, output)::
 
         w_q  = x[start + q * stride : start + q * stride + window]          for q = 0, 1, ...
         i, f = sigmoid(w_q @ W + h @ U + b + p_t * c_t + p_f * c_f)         of both LSTMs
@@ -39,27 +51,28 @@ class GridLSTM(Cell):
         o    = sigmoid(w_q @ W + h @ U + b + p_t * c_t' + p_f * c_f')
         h'   = o * tanh(c')
 
-    where ``h = concat(h_t, h_f)``; ``c_t``, ``h_t`` are the time LSTM's at window q and the step
-    before, ``c_f``, ``h_f`` the frequency LSTM's at this step and the window below, zero at the
-    first. The output is ``concat(h_t', h_f')`` of all windows. Blocks, each a range of frequencies
-    with weights of its own, do not see each other; frequencies after a block's last whole window
-    are not read. TensorFlow's ``GridLSTMCell``; the forget bias is part of the initial bias.
+    Here ``h = concat(h_t, h_f)``. The time LSTM takes ``c_t`` and ``h_t`` from the previous step at
+    window q. The frequency LSTM takes ``c_f`` and ``h_f`` from this step at window q - 1, and zeros
+    at the first window. The output is ``concat(h_t', h_f')`` over all windows. Each block is a
+    range of frequencies with separate weights, and blocks do not read each other. Frequencies after
+    the last whole window of a block are not read. The cell corresponds to TensorFlow's
+    ``GridLSTMCell``, except that the forget bias is part of the initial ``b_f``.
 
     Args:
-      units: H, of either LSTM.
-      frequencies: D, the width of the input.
-      window: how many frequencies are seen at once; TensorFlow's ``feature_size``.
-      stride: from one window to the next; TensorFlow's ``frequency_skip``.
-      blocks: ``(start, stop)`` of each block; without any, one over all frequencies.
-      peepholes: whether gates see the memories, the ``p`` above.
-      coupled: ``f = 1 - i``, without weights of its own.
+      units: H, the width of each LSTM.
+      frequencies: D, the number of input features.
+      window: the number of frequencies in a window; TensorFlow's ``feature_size``.
+      stride: the step from one window to the next; TensorFlow's ``frequency_skip``.
+      blocks: ``(start, stop)`` of each block; defaults to one block of all frequencies.
+      peepholes: whether gates read the memories, by the weights ``p``.
+      coupled: whether ``f = 1 - i``, so that ``f`` has no weights.
       shared: whether both LSTMs have the same weights.
-      cell_clip: memories are cut to ``[-cell_clip, cell_clip]``; None for no limit.
-      forget_bias: the initial ``b_f``; without effect where ``coupled``.
+      cell_clip: the largest absolute value of the memories, or None for no limit.
+      forget_bias: the initial ``b_f``; unused if ``coupled``.
 
     Raises:
-      ValueError: a size is not a whole number of at least 1, a block lies outside of the
-        frequencies or holds no window, or ``cell_clip`` is not positive.
+      ValueError: a size is not a whole number of at least 1, a block lies outside the frequencies
+        or is narrower than a window, or ``cell_clip`` is not positive.
 
     References: Kalchbrenner, Danihelka and Graves, "Grid long short-term memory", 2016; Sainath and
     Li, "Modeling time-frequency patterns with LSTM vs. convolutional architectures for LVCSR
@@ -88,7 +101,7 @@ class GridLSTM(Cell):
         super().__post_init__()
         check_size("GridLSTM", "units", self.units)
         check_size("GridLSTM", "frequencies", self.frequencies)
-        blocks = tuple(check_pair("GridLSTM", "blocks", block) for block in self.blocks)
+        blocks = tuple(check_pair("GridLSTM", "each block", block) for block in self.blocks)
         object.__setattr__(self, "blocks", blocks)
         for start, stop in blocks:
             check_size("GridLSTM", "the stop of a block", stop)
@@ -116,13 +129,16 @@ class GridLSTM(Cell):
 
     @property
     def output_size(self) -> int:
-        """2H times the number of all windows."""
+        """The number of output features, 2H times the number of windows."""
         return 2 * self.units * sum(map(len, self._starts))
 
     def init(
         self, key: Array, input_size: int, dtype: Any = jnp.float32
     ) -> tuple[GridLSTMParams, ...]:
-        """Draw Glorot input kernels, orthogonal recurrent ones, the forget bias, no peepholes."""
+        """Initialise Glorot input kernels, orthogonal recurrent kernels and the forget bias.
+
+        The other biases and the peepholes are 0.
+        """
         check_fixed_size("GridLSTM", "input_size", input_size, self.frequencies)
         lstms = 1 if self.shared else 2
         columns = self._gates * lstms
@@ -144,33 +160,33 @@ class GridLSTM(Cell):
         return tuple(one(block_key) for block_key in jax.random.split(key, len(self._blocks)))
 
     def input_size(self, params: tuple[GridLSTMParams, ...]) -> int:
-        """``frequencies``."""
+        """Return ``frequencies``."""
         return self.frequencies
 
     def initial_state(
         self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
     ) -> tuple[LSTMState, ...]:
-        """``c = h = 0`` of the time LSTM: for each block ``[B, windows, H]``."""
+        """Return ``c = h = 0`` of the time LSTM, each ``[B, windows, H]`` per block."""
         zeros = [
             jnp.zeros((*batch_shape, len(starts), self.units), dtype) for starts in self._starts
         ]
         return tuple(LSTMState(z, z) for z in zeros)
 
     def windows(self, xs: Array) -> tuple[Array, ...]:
-        """Cut ``[..., D]`` into the windows of each block, ``[..., windows, window]``."""
+        """Slice ``[..., D]`` into the windows of each block, ``[..., windows, window]``."""
         return tuple(windows(xs, starts, self.window) for starts in self._starts)
 
     def project(
         self, params: tuple[GridLSTMParams, ...], xs: Array, noise: Noise = None
     ) -> tuple[Array, ...]:
-        """``w @ W + b`` of each block, ``[..., windows, G*L*H]``."""
+        """Compute ``w @ W + b`` of each block, ``[..., windows, G*L*H]``."""
         check_features("GridLSTM", xs)
         return self.project_windows(params, self.windows(xs))
 
     def project_windows(
         self, params: tuple[GridLSTMParams, ...], windows: tuple[Array, ...]
     ) -> tuple[Array, ...]:
-        """`project`, of windows that are cut already."""
+        """Compute `GridLSTM.project` for given windows."""
         return tuple(
             affine(w, p.input_kernel, p.bias) for p, w in zip(params, windows, strict=True)
         )
@@ -181,7 +197,7 @@ class GridLSTM(Cell):
         state: tuple[LSTMState, ...],
         z: tuple[Array, ...],
     ) -> tuple[tuple[LSTMState, ...], Array]:
-        """Go through the windows of each block, the first one first."""
+        """Step through the windows of each block in order."""
         blocks = [self._block(*block) for block in zip(params, state, z, strict=True)]
         return tuple(s for s, _ in blocks), jnp.concatenate([y for _, y in blocks], -1)
 
@@ -198,7 +214,7 @@ class GridLSTM(Cell):
         return jax.tree.map(lambda p: p[..., 0, :], pairs), join(join(pairs.h))
 
     def _pair(self, params: GridLSTMParams, state: LSTMState, z: Array) -> LSTMState:
-        """One step of both LSTMs at one window: ``state`` is ``[B, 2, H]``, time and frequency."""
+        """Step both LSTMs at one window; ``state`` is ``[B, 2, H]``, time before frequency."""
         z = z + affine(join(state.h), params.recurrent_kernel)
         *z_if, z_g, z_o = (
             gate.reshape(*gate.shape[:-1], -1, self.units) for gate in split_gates(z, self._gates)
@@ -217,25 +233,25 @@ class GridLSTM(Cell):
 
 
 def check_windows(owner: str, width: int, window: int, stride: int) -> None:
-    """Raise ``ValueError`` unless windows fit into ``width`` frequencies."""
+    """Raise ``ValueError`` unless a window fits into ``width`` frequencies."""
     check_size(owner, "window", window)
     check_size(owner, "stride", stride)
     if window > width:
         raise ValueError(
-            f"{owner}: window must fit into the {width} frequencies it moves over, got {window}"
+            f"{owner}: window must be at most the {width} frequencies of its range, got {window}"
         )
 
 
 def window_starts(start: int, stop: int, window: int, stride: int) -> range:
-    """Where windows start that lie within ``[start, stop)``."""
+    """Return the starts of the windows that lie within ``[start, stop)``."""
     return range(start, stop - window + 1, stride)
 
 
 def windows(xs: Array, starts: range, window: int) -> Array:
-    """``[..., D]`` to ``[..., windows, window]``."""
+    """Slice ``[..., D]`` into ``[..., windows, window]``."""
     return jnp.stack([xs[..., start : start + window] for start in starts], -2)
 
 
 def join(a: Array) -> Array:
-    """``[..., M, N]`` to ``[..., M * N]``."""
+    """Reshape ``[..., M, N]`` to ``[..., M * N]``."""
     return a.reshape(*a.shape[:-2], -1)

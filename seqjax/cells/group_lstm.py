@@ -1,4 +1,4 @@
-"""The LSTM whose units form groups that do not see each other within a layer."""
+"""The group LSTM, whose units form groups that do not read each other within a layer."""
 
 import dataclasses
 from typing import Any
@@ -14,7 +14,10 @@ from seqjax.types import Array, PyTree
 
 @dataclasses.dataclass(frozen=True)
 class GLSTM(LSTM):
-    """The group LSTM: units, inputs and outputs in equal groups, an LSTM each; gates i, f, g, o::
+    """The group LSTM (G-LSTM): equal groups of inputs, units and outputs, with one LSTM per group.
+
+    Maps ``[B, T, D]`` to ``[B, T, R]``; the state is ``c``, ``[B, H]``, and ``h``, ``[B, R]``. The
+    gate order is i, f, g, o (input, forget, candidate, output)::
 
         i  = sigmoid(x @ W_i + h @ U_i + b_i)
         f  = sigmoid(x @ W_f + h @ U_f + b_f)
@@ -23,18 +26,18 @@ class GLSTM(LSTM):
         c' = f * c + i * g
         h' = o * activation(c')
 
-    with every ``W`` and ``U`` block-diagonal. TensorFlow's ``GLSTMCell``, whose candidate is tanh
-    whatever the activation. A projection is a full one, and so brings the groups together. Kernels
-    hold the blocks side by side, ``[D / groups, 4H]`` and ``[R / groups, 4H]``, so that each column
-    is of one unit of one gate. All else is as in `LSTM`.
+    Every ``W`` and ``U`` is block-diagonal. The kernels hold their blocks side by side,
+    ``[D / groups, 4H]`` and ``[R / groups, 4H]``, so that each column belongs to one unit of one
+    gate. A projection is dense and mixes the groups. Everything else is as in `LSTM`. The cell
+    corresponds to TensorFlow's ``GLSTMCell``, whose candidate is tanh for any activation.
 
     Args:
-      units: H. This and the options not named here are those of `LSTM`.
-      activation: of the memory.
-      groups: how many.
+      units: H. This and the options not listed here are those of `LSTM`.
+      activation: applied to the memory.
+      groups: the number of groups.
 
     Raises:
-      ValueError: as in `LSTM`, or units, inputs or outputs do not come apart into as many groups.
+      ValueError: as in `LSTM`, or ``groups`` does not divide the units, the inputs or the outputs.
 
     Reference: Kuchaiev and Ginsburg, "Factorization tricks for LSTM networks", 2017.
 
@@ -56,27 +59,27 @@ class GLSTM(LSTM):
         self._check_groups("output_size", self.output_size)
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> LSTMParams:
-        """As in `LSTM`, each group's kernels on its own."""
+        """Initialise as `LSTM` does, but the kernels of each group separately."""
         check_size("GLSTM", "input_size", input_size)
         self._check_groups("input_size", input_size)
         return super().init(key, input_size, dtype)
 
     def input_size(self, params: LSTMParams) -> int:
-        """D."""
+        """Return the number of input features, D."""
         return self.groups * params.input_kernel.shape[0]
 
     def leading_shape(self, params: LSTMParams, xs: PyTree) -> tuple[int, ...]:
-        """The time and batch axes of features; tokens have none to group."""
+        """Return the time and batch axes of features, and reject tokens."""
         shape = super().leading_shape(params, xs)
         if jnp.issubdtype(xs.dtype, jnp.integer):
             raise ValueError(
-                f"GLSTM: groups the features of its inputs, got tokens of shape {xs.shape}; "
-                "embed them first"
+                f"GLSTM: inputs must be features, which are split into groups, got tokens of shape "
+                f"{xs.shape}; embed tokens first"
             )
         return shape
 
     def merge_embedding(self, params: LSTMParams, table: Array) -> None:
-        """None: tokens have no features to group."""
+        """Return None, because tokens have no features to group."""
 
     def _check_groups(self, name: str, size: int) -> None:
         if size % self.groups:

@@ -1,4 +1,4 @@
-"""The gated recurrent unit, with its reset before the recurrent product or after it."""
+"""The gated recurrent unit, with the reset gate before or after the recurrent product."""
 
 import dataclasses
 from typing import Any, NamedTuple
@@ -14,18 +14,29 @@ from seqjax.types import Activation, Array, HiddenState, Noise
 
 
 class GRUParams(NamedTuple):
-    """Parameters of `GRU`; gates in the order r, u, n."""
+    """Parameters of `GRU`, with gates in the order r, u, n.
 
-    input_kernel: Array  # [D, 3H]
-    gate_kernel: Array  # [H, 2H], recurrent, of r and u
-    candidate_kernel: Array  # [H, H], recurrent, of n
-    bias: Array  # [3H]
-    candidate_bias: Array | None = None  # [H], inside the reset; only with reset_after
+    Attributes:
+      input_kernel: ``[D, 3H]``.
+      gate_kernel: ``[H, 2H]``, the recurrent kernels of r and u; ``[2H]`` for an `IndyGRU`.
+      candidate_kernel: ``[H, H]``, the recurrent kernel of n; ``[H]`` for an `IndyGRU`.
+      bias: ``[3H]``.
+      candidate_bias: ``[H]``, the recurrent bias of n, ``c_n``; None unless ``reset_after``.
+    """
+
+    input_kernel: Array
+    gate_kernel: Array
+    candidate_kernel: Array
+    bias: Array
+    candidate_bias: Array | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class GRU(HiddenCell):
-    """The gated recurrent unit; gate order r, u, n (reset, update, candidate)::
+    """The gated recurrent unit (GRU).
+
+    Maps ``[B, T, D]`` to ``[B, T, H]``; the state is ``h``, ``[B, H]``. The gate order is r, u, n
+    (reset, update, candidate)::
 
         r  = sigmoid(x @ W_r + h @ U_r + b_r)
         u  = sigmoid(x @ W_u + h @ U_u + b_u)
@@ -33,14 +44,15 @@ class GRU(HiddenCell):
         n  = activation(x @ W_n + r * (h @ U_n + c_n) + b_n)    reset_after=True
         h' = u * h + (1 - u) * n
 
-    so ``u`` keeps the old state. The output is ``h'``. The reset before the product is the paper's
-    and TensorFlow's ``GRUCell``; the reset after it is cuDNN's, PyTorch's and Keras's default.
+    The update gate ``u`` keeps the old state. The output is ``h'``. ``reset_after=False`` is the
+    paper's variant and TensorFlow's ``GRUCell``. ``reset_after=True`` is the variant of cuDNN and
+    PyTorch, and the default of Keras.
 
     Args:
       units: H, the width of the state and of the output.
-      reset_after: where the reset gate acts.
-      activation: of the candidate.
-      gate_activation: of the gates; Keras's ``recurrent_activation``.
+      reset_after: whether the reset gate acts after the recurrent product.
+      activation: applied to the candidate.
+      gate_activation: applied to the gates; Keras's ``recurrent_activation``.
 
     Raises:
       ValueError: ``units`` is not a whole number of at least 1.
@@ -61,9 +73,10 @@ class GRU(HiddenCell):
     gate_activation: Activation = jax.nn.sigmoid
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> GRUParams:
-        """Draw Glorot input kernels and orthogonal recurrent ones; the biases of r and u are 1.
+        """Initialise Glorot input kernels and orthogonal recurrent kernels.
 
-        So a unit starts out keeping its state, as TensorFlow's does; the other biases are 0.
+        The biases of r and u are 1, as in TensorFlow, so that the cell initially keeps most of its
+        state. The other biases are 0.
         """
         check_size(type(self).__name__, "input_size", input_size)
         input_key, gate_key, candidate_key = jax.random.split(key, 3)
@@ -76,13 +89,13 @@ class GRU(HiddenCell):
         )
 
     def project(self, params: GRUParams, xs: Array, noise: Noise = None) -> tuple[Array, ...]:
-        """``x @ W + b`` of r, u and n, each ``[..., H]``."""
+        """Compute ``x @ W + b`` of r, u and n, each ``[..., H]``."""
         return split_gates(affine(xs, params.input_kernel, params.bias), 3)
 
     def step(
         self, params: GRUParams, state: HiddenState, z: tuple[Array, ...]
     ) -> tuple[HiddenState, Array]:
-        """The equations above, given the three projections."""
+        """Compute ``h'`` from ``h`` and the projected inputs."""
         z_r, z_u, z_n = z
         if self.reset_after:
             kernel = jnp.concatenate([params.gate_kernel, params.candidate_kernel], -1)
@@ -97,7 +110,7 @@ class GRU(HiddenCell):
         h = u * state.h + (1 - u) * self.activation(n)
         return HiddenState(h), h
 
-    # What a variant may differ in:
+    # Variants override:
 
     def _recurrent_kernel(self, key: Array, gates: int, dtype: Any) -> Array:
         return orthogonal(key, self.units, gates, dtype)

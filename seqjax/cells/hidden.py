@@ -1,4 +1,4 @@
-"""What the cells have in common that remember one array."""
+"""The base class of cells whose state is one hidden vector."""
 
 import dataclasses
 from typing import Any
@@ -12,13 +12,13 @@ from seqjax.types import Array, Cell, HiddenState, Params, Role, State, with_rol
 
 @dataclasses.dataclass(frozen=True)
 class HiddenCell(Cell):
-    """A cell whose state is one `HiddenState`, which it also puts out.
+    """A cell whose state is a `HiddenState`, which is also its output.
 
-    Its inputs meet an ``input_kernel`` before anything else; a cell for which one of this does not
-    hold overrides `outputs_hidden` or `merge_embedding`.
+    The parameters have an ``input_kernel`` that multiplies the inputs first. A cell for which this
+    does not hold overrides `Cell.outputs_hidden` or `Cell.merge_embedding`.
 
     Args:
-      units: H, the width of the state and of the output, which mostly are the same.
+      units: H, the width of the state and of the output.
 
     Raises:
       ValueError: ``units`` is not a whole number of at least 1.
@@ -32,7 +32,7 @@ class HiddenCell(Cell):
 
     @property
     def output_size(self) -> int:
-        """H."""
+        """The number of output features, H."""
         return self.units
 
     @property
@@ -42,20 +42,20 @@ class HiddenCell(Cell):
 
     @property
     def outputs_hidden(self) -> bool:
-        """The output is ``h``."""
+        """True: the output is ``h``."""
         return True
 
     def merge_embedding(self, params: Params, table: Array) -> Params | None:
-        """Parameters whose input kernel is ``table @ input_kernel``."""
+        """Replace the input kernel by ``table @ input_kernel``."""
         return params._replace(input_kernel=affine(table, params.input_kernel))
 
     def input_size(self, params: Params) -> int:
-        """D."""
+        """Return the number of input features, D."""
         size: int = params.input_kernel.shape[0]
         return size
 
     def initial_state(
         self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
     ) -> HiddenState:
-        """``h = 0``."""
+        """Return ``h = 0``."""
         return HiddenState(jnp.zeros((*batch_shape, self.units), dtype))

@@ -1,4 +1,4 @@
-"""Independent units: each sees only its own state, through recurrent kernels that are diagonal."""
+"""Cells of independent units: diagonal recurrent kernels let each unit read only its own state."""
 
 import dataclasses
 from typing import Any
@@ -12,14 +12,17 @@ from seqjax.types import Array
 
 @dataclasses.dataclass(frozen=True)
 class IndRNN(BasicRNN):
-    """The independently recurrent network, TensorFlow's contributed ``IndRNNCell``::
+    """The independently recurrent neural network (IndRNN).
+
+    Maps ``[B, T, D]`` to ``[B, T, H]``; the state is ``h``, ``[B, H]``::
 
         h' = activation(x @ W + u * h + b)
 
-    The output is ``h'``. The recurrent kernel is ``u``, ``[H]``. All else is as in `BasicRNN`.
+    The output is ``h'``. The recurrent kernel is ``u``, ``[H]``. Everything else is as in
+    `BasicRNN`. The cell corresponds to TensorFlow's ``IndRNNCell``.
 
     Args:
-      units: H. This and the activation are those of `BasicRNN`.
+      units: H. This and ``activation`` are those of `BasicRNN`.
 
     Raises:
       ValueError: ``units`` is not a whole number of at least 1.
@@ -42,15 +45,19 @@ class IndRNN(BasicRNN):
 
 @dataclasses.dataclass(frozen=True)
 class IndyGRU(GRU):
-    """The GRU of independent units; gate order r, u, n (reset, update, candidate)::
+    """The independently recurrent GRU (IndyGRU).
+
+    Maps ``[B, T, D]`` to ``[B, T, H]``; the state is ``h``, ``[B, H]``. The gate order is r, u, n
+    (reset, update, candidate)::
 
         r  = sigmoid(x @ W_r + u_r * h + b_r)
         u  = sigmoid(x @ W_u + u_u * h + b_u)
         n  = activation(x @ W_n + u_n * r * h + b_n)
         h' = u * h + (1 - u) * n
 
-    so ``u`` keeps the old state. The output is ``h'``. It is TensorFlow's contributed
-    ``IndyGRUCell``. The recurrent kernels are ``[2H]`` and ``[H]``. All else is as in `GRU`.
+    The update gate ``u`` keeps the old state. The output is ``h'``. The recurrent kernels are
+    ``[2H]`` and ``[H]``. Everything else is as in `GRU`. The cell corresponds to TensorFlow's
+    ``IndyGRUCell``.
 
     Args:
       units: H. This and all other options are those of `GRU`.
@@ -59,8 +66,8 @@ class IndyGRU(GRU):
       ValueError: ``units`` is not a whole number of at least 1.
 
     References: Li et al., "Independently recurrent neural network (IndRNN)", 2018; Cho et al.,
-    "Learning phrase representations using RNN encoder-decoder for statistical machine
-    translation", 2014.
+    "Learning phrase representations using RNN encoder-decoder for statistical machine translation",
+    2014.
 
     >>> import jax
     >>> from seqjax import IndyGRU, unroll
@@ -77,7 +84,10 @@ class IndyGRU(GRU):
 
 @dataclasses.dataclass(frozen=True)
 class IndyLSTM(LSTM):
-    """The LSTM with diagonal recurrent kernels; gate order i, f, g, o::
+    """The independently recurrent LSTM (IndyLSTM).
+
+    Maps ``[B, T, D]`` to ``[B, T, H]``; the state is ``c`` and ``h``, each ``[B, H]``. The gate
+    order is i, f, g, o (input, forget, candidate, output)::
 
         i  = sigmoid(x @ W_i + h * u_i + b_i)
         f  = sigmoid(x @ W_f + h * u_f + b_f)
@@ -86,15 +96,15 @@ class IndyLSTM(LSTM):
         c' = f * c + i * g
         h' = o * activation(c')
 
-    so that a unit sees of the state only itself. TensorFlow's ``IndyLSTMCell``. The recurrent
-    kernel is ``u``, ``[4H]``. All else is as in `LSTM`.
+    The output is ``h'``. The recurrent kernel is ``u``, ``[4H]``. Everything else is as in `LSTM`.
+    The cell corresponds to TensorFlow's ``IndyLSTMCell``.
 
     Args:
-      units: H. This and all other options are those of `LSTM`, but for the projection, which a
-        diagonal kernel does not fit.
+      units: H. This and all other options are those of `LSTM`, except ``projection_size``, because
+        a diagonal kernel needs outputs of width H.
 
     Raises:
-      ValueError: as in `LSTM`, or there is a projection.
+      ValueError: as in `LSTM`, or ``projection_size`` is given.
 
     Reference: Gonnet and Deselaers, "IndyLSTMs: independently recurrent LSTMs", 2019.
 
@@ -111,8 +121,8 @@ class IndyLSTM(LSTM):
         super().__post_init__()
         if self.projection_size is not None:
             raise ValueError(
-                f"IndyLSTM: each unit sees its own output, so there is no projection, got "
-                f"projection_size={self.projection_size}; put an OutputProjection around the cell"
+                "IndyLSTM: projection_size must be None, since each unit reads its own output, got "
+                f"{self.projection_size}; wrap the cell in an OutputProjection"
             )
 
     def _recurrent_kernel(self, key: Array, dtype: Any) -> Array:

@@ -1,4 +1,4 @@
-"""The intersection network: one gate through time and one through depth."""
+"""The intersection network, with one gate through time and one through depth."""
 
 import dataclasses
 from typing import Any, NamedTuple
@@ -15,16 +15,25 @@ from seqjax.types import Activation, Array, HiddenState, Noise, Params
 
 
 class IntersectionRNNParams(NamedTuple):
-    """Parameters of `IntersectionRNN`; gates in the order gh, n, gy, y."""
+    """Parameters of `IntersectionRNN`, with gates in the order gh, n, gy, y.
 
-    input_kernel: Array  # [H, 4H]
-    recurrent_kernel: Array  # [H, 4H]
-    bias: Array  # [4H], the forget bias included
+    Attributes:
+      input_kernel: ``[H, 4H]``.
+      recurrent_kernel: ``[H, 4H]``.
+      bias: ``[4H]``, including the forget biases.
+    """
+
+    input_kernel: Array
+    recurrent_kernel: Array
+    bias: Array
 
 
 @dataclasses.dataclass(frozen=True)
 class IntersectionRNN(HiddenCell):
-    """The intersection network, or +RNN; gate order gh, n, gy, y::
+    """The intersection network (+RNN).
+
+    Maps ``[B, T, H]`` to ``[B, T, H]``; the state is ``h``, ``[B, H]``. The gate order is gh, n,
+    gy, y (gate through time, candidate state, gate through depth, candidate output)::
 
         gh = sigmoid(x @ W_gh + h @ U_gh + b_gh)
         n  = tanh(x @ W_n + h @ U_n + b_n)
@@ -33,15 +42,15 @@ class IntersectionRNN(HiddenCell):
         h' = gh * h + (1 - gh) * n        through time
         y' = gy * x + (1 - gy) * y        through depth
 
-    The output is ``y'``, so inputs must have H features. It is TensorFlow's contributed
-    ``IntersectionRNNCell``, but for the forget bias, which is here a part of the initial ``b_gh``
-    and ``b_gy``; for its ``num_in_proj`` put the cell into an `InputProjection`.
+    The output is ``y'``, so inputs must have H features. The cell corresponds to TensorFlow's
+    ``IntersectionRNNCell``, except that the forget bias is part of the initial ``b_gh`` and
+    ``b_gy``. Wrap the cell in an `InputProjection` to get its ``num_in_proj``.
 
     Args:
       units: H, the width of the input, of the state and of the output.
       forget_bias: the initial ``b_gh`` and ``b_gy``.
-      activation: of the candidate output ``y``.
-      gate_activation: of the gates; Keras's ``recurrent_activation``.
+      activation: applied to the candidate output ``y``.
+      gate_activation: applied to the gates; Keras's ``recurrent_activation``.
 
     Raises:
       ValueError: ``units`` is not a whole number of at least 1.
@@ -63,14 +72,14 @@ class IntersectionRNN(HiddenCell):
 
     @property
     def outputs_hidden(self) -> bool:
-        """No: the output is ``y'``."""
+        """False: the output is ``y'``."""
         return False
 
     def merge_embedding(self, params: Params, table: Array) -> None:
-        """None: the input is also passed on as it is."""
+        """Return None, because the output includes the input itself."""
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> IntersectionRNNParams:
-        """Draw Glorot input kernels, orthogonal recurrent kernels and the forget biases."""
+        """Initialise Glorot input kernels, orthogonal recurrent kernels and the forget biases."""
         check_input_size("IntersectionRNN", input_size, self.units)
         input_key, recurrent_key = jax.random.split(key)
         biases = jnp.array([self.forget_bias, 0.0, self.forget_bias, 0.0], dtype)
@@ -81,13 +90,13 @@ class IntersectionRNN(HiddenCell):
         )
 
     def input_size(self, params: IntersectionRNNParams) -> int:
-        """H."""
+        """Return the number of input features, H."""
         return self.units
 
     def project(
         self, params: IntersectionRNNParams, xs: Array, noise: Noise = None
     ) -> tuple[Array, ...]:
-        """``x @ W + b`` of gh, n, gy and y, and ``x`` itself, each ``[..., H]``."""
+        """Compute ``x @ W + b`` of gh, n, gy and y, and ``x`` itself, each ``[..., H]``."""
         check_features("IntersectionRNN", xs)
         z = split_gates(affine(xs, params.input_kernel, params.bias), 4)
         return *z, xs.astype(z[0].dtype)
@@ -95,7 +104,7 @@ class IntersectionRNN(HiddenCell):
     def step(
         self, params: IntersectionRNNParams, state: HiddenState, z: tuple[Array, ...]
     ) -> tuple[HiddenState, Array]:
-        """The equations above, given the four projections and the input."""
+        """Compute ``h'`` and ``y'`` from ``h`` and the projected inputs."""
         *projected, x = z
         recurrent = split_gates(affine(state.h, params.recurrent_kernel), 4)
         gh, n, gy, y = (z_x + z_h for z_x, z_h in zip(projected, recurrent, strict=True))

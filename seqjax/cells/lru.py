@@ -1,4 +1,4 @@
-"""Linear recurrent units: diagonal recurrences that stay stable by their parameters."""
+"""Linear recurrent units: diagonal linear recurrences that are stable by parameterisation."""
 
 import dataclasses
 import math
@@ -16,40 +16,51 @@ from seqjax.types import Array, HiddenState, LinearCell, Noise, Params, Role, St
 
 
 class LRUParams(NamedTuple):
-    """Parameters of `LRU`; complex kernels as their real part beside their imaginary part."""
+    """Parameters of `LRU`, with complex kernels as their real and imaginary parts.
 
-    log_decay: Array  # [H], the paper's nu^log
-    log_phase: Array  # [H], the paper's theta^log
-    log_gain: Array  # [H], the paper's gamma^log
-    input_kernel: Array  # [D, 2H], Re B | Im B
-    output_kernel: Array  # [2H, N], Re C over Im C
-    skip_kernel: Array  # [D, N]
+    Attributes:
+      log_decay: ``[H]``, the paper's nu^log.
+      log_phase: ``[H]``, the paper's theta^log.
+      log_gain: ``[H]``, the paper's gamma^log.
+      input_kernel: ``[D, 2H]``, Re B beside Im B.
+      output_kernel: ``[2H, N]``, Re C above Im C.
+      skip_kernel: ``[D, N]``.
+    """
+
+    log_decay: Array
+    log_phase: Array
+    log_gain: Array
+    input_kernel: Array
+    output_kernel: Array
+    skip_kernel: Array
 
 
 @dataclasses.dataclass(frozen=True)
 class LRU(LinearCell):
-    """The linear recurrent unit, with a complex diagonal::
+    """The linear recurrent unit (LRU), with a complex diagonal recurrence.
+
+    Maps ``[B, T, D]`` to ``[B, T, N]``; the state is ``h``, complex ``[B, H]``::
 
         a  = exp(-exp(log_decay) + i * exp(log_phase))
         h' = a * h + exp(log_gain) * (x @ B)
         y  = Re(h' @ C) + x @ S
 
-    The output is ``y``, real; the state is complex, of twice the bits of the real dtype. Whatever
-    the parameters are, ``|a| < 1``. The state is linear in itself, so all steps can run at once.
+    The output is ``y``, which is real. Up to rounding, ``|a| < 1`` for all parameters. The
+    recurrence is linear, so all steps can run at once.
 
-    Initially ``a`` is uniform on the ring between the two radii, with a phase in ``[0,
-    max_phase]``, and the gain is ``sqrt(1 - |a|^2)``, which keeps the variance of the state 1.
+    Initially ``a`` is uniform on the ring between the two radii, with a phase in
+    ``[0, max_phase]``. The initial gain ``sqrt(1 - |a|^2)`` normalises the variance of the state.
 
     Args:
       units: H, the width of the state.
       size: N, the width of the output.
       r_min: the smallest initial radius.
-      r_max: the largest.
-      max_phase: the largest initial phase; a small one suits long memories.
+      r_max: the largest initial radius.
+      max_phase: the largest initial phase; small phases suit long memories.
 
     Raises:
-      ValueError: ``units`` or ``size`` is not a whole number of at least 1, the radii do not obey
-        ``0 <= r_min < r_max <= 1``, or the phase is not in ``(0, 2 pi]``.
+      ValueError: ``units`` or ``size`` is not a whole number of at least 1, the radii violate
+        ``0 <= r_min < r_max <= 1``, or ``max_phase`` is not in ``(0, 2 pi]``.
 
     Reference: Orvieto et al., "Resurrecting recurrent neural networks for long sequences", 2023,
     sections 3.3 and 3.4 and appendix A (its D is our S).
@@ -76,7 +87,7 @@ class LRU(LinearCell):
             check_number("LRU", name, getattr(self, name))
         if not 0 <= self.r_min < self.r_max <= 1:
             raise ValueError(
-                f"LRU: the radii must obey 0 <= r_min < r_max <= 1, got r_min={self.r_min} and "
+                f"LRU: the radii must satisfy 0 <= r_min < r_max <= 1, got r_min={self.r_min} and "
                 f"r_max={self.r_max}"
             )
         if not 0 < self.max_phase <= 2 * math.pi:
@@ -84,7 +95,7 @@ class LRU(LinearCell):
 
     @property
     def output_size(self) -> int:
-        """N."""
+        """The number of output features, N."""
         return self.size
 
     @property
@@ -93,18 +104,18 @@ class LRU(LinearCell):
         return with_roles(HiddenState, Role.HIDDEN)
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> LRUParams:
-        """Draw the diagonal on its ring, and normal kernels that keep the variance."""
+        """Initialise ``a`` on its ring, and normal kernels that preserve the variance."""
         check_size("LRU", "input_size", input_size)
         keys = jax.random.split(key, 5)
 
-        def uniform(key: Array) -> Array:  # never 0, whose logarithm is infinite
+        def uniform(key: Array) -> Array:  # above 0, to have a finite logarithm
             return jax.random.uniform(key, (self.units,), jnp.float32, 1e-12)
 
         def normal(key: Array, shape: tuple[int, int], variance: float) -> Array:
             return (math.sqrt(variance) * jax.random.normal(key, shape, jnp.float32)).astype(dtype)
 
         square = self.r_min**2 + (self.r_max**2 - self.r_min**2) * uniform(keys[0])  # |a|^2
-        square = jnp.minimum(square, 1 - 2.0**-24)  # which may have been rounded up to 1
+        square = jnp.minimum(square, 1 - 2.0**-24)  # may round to 1
         return LRUParams(
             jnp.log(-0.5 * jnp.log(square)).astype(dtype),
             jnp.log(self.max_phase * uniform(keys[1])).astype(dtype),
@@ -115,18 +126,18 @@ class LRU(LinearCell):
         )
 
     def input_size(self, params: LRUParams) -> int:
-        """D."""
+        """Return the number of input features, D."""
         return params.input_kernel.shape[0]
 
     def initial_state(
         self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
     ) -> HiddenState:
-        """``h = 0``, complex64 for float32 and complex128 for float64."""
+        """Return ``h = 0``: complex64 for float32 and complex128 for float64."""
         zeros = jnp.zeros((*batch_shape, self.units), dtype)
         return HiddenState(jax.lax.complex(zeros, zeros))
 
     def project(self, params: LRUParams, xs: Array, noise: Noise = None) -> tuple[Array, Array]:
-        """``exp(log_gain) * (x @ B)``, complex ``[..., H]``, and ``x @ S``, ``[..., N]``."""
+        """Compute ``exp(log_gain) * (x @ B)``, ``[..., H]``, and ``x @ S``, ``[..., N]``."""
         real, imag = split_gates(affine(xs, params.input_kernel), 2)
         gain = jnp.exp(broadcast_like(params.log_gain, real))
         return jax.lax.complex(gain * real, gain * imag), affine(xs, params.skip_kernel)
@@ -134,7 +145,7 @@ class LRU(LinearCell):
     def coefficients(
         self, params: LRUParams, z: tuple[Array, Array]
     ) -> tuple[HiddenState, HiddenState]:
-        """``h' = a * h + exp(log_gain) * (x @ B)``."""
+        """Return the coefficients of ``h' = a * h + exp(log_gain) * (x @ B)``."""
         b, _ = z
         log_decay, log_phase = (
             broadcast_like(param, b.real) for param in (params.log_decay, params.log_phase)
@@ -143,31 +154,40 @@ class LRU(LinearCell):
         return HiddenState(a), HiddenState(b)
 
     def readout(self, params: LRUParams, state: HiddenState, z: tuple[Array, Array]) -> Array:
-        """``Re(h' @ C) + x @ S``."""
+        """Compute ``y = Re(h' @ C) + x @ S``."""
         parts = jnp.concatenate([state.h.real, -state.h.imag], axis=-1)
         return affine(parts, params.output_kernel) + z[1]
 
 
 class RGLRUParams(NamedTuple):
-    """Parameters of `RGLRU`; gates in the order r, i."""
+    """Parameters of `RGLRU`, with gates in the order r, i.
 
-    input_kernel: Array  # [H, 2H]
-    bias: Array  # [2H]
-    decay: Array  # [H], the paper's Lambda
+    Attributes:
+      input_kernel: ``[H, 2H]``.
+      bias: ``[2H]``.
+      decay: ``[H]``, the paper's Lambda.
+    """
+
+    input_kernel: Array
+    bias: Array
+    decay: Array
 
 
 @dataclasses.dataclass(frozen=True)
 class RGLRU(HiddenCell, LinearCell):
-    """The real-gated linear recurrent unit; gate order r, i (recurrence, input)::
+    """The real-gated linear recurrent unit (RG-LRU).
+
+    Maps ``[B, T, H]`` to ``[B, T, H]``; the state is ``h``, ``[B, H]``. The gate order is r, i
+    (recurrence, input)::
 
         r  = sigmoid(x @ W_r + b_r)                        (1)
         i  = sigmoid(x @ W_i + b_i)                        (2)
         a  = sigmoid(decay) ** (8 * r)                     (3)
         h' = a * h + sqrt(1 - a^2) * (i * x)               (4)
 
-    The output is ``h'``, so inputs must have H features. Powers and roots are taken of ``log a``,
-    exact also where ``a`` is close to 1. The state is linear in itself, so all steps can run at
-    once. Initially ``sigmoid(decay) ** 8`` is uniform in ``[0.9, 0.999]``.
+    The output is ``h'``, so inputs must have H features. The power and the root are computed from
+    ``log a``, which is accurate even if ``a`` is close to 1. The recurrence is linear, so all steps
+    can run at once. Initially ``sigmoid(decay) ** 8`` is uniform in ``[0.9, 0.999]``.
 
     Args:
       units: H, the width of the input, of the state and of the output.
@@ -188,10 +208,10 @@ class RGLRU(HiddenCell, LinearCell):
     """
 
     def merge_embedding(self, params: Params, table: Array) -> None:
-        """None: the input is also passed on as it is."""
+        """Return None, because the state includes the input itself."""
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> RGLRUParams:
-        """Draw Glorot kernels, zero biases, and slow decays."""
+        """Initialise Glorot kernels, biases of 0 and slow decays."""
         check_input_size("RGLRU", input_size, self.units)
         input_key, decay_key = jax.random.split(key)
         power = jax.random.uniform(decay_key, (self.units,), jnp.float32, 0.9, 0.999)
@@ -203,27 +223,27 @@ class RGLRU(HiddenCell, LinearCell):
         )
 
     def input_size(self, params: RGLRUParams) -> int:
-        """H."""
+        """Return the number of input features, H."""
         return self.units
 
     def project(self, params: RGLRUParams, xs: Array, noise: Noise = None) -> tuple[Array, Array]:
-        """``a`` and ``sqrt(1 - a^2) * (i * x)``, each ``[..., H]``."""
+        """Compute ``a`` and ``sqrt(1 - a^2) * (i * x)``, each ``[..., H]``."""
         check_features("RGLRU", xs)
         r, i = split_gates(affine(xs, params.input_kernel, params.bias), 2)
         decay = broadcast_like(params.decay, r)
         log_a = _POWER * jax.nn.sigmoid(r) * jax.nn.log_sigmoid(decay)
-        # where a rounds to 1, the root of 0 would have no derivative
+        # if a rounds to 1, the root of 0 has no finite derivative
         gain = jnp.sqrt(jnp.maximum(-jnp.expm1(2 * log_a), 1e-37))
         return jnp.exp(log_a), gain * jax.nn.sigmoid(i) * xs.astype(r.dtype)
 
     def coefficients(
         self, params: RGLRUParams, z: tuple[Array, Array]
     ) -> tuple[HiddenState, HiddenState]:
-        """``h' = a * h + sqrt(1 - a^2) * (i * x)``."""
+        """Return the coefficients of ``h' = a * h + sqrt(1 - a^2) * (i * x)``."""
         return HiddenState(z[0]), HiddenState(z[1])
 
     def readout(self, params: RGLRUParams, state: HiddenState, z: tuple[Array, Array]) -> Array:
-        """``h'``."""
+        """Return ``h'``."""
         return state.h
 
 

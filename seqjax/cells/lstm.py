@@ -15,53 +15,92 @@ from seqjax.types import Activation, Array, Cell, Noise, Role, State, with_roles
 
 
 class Peepholes(NamedTuple):
-    """The kernels through which the gates of an LSTM see its memory; None for a gate without."""
+    """The peephole kernels of an LSTM, from its memory to its gates.
 
-    i: Array | None = None  # [H], a diagonal: unit by unit
-    f: Array | None = None  # [H]
-    o: Array | None = None  # [H]
+    A kernel is diagonal, ``[H]``, or a full matrix, ``[H, H]``, in a `PhasedLSTM`. It is None for a
+    gate that has no peephole.
+
+    Attributes:
+      i: the kernel of the input gate.
+      f: the kernel of the forget gate.
+      o: the kernel of the output gate.
+    """
+
+    i: Array | None = None
+    f: Array | None = None
+    o: Array | None = None
 
 
 class LSTMNormParams(NamedTuple):
-    """Parameters of the layer norms of an LSTM; the bias is the shift of its gates."""
+    """Parameters of layer normalisation in an LSTM; ``bias`` of `LSTMParams` holds the gate shifts.
 
-    gate_gain: Array  # [4H], in the order of the kernels
-    memory_gain: Array  # [H]
-    memory_shift: Array  # [H]
+    Attributes:
+      gate_gain: ``[4H]``, with gates in the order of the kernels.
+      memory_gain: ``[H]``.
+      memory_shift: ``[H]``.
+    """
+
+    gate_gain: Array
+    memory_gain: Array
+    memory_shift: Array
 
 
 class LSTMParams(NamedTuple):
-    """Parameters of `LSTM`; gates in the order i, f, g, o.
+    """Parameters of `LSTM`, with gates in the order i, f, g, o.
 
-    Those of `CoupledInputForgetGateLSTM` have 3H columns, in the order f, g, o. R is the width of
-    the output: that of the projection, or else H.
+    R is the width of the output: ``projection_size``, or H. A `CoupledInputForgetGateLSTM` has 3H
+    columns in the order f, g, o. The recurrent kernel of an `IndyLSTM` is ``[4H]``, and the kernels
+    of a `GLSTM` hold the blocks of their groups side by side.
+
+    Attributes:
+      input_kernel: ``[D, 4H]``.
+      recurrent_kernel: ``[R, 4H]``.
+      bias: ``[4H]``, including the forget bias.
+      peepholes: `Peepholes`, which are None without the option.
+      projection_kernel: ``[H, R]``; None if there is no projection.
+      norm: `LSTMNormParams`; None if there is no layer normalisation.
     """
 
-    input_kernel: Array  # [D, 4H]
-    recurrent_kernel: Array  # [R, 4H]
-    bias: Array  # [4H], the forget bias included
+    input_kernel: Array
+    recurrent_kernel: Array
+    bias: Array
     peepholes: Peepholes = Peepholes()
-    projection_kernel: Array | None = None  # [H, R], only with a projection
-    norm: LSTMNormParams | None = None  # only with layer norm
+    projection_kernel: Array | None = None
+    norm: LSTMNormParams | None = None
 
 
 class LSTMState(NamedTuple):
-    """The state of an LSTM."""
+    """The state of an LSTM.
 
-    c: Array  # [B, H], the memory
-    h: Array  # [B, R], the output
+    Attributes:
+      c: ``[B, H]``, the memory.
+      h: ``[B, R]``, the output of the last step.
+    """
+
+    c: Array
+    h: Array
 
 
 class LSTMProjected(NamedTuple):
-    """What an LSTM needs of its inputs at each step."""
+    """The projected inputs of an LSTM.
 
-    gates: tuple[Array, ...]  # [B, H] for each gate, or all in one with layer norm
-    kept: Array | None  # bool[B, H], the candidates that recurrent dropout keeps
+    Attributes:
+      gates: ``[B, H]`` for each gate; one ``[B, 4H]`` array under layer normalisation.
+      kept: ``bool[B, H]``, the candidates that recurrent dropout keeps; None if there is no
+        dropout.
+    """
+
+    gates: tuple[Array, ...]
+    kept: Array | None
 
 
 @dataclasses.dataclass(frozen=True)
 class LSTM(Cell):
-    """The LSTM with a forget gate; gate order i, f, g, o (input, forget, candidate, output)::
+    """The long short-term memory (LSTM) with a forget gate.
+
+    Maps ``[B, T, D]`` to ``[B, T, R]``; the state is ``c``, ``[B, H]``, and ``h``, ``[B, R]``. R is
+    ``projection_size``, or else H. The gate order is i, f, g, o (input, forget, candidate,
+    output)::
 
         i  = sigmoid(x @ W_i + h @ U_i + b_i)
         f  = sigmoid(x @ W_f + h @ U_f + b_f)
@@ -70,37 +109,40 @@ class LSTM(Cell):
         c' = f * c + i * g
         h' = o * activation(c')
 
-    The output is ``h'``. The options change that, where they act on the same in this order::
+    The output is ``h'``. The options change these equations; options for the same quantity apply in
+    this order::
 
         layer_norm         gain * norm(x @ W + h @ U) + b in every gate and the candidate,
                            c' = gain * norm(f * c + i * g) + shift
         peepholes          + p_i * c in i, + p_f * c in f, + p_o * c' in o
-        recurrent_dropout  g / (1 - rate), or 0 with the probability of the rate
-        cell_clip          c' within +-cell_clip
+        recurrent_dropout  g / (1 - rate), or 0 with probability rate
+        cell_clip          clip c' to [-cell_clip, cell_clip]
         projection_size    h' = (o * activation(c')) @ P
-        projection_clip    h' within +-projection_clip
+        projection_clip    clip h' to [-projection_clip, projection_clip]
 
-    TensorFlow's ``LSTMCell``, ``BasicLSTMCell``, ``LayerNormLSTMCell``, ``LayerNormBasicLSTMCell``
-    and, with ``straight_through``, ``LSTMBlockCell``; but for the forget bias, which is here a part
-    of the initial ``b_f`` and not added at run time, and the gate order.
+    The cell corresponds to TensorFlow's ``LSTMCell``, ``BasicLSTMCell``, ``LayerNormLSTMCell``,
+    ``LayerNormBasicLSTMCell`` and, with ``straight_through``, ``LSTMBlockCell``. Their gate order
+    differs, and they add the forget bias at run time, whereas here it is part of the initial
+    ``b_f``.
 
     Args:
-      units: H, the width of the memory, and of the output without a projection.
-      forget_bias: the initial ``b_f``; a memory that starts out open learns longer dependencies.
-      activation: of the candidate and of the memory.
-      peepholes: let the gates see the memory.
-      cell_clip: the largest absolute value of the memory, or None.
-      straight_through: let the gradient pass the clip of the memory as if there were none.
-      projection_size: R, the width of the output, or None.
-      projection_clip: the largest absolute value of the output of a projection, or None.
-      layer_norm: what the gains and shifts of layer normalisation start at, or None for none.
-      recurrent_dropout: the rate at which units of the candidate are dropped, anew at every step;
-        what the memory holds already is never dropped.
-      gate_activation: of the gates; Keras's ``recurrent_activation``.
+      units: H, the width of the memory.
+      forget_bias: the initial ``b_f``. A forget gate that starts open helps to learn long
+        dependencies.
+      activation: applied to the candidate and to the memory.
+      peepholes: whether the gates read the memory.
+      cell_clip: the largest absolute value of the memory, or None for no limit.
+      straight_through: whether the gradient ignores ``cell_clip``.
+      projection_size: R, the width of the output, or None for no projection.
+      projection_clip: the largest absolute value of the projected output, or None for no limit.
+      layer_norm: the initial gain and shift of layer normalisation, or None for none.
+      recurrent_dropout: the rate at which each step drops units of the candidate. The memory itself
+        is never dropped.
+      gate_activation: applied to the gates; Keras's ``recurrent_activation``.
 
     Raises:
       ValueError: a size is not a whole number of at least 1, a clip is not above 0, a rate is not
-        in [0, 1), or an option stands without the one that it is about.
+        in [0, 1), or an option is given without the option that it depends on.
 
     References: Hochreiter and Schmidhuber, "Long short-term memory", 1997; Gers, Schmidhuber and
     Cummins, "Learning to forget", 2000; Gers and Schmidhuber, "Recurrent nets that time and count",
@@ -157,26 +199,30 @@ class LSTM(Cell):
 
     @property
     def output_size(self) -> int:
-        """R."""
+        """The number of output features, R."""
         return self.units if self.projection_size is None else self.projection_size
 
     @property
     def is_noisy(self) -> bool:
-        """With recurrent dropout."""
+        """Whether there is recurrent dropout."""
         return self.recurrent_dropout > 0
 
     @property
     def roles(self) -> State:
-        """The memory and the hidden vector."""
+        """``c`` is the memory and ``h`` the hidden vector."""
         return with_roles(LSTMState, Role.MEMORY, Role.HIDDEN)
 
     @property
     def outputs_hidden(self) -> bool:
-        """The output is ``h``."""
+        """True: the output is ``h``."""
         return True
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> LSTMParams:
-        """Draw Glorot and orthogonal kernels; peepholes and all biases but the forget's are 0."""
+        """Initialise Glorot input kernels, orthogonal recurrent kernels and the forget bias.
+
+        The projection kernel is Glorot. Peepholes and the other biases are 0, and `LayerNorm` gives
+        the gains and shifts of layer normalisation.
+        """
         check_size(type(self).__name__, "input_size", input_size)
         input_key, recurrent_key, projection_key = jax.random.split(key, 3)
         H, G = self.units, len(self._gates)
@@ -200,31 +246,34 @@ class LSTM(Cell):
         return params
 
     def initial_bias(self, dtype: Any = jnp.float32) -> Array:
-        """``[4H]``, ``forget_bias`` for f and 0 for the other gates."""
+        """Return the initial bias ``[4H]``: ``forget_bias`` for f and 0 for the other gates."""
         f, H = self._gates.index("f"), self.units
         return jnp.zeros(len(self._gates) * H, dtype).at[f * H : (f + 1) * H].set(self.forget_bias)
 
     def input_size(self, params: LSTMParams) -> int:
-        """D."""
+        """Return the number of input features, D."""
         return params.input_kernel.shape[0]
 
     def initial_state(
         self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
     ) -> LSTMState:
-        """``c = h = 0``."""
+        """Return ``c = h = 0``."""
         return LSTMState(
             jnp.zeros((*batch_shape, self.units), dtype),
             jnp.zeros((*batch_shape, self.output_size), dtype),
         )
 
     def draw_noise(self, key: Array, leading_shape: tuple[int, ...], input_size: int) -> Noise:
-        """Draw which candidates recurrent dropout keeps, ``bool[T, B, H]``."""
+        """Draw the candidates that recurrent dropout keeps, ``bool[T, B, H]``."""
         if not self.recurrent_dropout:
             return None
         return jax.random.bernoulli(key, 1 - self.recurrent_dropout, (*leading_shape, self.units))
 
     def project(self, params: LSTMParams, xs: Array, noise: Noise = None) -> LSTMProjected:
-        """``x @ W`` of each gate, each ``[..., H]``, and ``+ b`` unless a norm comes before it."""
+        """Compute ``x @ W + b`` of each gate, ``[..., H]``.
+
+        With layer normalisation, compute ``x @ W`` of all gates as one array.
+        """
         z = self._of_input(params, xs)
         if params.norm is not None:
             return LSTMProjected((z,), noise)
@@ -235,7 +284,7 @@ class LSTM(Cell):
     def step(
         self, params: LSTMParams, state: LSTMState, z: LSTMProjected
     ) -> tuple[LSTMState, Array]:
-        """The equations above, given the part of the input."""
+        """Compute ``c'`` and ``h'`` from the state and the projected inputs."""
         gates = self._gates_of(params, state.h, z)
         c = self._memory(params, state.c, gates[:-1], z.kept)
         o = self.gate_activation(_peep(gates[-1], params.peepholes.o, c))
@@ -247,17 +296,17 @@ class LSTM(Cell):
         return LSTMState(c, h), h
 
     def merge_embedding(self, params: LSTMParams, table: Array) -> LSTMParams | None:
-        """Parameters whose input kernel is ``table @ input_kernel``."""
+        """Replace the input kernel by ``table @ input_kernel``."""
         return params._replace(input_kernel=affine(table, params.input_kernel))
 
     def cudnn_weights(self, params: LSTMParams) -> Array | None:
-        """All kernels, in the gate order of cuDNN, which is this one's, and its two biases."""
+        """Return the kernels and the two biases of cuDNN, which has the same gate order."""
         if self != LSTM(self.units, self.forget_bias):
             return None
         kernels = [k.T.reshape(-1) for k in (params.input_kernel, params.recurrent_kernel)]
         return jnp.concatenate([*kernels, params.bias, jnp.zeros_like(params.bias)])
 
-    # What a variant of the LSTM may differ in:
+    # Variants override:
 
     def _input_kernel(self, key: Array, input_size: int, dtype: Any) -> Array:
         return glorot_uniform(key, (input_size, self.units), len(self._gates), dtype)
@@ -274,10 +323,8 @@ class LSTM(Cell):
     def _candidate(self, g: Array) -> Array:
         return self.activation(g)
 
-    # The equations, a part at a time:
-
     def _gates_of(self, params: LSTMParams, h: Array, z: LSTMProjected) -> tuple[Array, ...]:
-        """The gates without their peepholes, ``[..., H]`` each."""
+        """Compute the gates before their peepholes and activations, each ``[..., H]``."""
         recurrent = split_gates(self._of_state(params, h), len(z.gates))
         gates = tuple(z_x + z_h for z_x, z_h in zip(z.gates, recurrent, strict=True))
         if params.norm is None:
@@ -294,7 +341,7 @@ class LSTM(Cell):
     ) -> Array:
         *z_i, z_f, z_g = gates
         f = self.gate_activation(_peep(z_f, params.peepholes.f, c))
-        # no input gate of its own where it is coupled to the forget gate
+        # a coupled input gate has no columns in z
         i = self.gate_activation(_peep(z_i[0], params.peepholes.i, c)) if z_i else 1 - f
         g = self._candidate(z_g)
         if kept is not None:
@@ -309,7 +356,10 @@ class LSTM(Cell):
 
 @dataclasses.dataclass(frozen=True)
 class CoupledInputForgetGateLSTM(LSTM):
-    """The LSTM that takes in as much as it forgets; gate order f, g, o (no input gate)::
+    """The LSTM with coupled input and forget gates (CIFG).
+
+    Maps ``[B, T, D]`` to ``[B, T, R]``; the state is ``c``, ``[B, H]``, and ``h``, ``[B, R]``. The
+    gate order is f, g, o (forget, candidate, output)::
 
         f  = sigmoid(x @ W_f + h @ U_f + b_f)
         g  = activation(x @ W_g + h @ U_g + b_g)
@@ -317,8 +367,9 @@ class CoupledInputForgetGateLSTM(LSTM):
         c' = f * c + (1 - f) * g
         h' = o * activation(c')
 
-    TensorFlow's ``CoupledInputForgetGateLSTMCell``. Kernels and bias are ``[..., 3H]``, and there
-    are peepholes into f and o only. All else is as in `LSTM`.
+    The output is ``h'``. Kernels and bias are ``[..., 3H]``, and only f and o have peepholes.
+    Everything else is as in `LSTM`. The cell corresponds to TensorFlow's
+    ``CoupledInputForgetGateLSTMCell``.
 
     Args:
       units: H. This and all other options are those of `LSTM`.

@@ -1,4 +1,4 @@
-"""The minimal gated unit: a GRU with one gate for both of its jobs."""
+"""The minimal gated unit: a GRU whose one gate both resets and updates."""
 
 import dataclasses
 from typing import Any, NamedTuple
@@ -14,28 +14,38 @@ from seqjax.types import Activation, Array, HiddenState, Noise
 
 
 class MGUParams(NamedTuple):
-    """Parameters of `MGU`; gates in the order f, n."""
+    """Parameters of `MGU`, with gates in the order f, n.
 
-    input_kernel: Array  # [D, 2H]
-    gate_kernel: Array  # [H, H], recurrent, of f
-    candidate_kernel: Array  # [H, H], recurrent, of n
-    bias: Array  # [2H]
+    Attributes:
+      input_kernel: ``[D, 2H]``.
+      gate_kernel: ``[H, H]``, the recurrent kernel of f.
+      candidate_kernel: ``[H, H]``, the recurrent kernel of n.
+      bias: ``[2H]``.
+    """
+
+    input_kernel: Array
+    gate_kernel: Array
+    candidate_kernel: Array
+    bias: Array
 
 
 @dataclasses.dataclass(frozen=True)
 class MGU(HiddenCell):
-    """The minimal gated unit; gate order f, n (forget, candidate)::
+    """The minimal gated unit (MGU).
+
+    Maps ``[B, T, D]`` to ``[B, T, H]``; the state is ``h``, ``[B, H]``. The gate order is f, n
+    (forget, candidate)::
 
         f  = sigmoid(x @ W_f + h @ U_f + b_f)
         n  = activation(x @ W_n + (f * h) @ U_n + b_n)
         h' = (1 - f) * h + f * n
 
-    so ``f`` lets the candidate in. The output is ``h'``.
+    The gate ``f`` admits the candidate. The output is ``h'``.
 
     Args:
       units: H, the width of the state and of the output.
-      activation: of the candidate.
-      gate_activation: of the gates; Keras's ``recurrent_activation``.
+      activation: applied to the candidate.
+      gate_activation: applied to the gates; Keras's ``recurrent_activation``.
 
     Raises:
       ValueError: ``units`` is not a whole number of at least 1.
@@ -54,7 +64,7 @@ class MGU(HiddenCell):
     gate_activation: Activation = jax.nn.sigmoid
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> MGUParams:
-        """Draw Glorot input kernels, orthogonal recurrent kernels and zero biases."""
+        """Initialise Glorot input kernels, orthogonal recurrent kernels and biases of 0."""
         check_size("MGU", "input_size", input_size)
         input_key, gate_key, candidate_key = jax.random.split(key, 3)
         return MGUParams(
@@ -65,13 +75,13 @@ class MGU(HiddenCell):
         )
 
     def project(self, params: MGUParams, xs: Array, noise: Noise = None) -> tuple[Array, ...]:
-        """``x @ W + b`` of f and n, each ``[..., H]``."""
+        """Compute ``x @ W + b`` of f and n, each ``[..., H]``."""
         return split_gates(affine(xs, params.input_kernel, params.bias), 2)
 
     def step(
         self, params: MGUParams, state: HiddenState, z: tuple[Array, ...]
     ) -> tuple[HiddenState, Array]:
-        """The equations above, given the two projections."""
+        """Compute ``h'`` from ``h`` and the projected inputs."""
         z_f, z_n = z
         f = self.gate_activation(z_f + affine(state.h, params.gate_kernel))
         n = self.activation(z_n + affine(f * state.h, params.candidate_kernel))

@@ -1,4 +1,4 @@
-"""The GRU and the LSTM without the state in their gates, so that all steps can run at once."""
+"""The minimal GRU and LSTM, whose gates do not read the state, so all steps can run at once."""
 
 import dataclasses
 from typing import Any, NamedTuple
@@ -14,27 +14,35 @@ from seqjax.types import Activation, Array, HiddenState, LinearCell, Noise
 
 
 class MinParams(NamedTuple):
-    """Parameters of `MinGRU`, gates in the order z, n, and of `MinLSTM`, in the order i, f, n."""
+    """Parameters of `MinGRU`, with gates in the order z, n, or of `MinLSTM`, in the order i, f, n.
 
-    input_kernel: Array  # [D, G*H]
-    bias: Array  # [G*H]
+    Attributes:
+      input_kernel: ``[D, G*H]``.
+      bias: ``[G*H]``.
+    """
+
+    input_kernel: Array
+    bias: Array
 
 
 @dataclasses.dataclass(frozen=True)
 class MinGRU(HiddenCell, LinearCell):
-    """The minimal GRU; gate order z, n (update, candidate)::
+    """The minimal GRU (minGRU).
+
+    Maps ``[B, T, D]`` to ``[B, T, H]``; the state is ``h``, ``[B, H]``. The gate order is z, n
+    (update, candidate)::
 
         z  = sigmoid(x @ W_z + b_z)
         n  = activation(x @ W_n + b_n)
         h' = (1 - z) * h + z * n
 
-    so ``z`` lets the candidate in. The output is ``h'``. This is the plain recurrence of the
-    paper's section 3.1; its log-space form (appendix B) needs positive candidates, which come from
-    the activation ``g(x) = x + 0.5 if x >= 0 else sigmoid(x)`` given here.
+    The update gate ``z`` admits the candidate. The output is ``h'``. The recurrence is linear, so
+    all steps can run at once. This is the plain form of section 3.1. The log-space form of appendix
+    B has positive candidates: pass ``g(x) = x + 0.5 if x >= 0 else sigmoid(x)`` as the activation.
 
     Args:
       units: H, the width of the state and of the output.
-      activation: of the candidate.
+      activation: applied to the candidate.
 
     Raises:
       ValueError: ``units`` is not a whole number of at least 1.
@@ -52,7 +60,7 @@ class MinGRU(HiddenCell, LinearCell):
     activation: Activation = jax.nn.identity
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> MinParams:
-        """Draw Glorot kernels and zero biases."""
+        """Initialise Glorot kernels and biases of 0."""
         check_size("MinGRU", "input_size", input_size)
         return MinParams(
             glorot_uniform(key, (input_size, self.units), gates=2, dtype=dtype),
@@ -60,38 +68,41 @@ class MinGRU(HiddenCell, LinearCell):
         )
 
     def project(self, params: MinParams, xs: Array, noise: Noise = None) -> tuple[Array, Array]:
-        """``1 - z`` and ``z * n``, each ``[..., H]``."""
+        """Compute ``1 - z`` and ``z * n``, each ``[..., H]``."""
         z, n = split_gates(affine(xs, params.input_kernel, params.bias), 2)
         return jax.nn.sigmoid(-z), jax.nn.sigmoid(z) * self.activation(n)
 
     def coefficients(
         self, params: MinParams, z: tuple[Array, Array]
     ) -> tuple[HiddenState, HiddenState]:
-        """``h' = (1 - z) * h + z * n``."""
+        """Return the coefficients of ``h' = (1 - z) * h + z * n``."""
         return HiddenState(z[0]), HiddenState(z[1])
 
     def readout(self, params: MinParams, state: HiddenState, z: tuple[Array, Array]) -> Array:
-        """``h'``."""
+        """Return ``h'``."""
         return state.h
 
 
 @dataclasses.dataclass(frozen=True)
 class MinLSTM(HiddenCell, LinearCell):
-    """The minimal LSTM; gate order i, f, n (input, forget, candidate)::
+    """The minimal LSTM (minLSTM).
+
+    Maps ``[B, T, D]`` to ``[B, T, H]``; the state is ``h``, ``[B, H]``. The gate order is i, f, n
+    (input, forget, candidate)::
 
         i  = sigmoid(x @ W_i + b_i)
         f  = sigmoid(x @ W_f + b_f)
         n  = activation(x @ W_n + b_n)
         h' = f / (f + i) * h + i / (f + i) * n
 
-    The output is ``h'``. The two shares are computed from the logarithms of ``i`` and ``f``, so
-    that gates which are both shut divide no zero by zero. For the paper's positive candidates see
-    `MinGRU`.
+    The output is ``h'``. The recurrence is linear, so all steps can run at once. Both quotients are
+    computed from the logarithms of ``i`` and ``f``, so they are finite even if both gates underflow
+    to 0. `MinGRU` gives the activation for positive candidates.
 
     Args:
       units: H, the width of the state and of the output.
       forget_bias: the initial ``b_f``.
-      activation: of the candidate.
+      activation: applied to the candidate.
 
     Raises:
       ValueError: ``units`` is not a whole number of at least 1.
@@ -110,7 +121,7 @@ class MinLSTM(HiddenCell, LinearCell):
     activation: Activation = jax.nn.identity
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> MinParams:
-        """Draw Glorot kernels and the forget bias."""
+        """Initialise Glorot kernels, the forget bias and other biases of 0."""
         check_size("MinLSTM", "input_size", input_size)
         return MinParams(
             glorot_uniform(key, (input_size, self.units), gates=3, dtype=dtype),
@@ -118,7 +129,7 @@ class MinLSTM(HiddenCell, LinearCell):
         )
 
     def project(self, params: MinParams, xs: Array, noise: Noise = None) -> tuple[Array, Array]:
-        """``f / (f + i)`` and ``i / (f + i) * n``, each ``[..., H]``."""
+        """Compute ``f / (f + i)`` and ``i / (f + i) * n``, each ``[..., H]``."""
         i, f, n = split_gates(affine(xs, params.input_kernel, params.bias), 3)
         ratio = jax.nn.log_sigmoid(f) - jax.nn.log_sigmoid(i)  # log(f / i)
         return jax.nn.sigmoid(ratio), jax.nn.sigmoid(-ratio) * self.activation(n)
@@ -126,9 +137,9 @@ class MinLSTM(HiddenCell, LinearCell):
     def coefficients(
         self, params: MinParams, z: tuple[Array, Array]
     ) -> tuple[HiddenState, HiddenState]:
-        """The two shares of ``h'``."""
+        """Return the coefficients of ``h' = f / (f + i) * h + i / (f + i) * n``."""
         return HiddenState(z[0]), HiddenState(z[1])
 
     def readout(self, params: MinParams, state: HiddenState, z: tuple[Array, Array]) -> Array:
-        """``h'``."""
+        """Return ``h'``."""
         return state.h

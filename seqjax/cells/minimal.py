@@ -1,4 +1,4 @@
-"""The minimal network: one gate over an embedding of the input."""
+"""The minimal recurrent network: one gate between the state and the embedded input."""
 
 import dataclasses
 from typing import Any, NamedTuple
@@ -14,35 +14,44 @@ from seqjax.types import Activation, Array, HiddenState, Noise
 
 
 class MinimalRNNParams(NamedTuple):
-    """Parameters of `MinimalRNN`."""
+    """Parameters of `MinimalRNN`.
 
-    input_kernel: Array  # [D, H]
-    gate_kernel: Array  # [H, H], from the embedded input to the gate
-    recurrent_kernel: Array  # [H, H], from the state to the gate
-    bias: Array  # [H], of the gate
+    Attributes:
+      input_kernel: ``[D, H]``.
+      gate_kernel: ``[H, H]``, from the embedded input to the gate.
+      recurrent_kernel: ``[H, H]``, from the state to the gate.
+      bias: ``[H]``, of the gate.
+    """
+
+    input_kernel: Array
+    gate_kernel: Array
+    recurrent_kernel: Array
+    bias: Array
 
 
 @dataclasses.dataclass(frozen=True)
 class MinimalRNN(HiddenCell):
-    """The minimal recurrent network::
+    """The minimal recurrent neural network (minimalRNN).
+
+    Maps ``[B, T, D]`` to ``[B, T, H]``; the state is ``h``, ``[B, H]``::
 
         n  = activation(x @ W)
         u  = sigmoid(n @ V + h @ U + b)
         h' = u * h + (1 - u) * n
 
-    so ``u`` keeps the old state. The output is ``h'``. It is TensorFlow's contributed
-    ``MinimalRNNCell``.
+    The update gate ``u`` keeps the old state. The output is ``h'``. The cell corresponds to
+    TensorFlow's ``MinimalRNNCell``.
 
     Args:
       units: H, the width of the state and of the output.
-      activation: of the embedded input.
-      gate_activation: of the gates; Keras's ``recurrent_activation``.
+      activation: applied to the embedded input.
+      gate_activation: applied to the gate; Keras's ``recurrent_activation``.
 
     Raises:
       ValueError: ``units`` is not a whole number of at least 1.
 
-    Reference: Chen, Pennington and Schoenholz, "Dynamical isometry and a mean field theory of
-    RNNs: gating enables signal propagation in recurrent neural networks", 2018.
+    Reference: Chen, Pennington and Schoenholz, "Dynamical isometry and a mean field theory of RNNs:
+    gating enables signal propagation in recurrent neural networks", 2018.
 
     >>> from seqjax import MinimalRNN, unroll
     >>> cell = MinimalRNN(units=4)
@@ -56,7 +65,10 @@ class MinimalRNN(HiddenCell):
     gate_activation: Activation = jax.nn.sigmoid
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> MinimalRNNParams:
-        """Draw Glorot kernels, an orthogonal recurrent one, and a bias of 1: remember at first."""
+        """Initialise Glorot kernels, an orthogonal recurrent kernel and a bias of 1.
+
+        With this bias the gate initially keeps most of the state.
+        """
         check_size("MinimalRNN", "input_size", input_size)
         input_key, gate_key, recurrent_key = jax.random.split(key, 3)
         return MinimalRNNParams(
@@ -69,14 +81,14 @@ class MinimalRNN(HiddenCell):
     def project(
         self, params: MinimalRNNParams, xs: Array, noise: Noise = None
     ) -> tuple[Array, Array]:
-        """``n`` and ``n @ V + b``, each ``[..., H]``."""
+        """Compute ``n`` and ``n @ V + b``, each ``[..., H]``."""
         n = self.activation(affine(xs, params.input_kernel))
         return n, affine(n, params.gate_kernel, params.bias)
 
     def step(
         self, params: MinimalRNNParams, state: HiddenState, z: tuple[Array, Array]
     ) -> tuple[HiddenState, Array]:
-        """The gate between the old state and ``n``."""
+        """Compute ``h'`` from ``h`` and the projected inputs."""
         n, z_u = z
         u = self.gate_activation(z_u + affine(state.h, params.recurrent_kernel))
         h = u * state.h + (1 - u) * n

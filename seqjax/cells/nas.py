@@ -1,4 +1,4 @@
-"""The cell that a search over cells found."""
+"""The recurrent cell that neural architecture search found."""
 
 import dataclasses
 from typing import Any, NamedTuple
@@ -14,19 +14,31 @@ from seqjax.types import Array, Cell, Noise, Role, State, with_roles
 
 
 class NASParams(NamedTuple):
-    """Parameters of `NAS`; the eight gates in the order of the equations, R the output width."""
+    """Parameters of `NAS`, with its eight gates in the order of the equations.
 
-    input_kernel: Array  # [D, 8H]
-    recurrent_kernel: Array  # [R, 8H]
-    bias: Array | None  # [8H], only with use_bias
-    projection_kernel: Array | None  # [H, R], only with a projection
+    R is the width of the output: ``projection_size``, or H.
+
+    Attributes:
+      input_kernel: ``[D, 8H]``.
+      recurrent_kernel: ``[R, 8H]``.
+      bias: ``[8H]``; None if ``use_bias`` is false.
+      projection_kernel: ``[H, R]``; None if there is no projection.
+    """
+
+    input_kernel: Array
+    recurrent_kernel: Array
+    bias: Array | None
+    projection_kernel: Array | None
 
 
 @dataclasses.dataclass(frozen=True)
 class NAS(Cell):
-    """The recurrent cell of neural architecture search::
+    """The recurrent cell of neural architecture search (NAS).
 
-        X  = x @ W,   M = h @ U + b                 8 gates each
+    Maps ``[B, T, D]`` to ``[B, T, R]``; the state is ``c``, ``[B, H]``, and ``h``, ``[B, R]``.
+    ``X`` and ``M`` each hold eight gates::
+
+        X  = x @ W,   M = h @ U + b
         l0 = tanh(sigmoid(X_0 + M_0) * relu(X_1 + M_1))
         l1 = tanh(sigmoid(X_2 + M_2) + relu(X_3 * M_3))
         l2 = tanh(tanh(X_4 + M_4) * sigmoid(X_5 + M_5))
@@ -34,13 +46,13 @@ class NAS(Cell):
         c' = tanh(l0 + c) * l1
         h' = tanh(c' * tanh(l2 + l3)) @ P
 
-    Gate 3 multiplies its two products, and so the bias in ``M`` too. The output is ``h'``. It is
-    TensorFlow's contributed ``NASCell``.
+    Gate 3 multiplies ``X_3`` by ``M_3``, which includes the bias. The output is ``h'``. The cell
+    corresponds to TensorFlow's ``NASCell``.
 
     Args:
       units: H, the width of the memory.
-      projection_size: R, the width of ``h`` and of the output, or None for H and no ``P``.
-      use_bias: whether there is a ``b``.
+      projection_size: R, the width of ``h`` and of the output, or None for R = H and no ``P``.
+      use_bias: whether there is a bias ``b``.
 
     Raises:
       ValueError: ``units`` or ``projection_size`` is not a whole number of at least 1.
@@ -67,21 +79,21 @@ class NAS(Cell):
 
     @property
     def output_size(self) -> int:
-        """R."""
+        """The number of output features, R."""
         return self.units if self.projection_size is None else self.projection_size
 
     @property
     def roles(self) -> State:
-        """The memory and the hidden vector."""
+        """``c`` is the memory and ``h`` the hidden vector."""
         return with_roles(LSTMState, Role.MEMORY, Role.HIDDEN)
 
     @property
     def outputs_hidden(self) -> bool:
-        """The output is ``h``."""
+        """True: the output is ``h``."""
         return True
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> NASParams:
-        """Draw Glorot kernels and a zero bias."""
+        """Initialise Glorot kernels and a bias of 0."""
         check_size("NAS", "input_size", input_size)
         keys = jax.random.split(key, 3)
         return NASParams(
@@ -94,26 +106,26 @@ class NAS(Cell):
         )
 
     def input_size(self, params: NASParams) -> int:
-        """D."""
+        """Return the number of input features, D."""
         return params.input_kernel.shape[0]
 
     def initial_state(
         self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
     ) -> LSTMState:
-        """``c = h = 0``."""
+        """Return ``c = h = 0``."""
         return LSTMState(
             jnp.zeros((*batch_shape, self.units), dtype),
             jnp.zeros((*batch_shape, self.output_size), dtype),
         )
 
     def project(self, params: NASParams, xs: Array, noise: Noise = None) -> tuple[Array, ...]:
-        """``x @ W`` of the eight gates, each ``[..., H]``."""
+        """Compute ``x @ W`` of the eight gates, each ``[..., H]``."""
         return split_gates(affine(xs, params.input_kernel), 8)
 
     def step(
         self, params: NASParams, state: LSTMState, z: tuple[Array, ...]
     ) -> tuple[LSTMState, Array]:
-        """The equations above, given ``X``."""
+        """Compute ``c'`` and ``h'`` from the state and ``X``."""
         m = split_gates(affine(state.h, params.recurrent_kernel, params.bias), 8)
         sigmoid, tanh, relu = jax.nn.sigmoid, jnp.tanh, jax.nn.relu
         l0 = tanh(sigmoid(z[0] + m[0]) * relu(z[1] + m[1]))

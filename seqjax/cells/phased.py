@@ -1,4 +1,4 @@
-"""The phased LSTM, whose units open in rhythms of their own."""
+"""The phased LSTM, whose units open periodically."""
 
 import dataclasses
 import math
@@ -15,59 +15,80 @@ from seqjax.types import Array, Cell, Noise, PyTree, Role, State, with_roles
 
 
 class TimedInputs(NamedTuple):
-    """Features and when they were seen."""
+    """Features with the times at which they were observed.
 
-    times: Array  # [B, T], in any unit, at any intervals
-    features: Array  # [B, T, D], or integer tokens [B, T]
+    Attributes:
+      times: ``[B, T]``, in any unit and at any intervals.
+      features: ``[B, T, D]``, or integer tokens ``[B, T]``.
+    """
+
+    times: Array
+    features: Array
 
 
 class PhasedLSTMParams(NamedTuple):
-    """Parameters of `PhasedLSTM`."""
+    """Parameters of `PhasedLSTM`.
 
-    lstm: LSTMParams  # the peepholes are whole kernels [H, H]
-    period: Array  # [H]
-    phase: Array  # [H], when the first period starts
-    ratio_on: Array  # [H], the part of a period in which the unit is open
+    Attributes:
+      lstm: `LSTMParams`, with peepholes that are full kernels ``[H, H]``.
+      period: ``[H]``.
+      phase: ``[H]``, the start of the first period.
+      ratio_on: ``[H]``, the fraction of a period in which the unit is open.
+    """
+
+    lstm: LSTMParams
+    period: Array
+    phase: Array
+    ratio_on: Array
 
 
 class PhasedProjection(NamedTuple):
-    """What a step of `PhasedLSTM` needs of its inputs."""
+    """The projected inputs of `PhasedLSTM`.
+
+    Attributes:
+      lstm: the projected features.
+      openness: ``[B, H]``, the time gate k.
+    """
 
     lstm: LSTMProjected
-    openness: Array  # [B, H]
+    openness: Array
 
 
 @dataclasses.dataclass(frozen=True)
 class PhasedLSTM(Cell):
-    """An LSTM with a gate k that opens once a period; gate order i, f, g, o::
+    """The phased LSTM, whose time gate k opens once per period.
+
+    Maps `TimedInputs` with features ``[B, T, D]`` to ``[B, T, H]``; the state is ``c`` and ``h``,
+    each ``[B, H]``. The gate order is i, f, g, o (input, forget, candidate, output)::
 
         r  = mod(time - phase, period) / period                     in [0, 1)
-        k  = 2 r / ratio_on        while r < ratio_on / 2           opening
-             2 - 2 r / ratio_on    while r < ratio_on               closing
-             leak * r              after that                       closed
+        k  = 2 r / ratio_on        if r < ratio_on / 2              opening
+             2 - 2 r / ratio_on    else if r < ratio_on             closing
+             leak * r              otherwise                        closed
         i, f, o = sigmoid(x @ W + h @ U + b + c @ P)                P only with peepholes
         g  = tanh(x @ W + h @ U + b)
         c~ = f * c + i * g
-        h~ = o * tanh(c~)                                           o sees c~ in place of c
+        h~ = o * tanh(c~)                                           o reads c~ instead of c
         c' = k * c~ + (1 - k) * c
         h' = k * h~ + (1 - k) * h
 
-    The output is ``h'``. Inputs are `TimedInputs`. Each unit has a period, a phase and a ratio; the
-    peephole kernels ``P`` are whole matrices. It is TensorFlow's ``PhasedLSTMCell``, also in its
-    gradient: that of ``mod`` goes to ``time - phase`` alone, as if it were the identity. The ratio
-    ``r`` is computed in the precision of the times.
+    The output is ``h'``. Each unit has its own period, phase and ratio. The peephole kernels ``P``
+    are full matrices. The ratio ``r`` is computed in the dtype of the times. The cell corresponds
+    to TensorFlow's ``PhasedLSTMCell``, including its gradient, which treats ``mod`` as the identity
+    of ``time - phase``.
 
     Args:
       units: H, the width of the state and of the output.
-      peepholes: whether i and f see ``c`` and o sees ``c~``.
-      leak: how far a closed unit stays open, so that it still learns.
-      ratio_on: the initial part of its period in which a unit is open.
-      trainable_ratio_on: without, ``ratio_on`` gets no gradient.
-      period_range: initial periods are drawn from it, uniformly in their logarithm.
+      peepholes: whether i and f read ``c`` and o reads ``c~``.
+      leak: the slope of the time gate of a closed unit, which lets the unit learn.
+      ratio_on: the initial fraction of a period in which a unit is open.
+      trainable_ratio_on: whether ``ratio_on`` gets a gradient.
+      period_range: the range of initial periods, which are drawn log-uniformly.
 
     Raises:
-      ValueError: ``units`` is not a whole number of at least 1, ``leak`` is outside of [0, 1] or
-        ``ratio_on`` of (0, 1], or ``period_range`` is not two positive numbers, the lower first.
+      ValueError: ``units`` is not a whole number of at least 1, ``leak`` is not in [0, 1],
+        ``ratio_on`` is not in (0, 1], or ``period_range`` is not two positive numbers, the lower
+        one first.
 
     Reference: Neil, Pfeiffer and Liu, "Phased LSTM: accelerating recurrent network training for
     long or event-based sequences", 2016.
@@ -109,11 +130,14 @@ class PhasedLSTM(Cell):
 
     @property
     def output_size(self) -> int:
-        """H."""
+        """The number of output features, H."""
         return self.units
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> PhasedLSTMParams:
-        """Draw Glorot and orthogonal kernels, zero biases, and periods with phases within them."""
+        """Initialise an LSTM with biases of 0, log-uniform periods, and phases uniform within them.
+
+        Peephole kernels are Glorot.
+        """
         check_size("PhasedLSTM", "input_size", input_size)
         lstm_key, period_key, phase_key, *peephole_keys = jax.random.split(key, 6)
         lstm = self._lstm.init(lstm_key, input_size, dtype)
@@ -128,31 +152,31 @@ class PhasedLSTM(Cell):
         return PhasedLSTMParams(lstm, period.astype(dtype), phase.astype(dtype), ratio_on)
 
     def input_size(self, params: PhasedLSTMParams) -> int:
-        """D."""
+        """Return the number of input features, D."""
         return self._lstm.input_size(params.lstm)
 
     @property
     def roles(self) -> State:
-        """The memory and the hidden vector."""
+        """``c`` is the memory and ``h`` the hidden vector."""
         return with_roles(LSTMState, Role.MEMORY, Role.HIDDEN)
 
     @property
     def outputs_hidden(self) -> bool:
-        """The output is ``h``."""
+        """True: the output is ``h``."""
         return True
 
     def features(self, xs: TimedInputs) -> PyTree:
-        """The features; times are often known to more digits than what was seen."""
+        """Return the features; times often need a higher precision."""
         return xs.features
 
     def initial_state(
         self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
     ) -> LSTMState:
-        """``c = h = 0``."""
+        """Return ``c = h = 0``."""
         return self._lstm.initial_state(batch_shape, dtype)
 
     def leading_shape(self, params: PhasedLSTMParams, xs: PyTree) -> tuple[int, ...]:
-        """The time and batch axes, after a check of features and times."""
+        """Return the time and batch axes, after checking features and times."""
         if not isinstance(xs, TimedInputs):
             raise ValueError(
                 f"PhasedLSTM: xs must be TimedInputs(times, features), got a {type(xs).__name__}"
@@ -169,11 +193,11 @@ class PhasedLSTM(Cell):
     def project(
         self, params: PhasedLSTMParams, xs: TimedInputs, noise: Noise = None
     ) -> PhasedProjection:
-        """``x @ W + b`` of i, f, g and o, and k, each ``[..., H]``."""
+        """Compute ``x @ W + b`` of i, f, g and o, and k, each ``[..., H]``."""
         if not isinstance(xs, TimedInputs):
             raise ValueError(
-                "PhasedLSTM: needs the times of its inputs, TimedInputs(times, features), which no "
-                f"cell hands on to another, got a {type(xs).__name__}; make it the lowest cell"
+                "PhasedLSTM: inputs must be TimedInputs(times, features), got a "
+                f"{type(xs).__name__}; other cells pass no times on, so make it the lowest layer"
             )
         z = self._lstm.project(params.lstm, xs.features)
         return PhasedProjection(z, self._openness(params, xs.times).astype(z.gates[0].dtype))
@@ -186,7 +210,7 @@ class PhasedLSTM(Cell):
         if not self.trainable_ratio_on:
             ratio_on = jax.lax.stop_gradient(ratio_on)
         shifted = times - phase
-        # the value of mod, exact also where times are large, with the gradient of the identity
+        # the value of mod, which is exact even for large times, with the gradient of the identity
         in_period = jax.lax.stop_gradient(jnp.mod(shifted, period))
         r = (in_period + (shifted - jax.lax.stop_gradient(shifted))) / period
         opening = 2 * r / ratio_on
@@ -196,7 +220,7 @@ class PhasedLSTM(Cell):
     def step(
         self, params: PhasedLSTMParams, state: LSTMState, z: PhasedProjection
     ) -> tuple[LSTMState, Array]:
-        """The equations above, given the projections and k."""
+        """Compute ``c'`` and ``h'`` from the state and the projected inputs."""
         (new, _), k = self._lstm.step(params.lstm, state, z.lstm), z.openness
         state = jax.tree.map(lambda n, s: k * n + (1 - k) * s, new, state)
         return state, state.h

@@ -1,4 +1,4 @@
-"""The simple recurrent unit, whose gates look at the input alone."""
+"""The simple recurrent unit, whose gates read only the input."""
 
 import dataclasses
 from typing import Any, NamedTuple
@@ -13,33 +13,45 @@ from seqjax.types import Activation, Array, LinearCell, Noise
 
 
 class SRUParams(NamedTuple):
-    """Parameters of `SRU`; columns in the order f, r, n, s."""
+    """Parameters of `SRU`, with columns in the order f, r, n, s.
 
-    input_kernel: Array  # [D, 4H]
-    bias: Array  # [2H], of f and r
+    Attributes:
+      input_kernel: ``[D, 4H]``.
+      bias: ``[2H]``, of f and r.
+    """
+
+    input_kernel: Array
+    bias: Array
 
 
 class SRUState(NamedTuple):
-    """The state of an `SRU`."""
+    """The state of `SRU`.
 
-    c: Array  # [B, H], the memory
+    Attributes:
+      c: ``[B, H]``, the memory.
+    """
+
+    c: Array
 
 
 @dataclasses.dataclass(frozen=True)
 class SRU(LinearCell):
-    """The simple recurrent unit; gate order f, r, n, s (forget, reset, candidate, skip)::
+    """The simple recurrent unit (SRU).
+
+    Maps ``[B, T, D]`` to ``[B, T, H]``; the state is ``c``, ``[B, H]``. The gate order is f, r, n,
+    s (forget, reset, candidate, skip)::
 
         f  = sigmoid(x @ W_f + b_f)
         r  = sigmoid(x @ W_r + b_r)
         c' = f * c + (1 - f) * (x @ W_n)
         y  = r * activation(c') + (1 - r) * (x @ W_s)
 
-    The output is ``y``. The state is linear in itself, so all steps can run at once. It is
-    TensorFlow's contributed ``SRUCell``, whose columns are n, f, r, s.
+    The output is ``y``. The recurrence is linear, so all steps can run at once. The cell
+    corresponds to TensorFlow's ``SRUCell``, whose column order is n, f, r, s.
 
     Args:
       units: H, the width of the state and of the output.
-      activation: of the memory.
+      activation: applied to the memory.
 
     Raises:
       ValueError: ``units`` is not a whole number of at least 1.
@@ -65,11 +77,11 @@ class SRU(LinearCell):
 
     @property
     def output_size(self) -> int:
-        """H."""
+        """The number of output features, H."""
         return self.units
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> SRUParams:
-        """Draw Glorot kernels and zero biases."""
+        """Initialise Glorot kernels and biases of 0."""
         check_size("SRU", "input_size", input_size)
         return SRUParams(
             glorot_uniform(key, (input_size, self.units), gates=4, dtype=dtype),
@@ -77,26 +89,26 @@ class SRU(LinearCell):
         )
 
     def input_size(self, params: SRUParams) -> int:
-        """D."""
+        """Return the number of input features, D."""
         return params.input_kernel.shape[0]
 
     def initial_state(
         self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
     ) -> SRUState:
-        """``c = 0``."""
+        """Return ``c = 0``."""
         return SRUState(jnp.zeros((*batch_shape, self.units), dtype))
 
     def project(self, params: SRUParams, xs: Array, noise: Noise = None) -> tuple[Array, ...]:
-        """``f``, ``(1 - f) * n``, ``r`` and ``(1 - r) * s``, each ``[..., H]``."""
+        """Compute ``f``, ``(1 - f) * n``, ``r`` and ``(1 - r) * s``, each ``[..., H]``."""
         bias = jnp.pad(params.bias, (0, 2 * self.units))
         f, r, n, s = split_gates(affine(xs, params.input_kernel, bias), 4)
         f, r = jax.nn.sigmoid(f), jax.nn.sigmoid(r)
         return f, (1 - f) * n, r, (1 - r) * s
 
     def coefficients(self, params: SRUParams, z: tuple[Array, ...]) -> tuple[SRUState, SRUState]:
-        """``c' = f * c + (1 - f) * n``."""
+        """Return the coefficients of ``c' = f * c + (1 - f) * n``."""
         return SRUState(z[0]), SRUState(z[1])
 
     def readout(self, params: SRUParams, state: SRUState, z: tuple[Array, ...]) -> Array:
-        """``y = r * activation(c') + (1 - r) * s``."""
+        """Compute ``y = r * activation(c') + (1 - r) * s``."""
         return z[2] * self.activation(state.c) + z[3]

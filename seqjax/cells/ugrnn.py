@@ -14,29 +14,38 @@ from seqjax.types import Activation, Array, HiddenState, Noise
 
 
 class UGRNNParams(NamedTuple):
-    """Parameters of `UGRNN`; gates in the order u, n."""
+    """Parameters of `UGRNN`, with gates in the order u, n.
 
-    input_kernel: Array  # [D, 2H]
-    recurrent_kernel: Array  # [H, 2H]
-    bias: Array  # [2H], the forget bias included
+    Attributes:
+      input_kernel: ``[D, 2H]``.
+      recurrent_kernel: ``[H, 2H]``.
+      bias: ``[2H]``, including the forget bias.
+    """
+
+    input_kernel: Array
+    recurrent_kernel: Array
+    bias: Array
 
 
 @dataclasses.dataclass(frozen=True)
 class UGRNN(HiddenCell):
-    """The update gate recurrent network; gate order u, n (update, candidate)::
+    """The update gate recurrent neural network (UGRNN).
+
+    Maps ``[B, T, D]`` to ``[B, T, H]``; the state is ``h``, ``[B, H]``. The gate order is u, n
+    (update, candidate)::
 
         u  = sigmoid(x @ W_u + h @ U_u + b_u)
         n  = activation(x @ W_n + h @ U_n + b_n)
         h' = u * h + (1 - u) * n
 
-    so ``u`` keeps the old state. The output is ``h'``. It is TensorFlow's contributed
-    ``UGRNNCell``, but for the forget bias, which is here a part of the initial ``b_u``.
+    The update gate ``u`` keeps the old state. The output is ``h'``. The cell corresponds to
+    TensorFlow's ``UGRNNCell``, except that the forget bias is part of the initial ``b_u``.
 
     Args:
       units: H, the width of the state and of the output.
       forget_bias: the initial ``b_u``.
-      activation: of the candidate.
-      gate_activation: of the gates; Keras's ``recurrent_activation``.
+      activation: applied to the candidate.
+      gate_activation: applied to the gate; Keras's ``recurrent_activation``.
 
     Raises:
       ValueError: ``units`` is not a whole number of at least 1.
@@ -57,7 +66,7 @@ class UGRNN(HiddenCell):
     gate_activation: Activation = jax.nn.sigmoid
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> UGRNNParams:
-        """Draw Glorot input kernels, orthogonal recurrent kernels and the forget bias."""
+        """Initialise Glorot input kernels, orthogonal recurrent kernels and the forget bias."""
         check_size("UGRNN", "input_size", input_size)
         input_key, recurrent_key = jax.random.split(key)
         return UGRNNParams(
@@ -67,13 +76,13 @@ class UGRNN(HiddenCell):
         )
 
     def project(self, params: UGRNNParams, xs: Array, noise: Noise = None) -> tuple[Array, ...]:
-        """``x @ W + b`` of u and n, each ``[..., H]``."""
+        """Compute ``x @ W + b`` of u and n, each ``[..., H]``."""
         return split_gates(affine(xs, params.input_kernel, params.bias), 2)
 
     def step(
         self, params: UGRNNParams, state: HiddenState, z: tuple[Array, ...]
     ) -> tuple[HiddenState, Array]:
-        """The equations above, given the two projections."""
+        """Compute ``h'`` from ``h`` and the projected inputs."""
         h_u, h_n = split_gates(affine(state.h, params.recurrent_kernel), 2)
         u = self.gate_activation(z[0] + h_u)
         h = u * state.h + (1 - u) * self.activation(z[1] + h_n)

@@ -1,4 +1,4 @@
-"""LSTMs with exponential gates, which a running maximum keeps from overflowing."""
+"""The two cells of xLSTM: LSTMs with exponential gates, stabilised by a running maximum."""
 
 import dataclasses
 import math
@@ -14,25 +14,41 @@ from seqjax.types import Array, Cell, Noise, Role, State, with_roles
 
 
 class SLSTMParams(NamedTuple):
-    """Parameters of `SLSTM`; gates in the order i, f, z, o, and N heads."""
+    """Parameters of `SLSTM`, with gates in the order i, f, z, o and N heads.
 
-    input_kernel: Array  # [D, 4H]
-    recurrent_kernel: Array  # [H/N, 4H], the blocks of a block diagonal side by side in each gate
-    bias: Array  # [4H], the forget bias included
+    Attributes:
+      input_kernel: ``[D, 4H]``.
+      recurrent_kernel: ``[H/N, 4H]``, the diagonal blocks of each gate side by side.
+      bias: ``[4H]``, including the forget bias.
+    """
+
+    input_kernel: Array
+    recurrent_kernel: Array
+    bias: Array
 
 
 class SLSTMState(NamedTuple):
-    """The state of an `SLSTM`; ``c`` and ``n`` are scaled by ``exp(-m)``."""
+    """The state of `SLSTM`; ``c`` and ``n`` are scaled by ``exp(-m)``.
 
-    c: Array  # [B, H], the memory
-    n: Array  # [B, H], its normaliser
-    m: Array  # [B, H], the stabiliser
-    h: Array  # [B, H], the output
+    Attributes:
+      c: ``[B, H]``, the memory.
+      n: ``[B, H]``, its normaliser.
+      m: ``[B, H]``, the stabiliser.
+      h: ``[B, H]``, the output of the last step.
+    """
+
+    c: Array
+    n: Array
+    m: Array
+    h: Array
 
 
 @dataclasses.dataclass(frozen=True)
 class SLSTM(Cell):
-    """The LSTM with exponential gates and a scalar memory; gate order i, f, z, o::
+    """The sLSTM: an LSTM with exponential gates and a scalar memory per unit.
+
+    Maps ``[B, T, D]`` to ``[B, T, H]``; the state is ``c``, ``n``, ``m`` and ``h``, each
+    ``[B, H]``. The gate order is i, f, z, o (input, forget, candidate, output)::
 
         i  = exp(i~),  i~ = x @ W_i + h @ R_i + b_i                        (12)
         f  = sigmoid(f~) or exp(f~),  f~ = x @ W_f + h @ R_f + b_f         (13)
@@ -43,12 +59,12 @@ class SLSTM(Cell):
         n' = exp(log f + m - m') * n + exp(i~ - m')                        (9), (16), (17)
         h' = o * c' / n'                                                   (10)
 
-    The output is ``h'``. Each ``R`` is block diagonal: a head sees of the state only itself. Where
-    ``n = 0`` nothing has been written yet, and ``m`` does not count.
+    The output is ``h'``. Each ``R`` is block-diagonal, so a head reads only its own part of the
+    state. ``n = 0`` marks an empty memory, for which (15) becomes ``m' = i~``.
 
     Args:
       units: H, the width of the state and of the output.
-      heads: N, the blocks of a recurrent kernel.
+      heads: N, the number of blocks of a recurrent kernel.
       forget_bias: the initial ``b_f``.
       exponential_forget: whether the forget gate is ``exp(f~)``.
 
@@ -77,26 +93,26 @@ class SLSTM(Cell):
 
     @property
     def output_size(self) -> int:
-        """H."""
+        """The number of output features, H."""
         return self.units
 
     @property
     def roles(self) -> State:
-        """``c``, ``n`` and ``m`` are one quantity; ``h`` is the hidden vector."""
+        """``c``, ``n`` and ``m`` represent one quantity; ``h`` is the hidden vector."""
         return with_roles(SLSTMState, Role.JOINT, Role.JOINT, Role.JOINT, Role.HIDDEN)
 
     @property
     def outputs_hidden(self) -> bool:
-        """The output is ``h``."""
+        """True: the output is ``h``."""
         return True
 
     @property
     def prefers_scan(self) -> bool:
-        """Yes: there are more coefficients than products."""
+        """True: a step has more coefficients than products."""
         return True
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> SLSTMParams:
-        """Draw Glorot input kernels, orthogonal blocks and the forget bias."""
+        """Initialise Glorot input kernels, orthogonal blocks and the forget bias."""
         check_size("SLSTM", "input_size", input_size)
         input_key, recurrent_key = jax.random.split(key)
         return SLSTMParams(
@@ -106,29 +122,29 @@ class SLSTM(Cell):
         )
 
     def input_size(self, params: SLSTMParams) -> int:
-        """D."""
+        """Return the number of input features, D."""
         return params.input_kernel.shape[0]
 
     def initial_state(
         self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
     ) -> SLSTMState:
-        """``c = n = m = h = 0``."""
+        """Return ``c = n = m = h = 0``."""
         zeros = jnp.zeros((*batch_shape, self.units), dtype)
         return SLSTMState(zeros, zeros, zeros, zeros)
 
     def project(self, params: SLSTMParams, xs: Array, noise: Noise = None) -> tuple[Array, ...]:
-        """``x @ W + b`` of i, f, z and o, each ``[..., H]``."""
+        """Compute ``x @ W + b`` of i, f, z and o, each ``[..., H]``."""
         return split_gates(affine(xs, params.input_kernel, params.bias), 4)
 
     def step(
         self, params: SLSTMParams, state: SLSTMState, z: tuple[Array, ...]
     ) -> tuple[SLSTMState, Array]:
-        """The equations above, given the four projections."""
+        """Compute the next state and ``h'`` from the state and the projected inputs."""
         recurrent = split_gates(grouped(state.h, params.recurrent_kernel, self.heads, gates=4), 4)
         i, f, g, o = (z_x + z_h for z_x, z_h in zip(z, recurrent, strict=True))
         log_f = _log_forget(f, self.exponential_forget) + state.m
         m = jnp.maximum(jnp.where(state.n == 0, -jnp.inf, log_f), i)
-        # a share of at most 1, but for one of nothing, which must stay finite
+        # at most 1, except for an empty memory, whose factor must stay finite
         f, i = jnp.exp(jnp.minimum(log_f - m, 40)), jnp.exp(i - m)
         c = f * state.c + i * jnp.tanh(g)
         n = f * state.n + i
@@ -137,25 +153,41 @@ class SLSTM(Cell):
 
 
 class MLSTMParams(NamedTuple):
-    """Parameters of `MLSTM`, of N heads."""
+    """Parameters of `MLSTM`, with N heads.
 
-    input_kernel: Array  # [D, 4H], of q, k, v and o
-    bias: Array  # [4H]
-    gate_kernel: Array  # [D, 2N], of i and f
-    gate_bias: Array  # [2N], the forget bias included
+    Attributes:
+      input_kernel: ``[D, 4H]``, of q, k, v and o.
+      bias: ``[4H]``.
+      gate_kernel: ``[D, 2N]``, of i and f.
+      gate_bias: ``[2N]``, including the forget bias.
+    """
+
+    input_kernel: Array
+    bias: Array
+    gate_kernel: Array
+    gate_bias: Array
 
 
 class MLSTMState(NamedTuple):
-    """The state of an `MLSTM`; ``c`` and ``n`` are scaled by ``exp(-m)``."""
+    """The state of `MLSTM`; ``c`` and ``n`` are scaled by ``exp(-m)``.
 
-    c: Array  # [B, N, H/N, H/N], the memory, values by keys
-    n: Array  # [B, N, H/N], its normaliser
-    m: Array  # [B, N], the stabiliser
+    Attributes:
+      c: ``[B, N, H/N, H/N]``, the memory, with values as rows and keys as columns.
+      n: ``[B, N, H/N]``, its normaliser.
+      m: ``[B, N]``, the stabiliser.
+    """
+
+    c: Array
+    n: Array
+    m: Array
 
 
 @dataclasses.dataclass(frozen=True)
 class MLSTM(Cell):
-    """The LSTM with exponential gates and a matrix memory of keys and values::
+    """The mLSTM: an LSTM with exponential gates and a matrix memory of keys and values.
+
+    Maps ``[B, T, D]`` to ``[B, T, H]``; the state is ``C`` (``[B, N, H/N, H/N]``), ``n``
+    (``[B, N, H/N]``) and ``m`` (``[B, N]``). Each of the N heads computes::
 
         q  = x @ W_q + b_q                                                 (22)
         k  = x @ W_k / sqrt(H / N) + b_k                                   (23)
@@ -168,12 +200,13 @@ class MLSTM(Cell):
         n' = exp(log f + m - m') * n + exp(i~ - m') * k                    (20)
         y  = o * (C' @ q) / max(|n' @ q|, exp(-m'))                        (21)
 
-    in each of N heads, whose outputs ``y`` lie side by side. ``C`` and ``n`` are kept scaled by
-    ``exp(-m)``, and so is the paper's 1 in (21). Gates, keys and values need the input alone.
+    The output concatenates ``y`` of all heads. ``C`` and ``n`` are stored scaled by ``exp(-m)``,
+    and so the 1 of the paper's (21) becomes ``exp(-m')``. Gates, queries, keys and values depend on
+    the input alone.
 
     Args:
       units: H, the width of the output.
-      heads: N, each with keys and values of H / N features.
+      heads: N, the number of heads, whose keys and values have H / N features.
       forget_bias: the initial ``b_f``.
       exponential_forget: whether the forget gate is ``exp(f~)``.
 
@@ -202,21 +235,21 @@ class MLSTM(Cell):
 
     @property
     def output_size(self) -> int:
-        """H."""
+        """The number of output features, H."""
         return self.units
 
     @property
     def roles(self) -> State:
-        """All one quantity."""
+        """``c``, ``n`` and ``m`` represent one quantity."""
         return with_roles(MLSTMState, Role.JOINT, Role.JOINT, Role.JOINT)
 
     @property
     def prefers_scan(self) -> bool:
-        """Yes: the coefficients of a matrix memory are matrices."""
+        """True: the coefficients of a matrix memory are matrices."""
         return True
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> MLSTMParams:
-        """Draw Glorot kernels and the forget bias."""
+        """Initialise Glorot kernels, the forget bias and other biases of 0."""
         check_size("MLSTM", "input_size", input_size)
         input_key, gate_key = jax.random.split(key)
         return MLSTMParams(
@@ -227,13 +260,13 @@ class MLSTM(Cell):
         )
 
     def input_size(self, params: MLSTMParams) -> int:
-        """D."""
+        """Return the number of input features, D."""
         return params.input_kernel.shape[0]
 
     def initial_state(
         self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
     ) -> MLSTMState:
-        """``C = n = m = 0``."""
+        """Return ``C = n = m = 0``."""
         width = self.units // self.heads
         return MLSTMState(
             jnp.zeros((*batch_shape, self.heads, width, width), dtype),
@@ -242,7 +275,7 @@ class MLSTM(Cell):
         )
 
     def project(self, params: MLSTMParams, xs: Array, noise: Noise = None) -> tuple[Array, ...]:
-        """``i~``, ``log f`` ``[..., N]``, and ``q``, ``k``, ``v``, ``o`` ``[..., N, H/N]``."""
+        """Compute ``i~`` and ``log f``, ``[..., N]``, and q, k, v and o, ``[..., N, H/N]``."""
         scale = math.sqrt(self.units // self.heads)
         k_bias = slice(self.units, 2 * self.units)
         bias = params.bias.at[k_bias].multiply(scale)  # the paper scales k before its bias
@@ -255,13 +288,13 @@ class MLSTM(Cell):
     def step(
         self, params: MLSTMParams, state: MLSTMState, z: tuple[Array, ...]
     ) -> tuple[MLSTMState, Array]:
-        """The memory's equations, given all that needs no state."""
+        """Compute the next state and ``y`` from the state and the projected inputs."""
         i, log_f, q, k, v, o = z
         m = jnp.maximum(log_f + state.m, i)
         f, i = jnp.exp(log_f + state.m - m)[..., None], jnp.exp(i - m)[..., None]
         n = f * state.n + i * k
         c = f[..., None] * state.c + (i * v)[..., :, None] * k[..., None, :]
-        # clipped so that the square, which a quotient's gradient takes, is finite in float32
+        # clipped so that its square, in the gradient of the quotient, is finite in float32
         one = jnp.exp(jnp.clip(-m, -40, 40))
         size = jnp.maximum(jnp.abs((n * q).sum(-1)), one)[..., None]
         y = o * (c * q[..., None, :]).sum(-1) / size
@@ -280,7 +313,7 @@ def _check_options(owner: str, units: int, heads: int, forget_bias: float) -> No
 
 
 def _split_heads(x: Array, heads: int) -> Array:
-    """``[..., H] -> [..., N, H/N]``."""
+    """Reshape ``[..., H]`` to ``[..., N, H/N]``."""
     return x.reshape(*x.shape[:-1], heads, -1)
 
 

@@ -26,6 +26,7 @@ from seqjax.data.records import RecordSource, infer_schema, tensorflow_without_g
 from seqjax.data.schema import BYTES, Feature, Schema
 from seqjax.data.tfrecord import Compression
 from seqjax.data.writing import write
+from seqjax.terminal import replace_what_cannot_be_shown
 
 _COLUMN = re.compile(r"(?P<name>.+):(?P<dtype>\w+)(\[(?P<shape>\d+(,\d+)*)\])?")
 # what NumPy has beside the dtypes of a feature, and what holds it
@@ -475,6 +476,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command; return its exit code."""
     import tyro
 
+    replace_what_cannot_be_shown()
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # TensorFlow speaks of it at every start
     commands = {f.__name__: f for f in (text, csv, jsonl, npz, tfds, inspect)}
     try:

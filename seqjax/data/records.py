@@ -220,13 +220,14 @@ class RecordSource:
     def _opened(self, file: File) -> Iterator[tuple[Callable[[int, int], bytes], str]]:
         """Give ``read(size, offset)`` of the decompressed file, and what is known to be wrong."""
         if file.compression is None:
-            with readable(file.path):
-                descriptor = os.open(file.path, os.O_RDONLY)
-                try:
-                    # unlike a memory map, this survives a file that shrinks meanwhile
-                    yield functools.partial(os.pread, descriptor), ""
-                finally:
-                    os.close(descriptor)
+            # unlike a memory map, this survives a file that shrinks meanwhile
+            with readable(file.path), file.path.open("rb", buffering=0) as stream:
+
+                def read(size: int, offset: int) -> bytes:
+                    stream.seek(offset)
+                    return stream.read(size)
+
+                yield read, ""
         else:
             content, problem = self._decompressed(file)
             yield (

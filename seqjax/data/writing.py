@@ -6,7 +6,6 @@ that the moment in which the manifest is replaced is the one that makes a new da
 """
 
 import contextlib
-import fcntl
 import io
 import json
 import os
@@ -18,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import filelock
 import google_crc32c
 import numpy as np
 
@@ -26,6 +26,7 @@ from seqjax.data.schema import Schema, encode
 from seqjax.data.tfrecord import Compression, CorruptRecordError, frame, readable
 
 MANIFEST = "manifest.json"
+LOCK = ".lock"  # there while a process writes, and after one that was killed
 
 _VERSION = 1
 _OURS = re.compile(r"(data|index|manifest)-[0-9a-f]{16}[-.].*")
@@ -160,16 +161,17 @@ def _locked(directory: Path) -> Iterator[None]:
     """Keep other writers out; the lock of a process that is killed is free."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(directory, os.O_RDONLY)
+        lock = filelock.FileLock(directory / LOCK, blocking=False).acquire()
+    except filelock.Timeout:
+        raise ValueError(f"{directory}: another process is writing to it; wait for it") from None
     except OSError as error:
         raise ValueError(f"{directory}: cannot be written to: {error.strerror}") from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise ValueError(f"{directory}: another process is writing to it; wait for it") from None
-    finally:
-        os.close(descriptor)
+    with lock:
+        try:
+            yield
+        finally:
+            with contextlib.suppress(PermissionError):  # Windows removes it after its release
+                (directory / LOCK).unlink()
 
 
 @contextlib.contextmanager
@@ -200,6 +202,8 @@ def _write_through(path: Path, content: bytes) -> None:
 
 
 def _sync(directory: Path) -> None:
+    if not hasattr(os, "O_DIRECTORY"):  # Windows opens no directories
+        return
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,7 +1,7 @@
 """The equations of one step, as a jaxpr that the engine can split and evaluate."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeGuard, cast
 
 import jax
 from jax.extend import core
@@ -172,5 +172,5 @@ def needed_for(
     return found[::-1], variables
 
 
-def _is_in(atom: Atom, group: Any) -> bool:
+def _is_in(atom: Atom, group: Any) -> TypeGuard[core.Var]:
     return isinstance(atom, core.Var) and atom in group

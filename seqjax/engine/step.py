@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqjax.checks import as_arrays, as_int32, as_params, given_array
+from seqjax.arrays import as_arrays, as_int32, as_params, given_array
 from seqjax.engine.validation import (
     check_can_step,
     check_cell,

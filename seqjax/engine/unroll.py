@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqjax.checks import as_arrays, as_int32, as_params, check_choice, check_flag, check_size, given_array
+from seqjax.arrays import as_arrays, as_int32, as_params, given_array
+from seqjax.checks import check_choice, check_flag, check_size
 from seqjax.engine.loop import Method, SequenceLoop
 from seqjax.engine.validation import (
     check_batch,

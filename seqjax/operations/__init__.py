@@ -1,1 +1,1 @@
-"""What cells are made of: products, initial values, masks and normalisation."""
+"""Building blocks of cells: products, initial values, masks and layer normalisation."""

@@ -1,4 +1,4 @@
-"""The one product of the library: inputs or states with a kernel, in the kernel's precision."""
+"""The product of inputs or states with a kernel, in the precision of the kernel."""
 
 from typing import Any
 
@@ -6,14 +6,14 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from seqjax.checks import as_int32
+from seqjax.arrays import as_int32
 from seqjax.types import Array, PyTree
 
 
 def accumulation_dtype(dtype: Any) -> Any:
-    """The dtype in which products of ``dtype`` are summed up and states are kept.
+    """Return the dtype in which products of ``dtype`` are summed and states are kept.
 
-    Float32 for the 16-bit floats, else ``dtype`` itself.
+    This is float32 for 16-bit floats and ``dtype`` itself otherwise.
 
     >>> accumulation_dtype(jnp.bfloat16).name, accumulation_dtype(jnp.float64).name
     ('float32', 'float64')
@@ -23,22 +23,22 @@ def accumulation_dtype(dtype: Any) -> Any:
 
 
 def affine(xs: Array, kernel: Array, bias: Array | None = None) -> Array:
-    """``xs @ kernel + bias``, where an integer ``xs`` names rows of ``kernel``.
+    """Compute ``xs @ kernel + bias``; integer ``xs`` select rows of ``kernel``.
 
-    A kernel of one axis is a diagonal, or several side by side: ``xs * kernel``.
+    A kernel with one axis holds one or more diagonals side by side and multiplies elementwise.
 
-    The product runs in the kernel's precision: a bfloat16 kernel casts ``xs`` to bfloat16 and sums
-    up in float32, and so do the products of the gradients; casting the parameters is all that mixed
-    precision takes.
+    The product runs in the precision of the kernel. A bfloat16 kernel casts ``xs`` to bfloat16 and
+    accumulates in float32, and the products of the gradients do the same. Mixed precision therefore
+    only needs a cast of the parameters.
 
     Args:
-      xs: floating ``[..., D]``, or integer tokens ``[...]`` in ``[0, D)``, which are looked up and
-        never made one-hot. A token outside of that gives a row of NaN.
-      kernel: ``[D, N]``, or the diagonals ``[N]``, with N a multiple of D, for a floating ``xs``.
+      xs: floats ``[..., D]``, or integer tokens ``[...]`` in ``[0, D)``, which are looked up rather
+        than encoded as one-hot vectors. A token outside this range gives a row of NaN.
+      kernel: ``[D, N]``, or for floating ``xs`` diagonals ``[N]``, with N a multiple of D.
       bias: ``[N]``, or None.
 
     Returns:
-      ``[..., N]`` in the `accumulation_dtype` of the kernel.
+      ``[..., N]`` in the ``accumulation_dtype`` of the kernel.
 
     >>> kernel = jnp.arange(6.0, dtype=jnp.float32).reshape(3, 2)
     >>> print(affine(jnp.array([2, 0]), kernel))
@@ -56,14 +56,14 @@ def affine(xs: Array, kernel: Array, bias: Array | None = None) -> Array:
         ys = jnp.concatenate([xs] * (kernel.shape[0] // xs.shape[-1]), axis=-1)
         ys = ys * broadcast_like(kernel, ys)
     else:
-        # the gradient of the kernel sums over all rows: where they are one axis XLA takes them as
-        # they are, where they are two it first copies the larger factor into another order
+        # the gradient of the kernel sums over all rows; with two axes of rows, XLA first transposes
+        # a copy of the larger factor
         rows = xs.reshape(-1, xs.shape[-1]) if xs.ndim > 2 and rows_may_be_merged() else xs
         if kernel.dtype == dtype:
             ys = rows @ kernel
         else:
             rows = rows.astype(kernel.dtype)
-            if _has_explicit_layouts():  # for which autodiff knows those of the gradients
+            if _has_explicit_layouts():  # autodiff then infers the shardings of the gradients
                 ys = jnp.matmul(rows, kernel, preferred_element_type=dtype)
             else:
                 ys = _low_product(rows, kernel)
@@ -72,13 +72,13 @@ def affine(xs: Array, kernel: Array, bias: Array | None = None) -> Array:
 
 
 def grouped(xs: Array, kernel: Array, groups: int, gates: int) -> Array:
-    """``xs @ kernel`` with a block-diagonal kernel: a product of its own for each group.
+    """Compute ``xs @ kernel`` for a block-diagonal kernel, one product per group.
 
     Args:
-      xs: floating ``[..., D]``, features of the first group first.
+      xs: floats ``[..., D]``, with the features of each group adjacent.
       kernel: ``[D / groups, gates * H]``, the blocks of each gate side by side.
-      groups: how many.
-      gates: how many.
+      groups: the number of groups.
+      gates: the number of gates.
 
     Returns:
       ``[..., gates * H]``.
@@ -98,7 +98,7 @@ def grouped(xs: Array, kernel: Array, groups: int, gates: int) -> Array:
 
 
 def broadcast_like(param: Array, xs: Array) -> Array:
-    """Lay a parameter ``[N]`` out over ``xs`` ``[..., N]``, in the dtype of ``xs``.
+    """Broadcast a parameter ``[N]`` to the shape and dtype of ``xs``, ``[..., N]``.
 
     >>> print(broadcast_like(jnp.array([1, 2]), jnp.zeros((2, 2), jnp.float32)))
     [[1. 2.]
@@ -108,9 +108,10 @@ def broadcast_like(param: Array, xs: Array) -> Array:
 
 
 def split_gates(z: Array, gates: int) -> tuple[Array, ...]:
-    """Split ``[..., G * H]`` into ``G`` arrays ``[..., H]``.
+    """Split ``[..., G * H]`` into G arrays ``[..., H]``.
 
-    Done once for all steps, before the loop: slices of one wide array cost more inside of it.
+    Split once for all steps before the loop, because slicing a wide array inside the loop is
+    slower.
 
     >>> [gate.shape for gate in split_gates(jnp.zeros((5, 3, 8)), 4)]
     [(5, 3, 2), (5, 3, 2), (5, 3, 2), (5, 3, 2)]
@@ -119,7 +120,7 @@ def split_gates(z: Array, gates: int) -> tuple[Array, ...]:
 
 
 def varying(tree: PyTree) -> frozenset[str]:
-    """The axes of `jax.shard_map`, if any, over whose devices one of the arrays differs.
+    """Return the ``jax.shard_map`` axes over whose devices any of the arrays varies.
 
     >>> varying(jnp.zeros(2))
     frozenset()
@@ -129,9 +130,9 @@ def varying(tree: PyTree) -> frozenset[str]:
 
 
 def vary(x: Array, axes: frozenset[str]) -> Array:
-    """Make ``x`` one that differs over the devices along ``axes``, as what is made of it does.
+    """Mark ``x`` as varying over the devices along ``axes``.
 
-    The carry of a loop has to differ over the same axes before its first step as after it.
+    The carry of a loop must vary over the same axes before the first step as after it.
 
     >>> print(vary(jnp.ones(2), frozenset()))
     [1. 1.]
@@ -142,10 +143,10 @@ def vary(x: Array, axes: frozenset[str]) -> Array:
 
 @jax.custom_jvp
 def _low_product(rows: Array, kernel: Array) -> Array:
-    """A product of 16-bit factors, summed up in float32.
+    """Multiply 16-bit factors and accumulate in float32.
 
-    JAX's own derivative would multiply the float32 gradient of the product with 16-bit factors in
-    float32. Tangents and gradients are rounded to 16 bits first.
+    JAX's own derivative would multiply the float32 gradient of the product by 16-bit factors in
+    float32. This derivative rounds tangents and gradients to 16 bits first.
     """
     return _product(rows, kernel, jnp.float32)
 
@@ -170,17 +171,17 @@ def rows_may_be_merged() -> bool:
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty:
         return jax.device_count() == 1
-    return all(kind == AxisType.Manual for kind in mesh.axis_types)  # inside of jax.shard_map
+    return all(kind == AxisType.Manual for kind in mesh.axis_types)  # inside jax.shard_map
 
 
 def _has_explicit_layouts() -> bool:
-    """Whether types say how arrays lie over the devices of a mesh."""
+    """Whether array types carry their sharding over a mesh."""
     return AxisType.Explicit in jax.sharding.get_abstract_mesh().axis_types
 
 
 def _rows(kernel: Array, tokens: Array) -> Array:
     tokens = as_int32(tokens)
-    tokens = jnp.where(tokens < 0, kernel.shape[0], tokens)  # -1 is no row, and not the last one
+    tokens = jnp.where(tokens < 0, kernel.shape[0], tokens)  # -1 is invalid, not the last row
     layout = None
     if _has_explicit_layouts():
         mesh = jax.sharding.get_abstract_mesh()

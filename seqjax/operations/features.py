@@ -1,4 +1,4 @@
-"""The check of cells that work on the features of their inputs themselves."""
+"""The check of cells that require input features rather than tokens."""
 
 import jax.numpy as jnp
 
@@ -6,10 +6,10 @@ from seqjax.types import Array, PyTree
 
 
 def check_features(owner: str, xs: PyTree) -> None:
-    """Raise ``ValueError`` if ``xs`` is not one array of floats: tokens have no features."""
+    """Raise ``ValueError`` unless ``xs`` is one array of floats, since tokens have no features."""
     if not isinstance(xs, Array) or jnp.issubdtype(xs.dtype, jnp.integer):
         given = f"tokens of shape {xs.shape}" if isinstance(xs, Array) else f"a {type(xs).__name__}"
         raise ValueError(
-            f"{owner}: works on one array of input features, got {given}; embed tokens first, "
-            "for instance by a Stack with an InputProjection below"
+            f"{owner}: inputs must be one array of features, got {given}; embed tokens first, "
+            "for example with an InputProjection as the lowest layer of a Stack"
         )

@@ -1,4 +1,4 @@
-"""How kernels are drawn: each gate of its own, so that the number of gates changes no scale."""
+"""Initial kernels: each gate is drawn separately, so the number of gates changes no scale."""
 
 from typing import Any
 
@@ -11,14 +11,14 @@ from seqjax.types import Array
 def glorot_uniform(
     key: Array, shape: tuple[int, ...], gates: int = 1, dtype: Any = jnp.float32
 ) -> Array:
-    """Uniform in ``+-sqrt(6 / (rows + columns))``, ``gates`` kernels side by side.
+    """Draw kernels uniformly in ``+-sqrt(6 / (rows + columns))``, ``gates`` of them side by side.
 
     Args:
-      key: a key from `jax.random.key`.
-      shape: ``(rows, columns)`` of one gate; a convolution's has its window's axes in front, and
-        each place of the window counts as so many rows and columns.
-      gates: how many.
-      dtype: of the result.
+      key: a key from ``jax.random.key``.
+      shape: ``(rows, columns)`` of one gate. A convolution kernel has the axes of its window in
+        front, and its rows and columns are multiplied by the size of the window.
+      gates: the number of gates.
+      dtype: the dtype of the result.
 
     Returns:
       ``[..., rows, gates * columns]``.
@@ -36,16 +36,17 @@ def glorot_uniform(
 def orthogonal(
     key: Array, units: int, gates: int = 1, dtype: Any = jnp.float32, rows: int | None = None
 ) -> Array:
-    """Random orthogonal matrices, ``gates`` of them side by side.
+    """Draw random orthogonal matrices, ``gates`` of them side by side.
 
-    A recurrent kernel that is orthogonal neither shrinks nor grows the state it multiplies.
+    An orthogonal recurrent kernel preserves the norm of the state.
 
     Args:
-      key: a key from `jax.random.key`.
-      units: columns of one gate, and its rows.
-      gates: how many.
-      dtype: of the result.
-      rows: of one gate where they are not as many; the shorter side is then orthonormal.
+      key: a key from ``jax.random.key``.
+      units: the number of columns of one gate.
+      gates: the number of gates.
+      dtype: the dtype of the result.
+      rows: the number of rows; defaults to ``units``. If it differs, the shorter side is
+        orthonormal.
 
     Returns:
       ``[rows, gates * units]``.
@@ -58,22 +59,24 @@ def orthogonal(
     True
     """
     shape = (units if rows is None else rows, units)
-    # Under vmap one after the other: a batch of QR decompositions on CPU is spread over the threads
-    # of the pool that it runs in itself, and may wait for them forever where others run there too.
+    # Under vmap, run one at a time: on CPU, batched QR decompositions wait for the thread pool in
+    # which they run themselves, and can deadlock if other computations run there too.
     draw = jax.custom_batching.sequential_vmap(
-        lambda key: jax.nn.initializers.orthogonal()(key, shape, jnp.float32)  # no QR has 16 bits
+        lambda key: jax.nn.initializers.orthogonal()(key, shape, jnp.float32)  # QR needs 32 bits
     )
     return _side_by_side([draw(k) for k in jax.random.split(key, gates)], dtype)
 
 
 def diagonal(key: Array, units: int, gates: int = 1, dtype: Any = jnp.float32) -> Array:
-    """The diagonals of ``gates`` recurrent kernels, uniform in [-1, 1], so that no unit explodes.
+    """Draw the diagonals of ``gates`` recurrent kernels uniformly in [-1, 1].
+
+    Entries of magnitude at most 1 keep gradients from exploding.
 
     Args:
-      key: a key from `jax.random.key`.
-      units: of one gate.
-      gates: how many.
-      dtype: of the result.
+      key: a key from ``jax.random.key``.
+      units: the number of units of one gate.
+      gates: the number of gates.
+      dtype: the dtype of the result.
 
     Returns:
       ``[gates * units]``.

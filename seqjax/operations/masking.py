@@ -1,15 +1,15 @@
-"""From lengths to masks, and what a mask does: which steps count, for the loop and for losses."""
+"""Masks: how they follow from lengths, and how the loop and the losses apply them."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqjax.checks import as_int32, given_array
+from seqjax.arrays import as_int32, given_array
 from seqjax.types import Array, PyTree
 
 
 def lengths_to_mask(lengths: Array, num_steps: int) -> Array:
-    """Mark the first ``lengths`` of ``num_steps`` steps.
+    """Return a mask of the first ``lengths`` of ``num_steps`` steps.
 
     Args:
       lengths: ``int[B]``.
@@ -23,18 +23,18 @@ def lengths_to_mask(lengths: Array, num_steps: int) -> Array:
      [0 0 0]
      [1 1 1]]
     """
-    lengths = as_int32(lengths)  # narrower ones cannot count the steps
+    lengths = as_int32(lengths)  # a narrower dtype may not hold num_steps
     steps = jnp.arange(num_steps, dtype=jnp.int32)
     return jnp.expand_dims(lengths, -1) > steps.reshape((1,) * lengths.ndim + (-1,))
 
 
 def select(mask: Array, new: PyTree, old: PyTree) -> PyTree:
-    """Take ``new`` where ``mask`` holds and ``old`` elsewhere.
+    """Select ``new`` where ``mask`` is true and ``old`` elsewhere.
 
     Args:
       mask: ``bool[B]``.
-      new: a pytree of arrays ``[B, ...]``.
-      old: a pytree of the same shapes.
+      new: a tree of arrays ``[B, ...]``.
+      old: a tree of arrays of the same shapes.
 
     >>> print(select(jnp.array([True, False]), jnp.ones((2, 2)), jnp.zeros((2, 2))))
     [[1. 1.]
@@ -48,11 +48,11 @@ def select(mask: Array, new: PyTree, old: PyTree) -> PyTree:
 
 
 def zero_outside(mask: Array, tree: PyTree) -> PyTree:
-    """Put zeros where ``mask`` does not hold; NaN there leaves no trace in value or gradient.
+    """Set arrays to zero where ``mask`` is false; NaN there affects neither values nor gradients.
 
     Args:
       mask: ``bool[B]``.
-      tree: a pytree of arrays ``[B, ...]``.
+      tree: a tree of arrays ``[B, ...]``.
 
     >>> print(zero_outside(jnp.array([True, False]), jnp.array([1.0, jnp.nan])))
     [1. 0.]
@@ -69,14 +69,14 @@ def resolve_mask(
       lengths: ``int[B]`` in ``[0, T]``, or None.
       mask: ``bool[*leading_shape]``, or None.
       leading_shape: the time and batch axes of the inputs, in their order.
-      time_axis: which of them is time.
+      time_axis: the index of the time axis.
 
     Returns:
-      ``bool[*leading_shape]``, or None where both are None: every step counts.
+      ``bool[*leading_shape]``, or None if both are None and every step counts.
 
     Raises:
-      ValueError: both are given, or one has the wrong shape or dtype, or a length is outside
-        ``[0, T]`` (which can only be seen outside of `jax.jit`).
+      ValueError: both are given, one has the wrong shape or dtype, or a length is outside
+        ``[0, T]``. The values of lengths are checked only outside ``jax.jit``.
 
     >>> resolve_mask(jnp.array([1, 4]), None, (2, 3), 1)
     Traceback (most recent call last):
@@ -84,7 +84,7 @@ def resolve_mask(
     ValueError: lengths must lie in [0, 3], the number of time steps, got 4 at index 1
     """
     if lengths is not None and mask is not None:
-        raise ValueError("lengths and mask were both given; give the one or the other")
+        raise ValueError("lengths and mask were both given; give only one of them")
     if mask is not None:
         mask = given_array("mask", mask)
         if mask.shape != leading_shape or mask.dtype != bool:
@@ -110,11 +110,11 @@ def resolve_mask(
 def check_tokens(
     name: str, tokens: Array | np.ndarray, size: int, mask: Array | None = None
 ) -> None:
-    """Raise ``ValueError`` if a token is outside ``[0, size)`` where ``mask`` holds.
+    """Raise ``ValueError`` if a token is outside ``[0, size)`` where ``mask`` is true.
 
-    Give the tokens as a user gave them, since wide integers wrap around in the conversion to JAX.
-    Tokens that are traced (inside `jax.jit`) have no value yet, and those on other machines none
-    here: they pass.
+    Give the tokens as the user gave them: wide integers wrap around when JAX converts them. Tokens
+    whose values are not available pass: traced tokens inside ``jax.jit``, and tokens on other
+    hosts.
 
     >>> check_tokens("xs", jnp.array([1, 5]), 5)
     Traceback (most recent call last):
@@ -140,7 +140,7 @@ def _check_range(name: str, values: Array | np.ndarray, low: int, high: int, wha
         return
     host = np.asarray(values)
     outside = np.argwhere((host < low) | (host > high))
-    if len(outside):  # of a single value the indices have no size
+    if len(outside):  # not outside.size, which is 0 for a scalar
         where = tuple(int(i) for i in outside[0])
         at = f" at index {where[0] if len(where) == 1 else where}" if where else ""
         raise ValueError(f"{name} must lie in [{low}, {high}]{what}, got {host[where]}{at}")

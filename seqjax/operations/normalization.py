@@ -1,4 +1,4 @@
-"""Layer normalisation, for the cells that do it inside of their equations."""
+"""Layer normalisation, for cells with normalised gates."""
 
 import dataclasses
 
@@ -11,14 +11,16 @@ from seqjax.types import Array
 
 @dataclasses.dataclass(frozen=True)
 class LayerNorm:
-    """How the layer normalisations of a cell start out; what they compute says `layer_norm`.
+    """The initial parameters of layer normalisation in a cell, such as `LSTM`.
+
+    The gains scale normalised values and the shifts are added to them.
 
     Args:
       gain: the initial gain of every unit.
       shift: the initial shift of every unit.
 
     Raises:
-      ValueError: one of them is not a finite number.
+      ValueError: ``gain`` or ``shift`` is not a finite number.
 
     >>> from seqjax import LSTM, LayerNorm
     >>> params = LSTM(4, layer_norm=LayerNorm(gain=0.1)).init(jax.random.key(0), input_size=3)
@@ -35,15 +37,16 @@ class LayerNorm:
 
 
 def layer_norm(xs: Array, gain: Array, shift: Array, epsilon: float = 1e-12) -> Array:
-    """``gain * (x - mean(x)) / sqrt(variance(x) + epsilon) + shift``, over the features of ``x``.
+    """Normalise the features of ``x`` to mean 0 and variance 1, then scale and shift them.
 
-    The variance is the population's, which divides by N.
+    Computes ``gain * (x - mean(x)) / sqrt(variance(x) + epsilon) + shift``, with the population
+    variance, which divides by N.
 
     Args:
       xs: ``[..., N]``.
       gain: ``[N]``.
       shift: ``[N]``.
-      epsilon: keeps features that are all alike from a division by 0.
+      epsilon: avoids a division by 0 if all features are equal.
 
     Returns:
       ``[..., N]`` in the dtype of ``xs``.

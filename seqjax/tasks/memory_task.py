@@ -26,7 +26,7 @@ class MemoryTask(abc.ABC):
     """A task that cannot be solved without memory.
 
     A subclass defines the examples. The answers are determined by the inputs, so the lowest
-    possible loss, `optimum`, is 0. `chance` is the exact loss of the best model that ignores its
+    possible loss, ``optimum``, is 0. `chance` is the exact loss of the best model that ignores its
     inputs.
     """
 
@@ -44,7 +44,7 @@ class MemoryTask(abc.ABC):
 
     @property
     def chance(self) -> float:
-        """The loss of the best model that ignores its inputs: ``ln V`` for uniform answers."""
+        """The loss of the best model that ignores its inputs, ``ln V`` for uniform answers."""
         return math.log(self.output_size)
 
     @abc.abstractmethod

@@ -1,4 +1,4 @@
-"""What holds other cells: stacks, directions, and changes to what a cell sees or puts out."""
+"""Cells that wrap other cells: stacks, directions, dropout, projections and other changes."""
 
 from seqjax.wrappers.attention import AttentionCell, AttentionCellParams, AttentionCellState
 from seqjax.wrappers.bidirectional import Bidirectional, Directions

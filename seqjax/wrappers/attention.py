@@ -17,32 +17,53 @@ from seqjax.wrappers.wrapper import check_one_axis, check_steps
 class AttentionCellParams(NamedTuple):
     """Parameters of `AttentionCell`.
 
-    S is the width of all arrays of the inner state together, H that of the inner output.
+    S is the total width of the arrays in the state of the wrapped cell, and H is the width of its
+    output.
+
+    Attributes:
+      cell: the parameters of the wrapped cell.
+      input_kernel: ``[D, I]``.
+      attention_kernel: ``[A, I]``.
+      bias: ``[I]``.
+      query_kernel: ``[S, V]``.
+      query_bias: ``[V]``.
+      memory_kernel: ``[A, V]``.
+      score_kernel: ``[V, 1]``.
+      output_kernel: ``[H + A, A]``.
+      output_bias: ``[A]``.
     """
 
-    cell: Params  # of the cell inside
-    input_kernel: Array  # [D, I]
-    attention_kernel: Array  # [A, I]
-    bias: Array  # [I]
-    query_kernel: Array  # [S, V]
-    query_bias: Array  # [V]
-    memory_kernel: Array  # [A, V]
-    score_kernel: Array  # [V, 1]
-    output_kernel: Array  # [H + A, A]
-    output_bias: Array  # [A]
+    cell: Params
+    input_kernel: Array
+    attention_kernel: Array
+    bias: Array
+    query_kernel: Array
+    query_bias: Array
+    memory_kernel: Array
+    score_kernel: Array
+    output_kernel: Array
+    output_bias: Array
 
 
 class AttentionCellState(NamedTuple):
-    """The state of `AttentionCell`."""
+    """The state of `AttentionCell`.
 
-    cell: State  # of the cell inside
-    attention: Array  # [B, A], what was attended to last
-    memory: Array  # [B, L, A], the last L outputs, the oldest first
+    Attributes:
+      cell: the state of the wrapped cell.
+      attention: ``[B, A]``, the last weighted sum of the memory.
+      memory: ``[B, L, A]``, the last L outputs, the oldest first.
+    """
+
+    cell: State
+    attention: Array
+    memory: Array
 
 
 @dataclasses.dataclass(frozen=True)
 class AttentionCell(Cell):
-    """A cell that attends to its own last L outputs, TensorFlow's ``AttentionCellWrapper``::
+    """A cell that attends to its last L outputs.
+
+    Maps ``[B, T, D]`` to ``[B, T, A]``; the state is an `AttentionCellState`::
 
         s', h = cell(s, x @ W + a @ W_a + b)
         e_l   = tanh(m_l @ W_m + concat(s') @ W_q + b_q) @ v        for l = 1, ..., L
@@ -50,20 +71,20 @@ class AttentionCell(Cell):
         y     = concat(h, a') @ W_y + b_y
         m'    = (m_2, ..., m_L, y)
 
-    ``concat(s')`` is of all arrays of the new inner state. Nothing hides the zeros that the memory
-    starts with: they are attended to like outputs.
+    Here ``concat(s')`` joins all arrays of the new state of the wrapped cell. The memory starts
+    with zeros, which are not masked: the cell attends to them as to outputs. The wrapper
+    corresponds to TensorFlow's ``AttentionCellWrapper``.
 
     Args:
-      cell: the cell inside; its outputs have one feature axis.
-      length: L, how many outputs are remembered.
-      size: A, features of the output; those of the cell's without.
-      vector_size: V, features in which query and memory are compared; A without.
-      inner_input_size: I, features that the cell inside is given; as many as its own inputs
-        without.
+      cell: the wrapped cell, whose outputs have one feature axis.
+      length: L, the number of outputs in the memory.
+      size: A, the width of the output; defaults to that of the wrapped cell.
+      vector_size: V, the width in which query and memory are compared; defaults to A.
+      inner_input_size: I, the input width of the wrapped cell; defaults to D.
 
     Raises:
-      ValueError: ``cell`` is not a cell whose outputs have one feature axis, or a size is not a
-        whole number of at least 1.
+      ValueError: ``cell`` is not a cell whose outputs have one feature axis and whose state is
+        real, or a size is not a whole number of at least 1.
 
     Reference: Cheng, Dong and Lapata, "Long short-term memory-networks for machine reading", 2016.
 
@@ -88,8 +109,8 @@ class AttentionCell(Cell):
         for leaf in jax.tree.leaves(jax.eval_shape(self.cell.initial_state)):
             if not jnp.issubdtype(leaf.dtype, jnp.floating):
                 raise ValueError(
-                    f"AttentionCell: compares real states, got {self.cell!r}, whose state is "
-                    f"{leaf.dtype}"
+                    f"AttentionCell: the state of the cell must be real, got {self.cell!r}, whose "
+                    f"state is {leaf.dtype}"
                 )
         check_size("AttentionCell", "length", self.length)
         for name in ("size", "vector_size", "inner_input_size"):
@@ -98,21 +119,21 @@ class AttentionCell(Cell):
 
     @property
     def output_size(self) -> int:
-        """A."""
+        """The number of output features, A."""
         return self.cell.output_size if self.size is None else self.size
 
     @property
     def prefers_scan(self) -> bool:
-        """Yes: the coefficients of the memory are as large as the memory."""
+        """True: the coefficients of the memory are as large as the memory."""
         return True
 
     @property
     def is_noisy(self) -> bool:
-        """Of the cell inside."""
+        """Whether the wrapped cell is noisy."""
         return self.cell.is_noisy
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> AttentionCellParams:
-        """Draw those of the cell, Glorot kernels and zero biases."""
+        """Initialise the wrapped cell, Glorot kernels and biases of 0."""
         check_size("AttentionCell", "input_size", input_size)
         keys = jax.random.split(key, 7)
         A, D = self.output_size, self._inner_input_size(input_size)
@@ -136,13 +157,13 @@ class AttentionCell(Cell):
         return input_size if self.inner_input_size is None else self.inner_input_size
 
     def input_size(self, params: AttentionCellParams) -> int:
-        """D."""
+        """Return the number of input features, D."""
         return params.input_kernel.shape[0]
 
     def initial_state(
         self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
     ) -> AttentionCellState:
-        """That of the cell, no attention and a memory of zeros."""
+        """Return the zero state of the wrapped cell, with zeros for attention and memory."""
         return AttentionCellState(
             self.cell.initial_state(batch_shape, dtype),
             jnp.zeros((*batch_shape, self.output_size), dtype),
@@ -155,24 +176,24 @@ class AttentionCell(Cell):
         batch_shape: tuple[int, ...] = (),
         dtype: Any = jnp.float32,
     ) -> AttentionCellState:
-        """That of the cell, no attention and a memory of zeros."""
+        """Return the first state of the wrapped cell, with zeros for attention and memory."""
         zeros = self.initial_state(batch_shape, dtype)
         return zeros._replace(cell=self.cell.first_state(params.cell, batch_shape, dtype))
 
     def draw_noise(self, key: Array, leading_shape: tuple[int, ...], input_size: int) -> Noise:
-        """Of the cell inside."""
+        """Draw the noise of the wrapped cell."""
         return self.cell.draw_noise(key, leading_shape, self._inner_input_size(input_size))
 
     def project(
         self, params: AttentionCellParams, xs: Array, noise: Noise = None
     ) -> tuple[Array, Noise]:
-        """``x @ W + b``, and the noise of the cell, which is projected in each step."""
+        """Compute ``x @ W + b``, and pass on the noise; the wrapped cell projects in each step."""
         return affine(xs, params.input_kernel, params.bias), noise
 
     def step(
         self, params: AttentionCellParams, state: AttentionCellState, z: tuple[Array, Noise]
     ) -> tuple[AttentionCellState, Array]:
-        """The equations above, given the part of the input."""
+        """Compute the next state and ``y`` from the state and the projected inputs."""
         of_input, noise = z
         x = of_input + affine(state.attention, params.attention_kernel)
         inner, h = self.cell.step(params.cell, state.cell, self.cell.project(params.cell, x, noise))

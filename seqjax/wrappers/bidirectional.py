@@ -1,4 +1,4 @@
-"""Two cells over one sequence, one in each direction."""
+"""Two cells that run over one sequence in opposite directions."""
 
 import dataclasses
 from typing import Any, NamedTuple, NoReturn
@@ -11,7 +11,12 @@ from seqjax.wrappers.wrapper import check_cell
 
 
 class Directions(NamedTuple):
-    """The parameters, states or noise of both directions of a `Bidirectional`."""
+    """The parameters, states or noise of a `Bidirectional`.
+
+    Attributes:
+      forward: those of the forward cell.
+      backward: those of the backward cell.
+    """
 
     forward: Any
     backward: Any
@@ -19,25 +24,29 @@ class Directions(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Bidirectional(Cell):
-    """A cell that sees the past beside one that sees the future::
+    """A bidirectional layer: a cell that reads the past and a cell that reads the future.
+
+    Maps ``[B, T, D]`` to ``[B, T, H_f + H_b]``, the output widths of both cells::
 
         s_f', f_t = forward(s_f, x_t)       t = 0, 1, ...
         s_b', b_t = backward(s_b, x_t)      t = length - 1, length - 2, ...
         y_t       = concat(f_t, b_t)
 
-    TensorFlow's ``bidirectional_dynamic_rnn`` with its outputs joined. The backward cell starts at
-    each row's own last step. Inside a `Reset` it also starts over at the last step of each sequence
-    of the row. Parameters and states are `Directions`; the final backward state is the one after
-    step 0. The layer runs by `seqjax.unroll` and stacks with cells, but has no `step`: a single
-    step has no future. A `Stack` of such layers is TensorFlow's
-    ``stack_bidirectional_dynamic_rnn`` and PyTorch's ``bidirectional=True``.
+    The backward cell starts at the last step of each row. Inside a `Reset` it also restarts at the
+    last step of each sequence in the row. Parameters and states are `Directions`; the final
+    backward state is the one after step 0. The layer runs with `seqjax.unroll` and stacks with
+    other cells. It has no `Cell.step`, because a single step has no future. The layer corresponds
+    to TensorFlow's ``bidirectional_dynamic_rnn`` with concatenated outputs. A `Stack` of such
+    layers corresponds to TensorFlow's ``stack_bidirectional_dynamic_rnn`` and PyTorch's
+    ``bidirectional=True``.
 
     Args:
-      forward: the cell that sees the past.
-      backward: the cell that sees the future.
+      forward: the cell that reads the past.
+      backward: the cell that reads the future.
 
     Raises:
-      ValueError: ``forward`` or ``backward`` is not a cell, or their outputs have other axes.
+      ValueError: ``forward`` or ``backward`` is not a cell, or their output shapes differ before
+        the last axis.
 
     Reference: Schuster and Paliwal, "Bidirectional recurrent neural networks", 1997.
 
@@ -59,8 +68,8 @@ class Bidirectional(Cell):
         check_cell("Bidirectional", self.backward)
         if self._axes(self.forward) != self._axes(self.backward):
             raise ValueError(
-                "Bidirectional: the outputs of both cells must have the same axes but for the last "
-                f"one, got {self.forward.output_size} and {self.backward.output_size} features"
+                "Bidirectional: the outputs of both cells must agree in all axes but the last, "
+                f"got {self.forward.output_size} and {self.backward.output_size}"
             )
 
     @staticmethod
@@ -69,7 +78,7 @@ class Bidirectional(Cell):
 
     @property
     def output_size(self) -> Size:
-        """Those of both cells together."""
+        """The sum of the output sizes of both cells."""
         forward, backward = self.forward.output_size, self.backward.output_size
         if isinstance(forward, tuple):
             return (*forward[:-1], forward[-1] + backward[-1])
@@ -77,21 +86,21 @@ class Bidirectional(Cell):
 
     @property
     def is_noisy(self) -> bool:
-        """Whether one of the cells is."""
+        """Whether either cell is noisy."""
         return self.forward.is_noisy or self.backward.is_noisy
 
     @property
     def can_step(self) -> bool:
-        """No."""
+        """False: a single step has no future."""
         return False
 
     @property
     def roles(self) -> Directions:
-        """Of both cells."""
+        """The roles of both cells."""
         return Directions(self.forward.roles, self.backward.roles)
 
     def init(self, key: Array, input_size: Size, dtype: Any = jnp.float32) -> Directions:
-        """Draw those of both cells, from keys of their own."""
+        """Initialise both cells with separate keys."""
         keys = jax.random.split(key)
         return Directions(
             self.forward.init(keys[0], input_size, dtype),
@@ -99,13 +108,13 @@ class Bidirectional(Cell):
         )
 
     def input_size(self, params: Directions) -> Size:
-        """Of the forward cell; the backward one has the same inputs."""
+        """Return the input size of the forward cell, which is that of both cells."""
         return self.forward.input_size(params.forward)
 
     def initial_state(
         self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
     ) -> Directions:
-        """Of both cells."""
+        """Return the zero states of both cells."""
         return Directions(
             self.forward.initial_state(batch_shape, dtype),
             self.backward.initial_state(batch_shape, dtype),
@@ -114,7 +123,7 @@ class Bidirectional(Cell):
     def first_state(
         self, params: Directions, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
     ) -> Directions:
-        """Of both cells."""
+        """Return the first states of both cells."""
         return Directions(
             self.forward.first_state(params.forward, batch_shape, dtype),
             self.backward.first_state(params.backward, batch_shape, dtype),
@@ -123,7 +132,7 @@ class Bidirectional(Cell):
     def draw_noise(
         self, key: Array, leading_shape: tuple[int, ...], input_size: Size
     ) -> Directions:
-        """Draw that of both cells, from keys of their own."""
+        """Draw the noise of both cells with separate keys."""
         keys = jax.random.split(key)
         return Directions(
             self.forward.draw_noise(keys[0], leading_shape, input_size),
@@ -131,11 +140,11 @@ class Bidirectional(Cell):
         )
 
     def features(self, xs: PyTree) -> PyTree:
-        """Of the forward cell."""
+        """Return the features of the forward cell."""
         return self.forward.features(xs)
 
     def merge_embedding(self, params: Directions, table: Array) -> Directions | None:
-        """Of both cells, if both can."""
+        """Merge the table into both cells, or return None unless both can."""
         merged = Directions(
             self.forward.merge_embedding(params.forward, table),
             self.backward.merge_embedding(params.backward, table),
@@ -143,14 +152,14 @@ class Bidirectional(Cell):
         return None if None in (merged.forward, merged.backward) else merged
 
     def leading_shape(self, params: Directions, xs: PyTree) -> tuple[int, ...]:
-        """The time and batch axes, after a check for both cells."""
+        """Return the time and batch axes, after the checks of both cells."""
         self.backward.leading_shape(params.backward, xs)
         return self.forward.leading_shape(params.forward, xs)
 
     def sequence(
         self, loop: Loop, params: Directions, state: Directions, xs: PyTree, noise: Noise = None
     ) -> tuple[Directions, PyTree]:
-        """Run one cell each way, and join their outputs."""
+        """Run each cell in its direction and concatenate their outputs."""
         noise = noise or Directions(None, None)
         forward_state, forward_ys = self.forward.sequence(
             loop, params.forward, state.forward, xs, noise.forward
@@ -163,11 +172,11 @@ class Bidirectional(Cell):
         return Directions(forward_state, backward_state), ys
 
     def project(self, params: Params, xs: PyTree, noise: Noise = None) -> NoReturn:
-        """Raise ``ValueError``: see `step`."""
+        """Raise ``ValueError``, as `Bidirectional.step` does."""
         self.step(params, None, xs)
 
     def step(self, params: Params, state: State, z: PyTree) -> NoReturn:
-        """Raise ``ValueError``: a single step has no future."""
+        """Raise ``ValueError``, because a single step has no future."""
         raise ValueError(
             f"{self} reads a sequence from both ends, so it cannot run step by step; run it over "
             "the whole sequence with seqjax.unroll"

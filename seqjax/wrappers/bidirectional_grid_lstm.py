@@ -1,4 +1,4 @@
-"""Two grid LSTMs, one up the frequencies and one down."""
+"""Two grid LSTMs that run over the frequencies in opposite directions."""
 
 import dataclasses
 from typing import Any, NamedTuple
@@ -14,32 +14,46 @@ from seqjax.wrappers.wrapper import Wrapper
 
 
 class BidirectionalGridLSTMParams(NamedTuple):
-    """Parameters of `BidirectionalGridLSTM`."""
+    """Parameters of `BidirectionalGridLSTM`.
+
+    Attributes:
+      forward: one `GridLSTMParams` per block, for rising frequencies.
+      backward: likewise, for falling frequencies.
+    """
 
     forward: tuple[GridLSTMParams, ...]
     backward: tuple[GridLSTMParams, ...]
 
 
 class BidirectionalGridLSTMState(NamedTuple):
-    """The state of `BidirectionalGridLSTM`."""
+    """The state of `BidirectionalGridLSTM`.
+
+    Attributes:
+      forward: one `LSTMState` per block.
+      backward: likewise, with the windows of each block in reverse order.
+    """
 
     forward: tuple[LSTMState, ...]
-    backward: tuple[LSTMState, ...]  # the windows of each block in reverse
+    backward: tuple[LSTMState, ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class BidirectionalGridLSTM(Wrapper):
-    """Two grid LSTMs, one up the frequencies and one down; time runs forward in both::
+    """Two grid LSTMs, one over rising and one over falling frequencies; time runs forward in both.
+
+    Maps ``[B, T, D]`` to ``[B, T, 2 * N]``, where N is the output width of the grid LSTM. The state
+    is a `BidirectionalGridLSTMState`::
 
         y = concat(forward(w_0, w_1, ..., w_n), backward(w_n, ..., w_1, w_0))
 
-    each with parameters of its own, and gate order i, f, g, o. The backward outputs and states stay
-    in the order in which they were computed, w_n first. TensorFlow's ``BidirectionalGridLSTMCell``.
+    Each direction has its own parameters, with gates in the order i, f, g, o. The backward outputs
+    and states stay in the order of their computation, w_n first. The cell corresponds to
+    TensorFlow's ``BidirectionalGridLSTMCell``.
 
     Args:
       cell: the grid LSTM to run in both directions.
-      backward_offset: the backward windows start so many frequencies higher (or lower, if it is
-        negative) than the forward ones; beyond the input there are zeros.
+      backward_offset: the number of frequencies by which the backward windows start higher than the
+        forward windows, or lower if it is negative. Frequencies beyond the input are 0.
 
     Raises:
       ValueError: ``cell`` is not a `GridLSTM`, or ``backward_offset`` is not a whole number.
@@ -67,29 +81,29 @@ class BidirectionalGridLSTM(Wrapper):
 
     @property
     def roles(self) -> BidirectionalGridLSTMState:
-        """Of the grid LSTM, twice."""
+        """The roles of the grid LSTM, for both directions."""
         return BidirectionalGridLSTMState(self.cell.roles, self.cell.roles)
 
     @property
     def output_size(self) -> int:
-        """Twice that of the grid LSTM."""
+        """Twice the output size of the grid LSTM."""
         return 2 * self.cell.output_size
 
     def init(
         self, key: Array, input_size: int, dtype: Any = jnp.float32
     ) -> BidirectionalGridLSTMParams:
-        """Draw those of both directions, from keys of their own."""
+        """Initialise both directions with separate keys."""
         keys = jax.random.split(key)
         return BidirectionalGridLSTMParams(*(self.cell.init(k, input_size, dtype) for k in keys))
 
     def inner(self, params: BidirectionalGridLSTMParams) -> tuple[GridLSTMParams, ...]:
-        """Those of the forward direction; the backward ones are like them."""
+        """Return the parameters of the forward direction, which have the shapes of both."""
         return params.forward
 
     def initial_state(
         self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
     ) -> BidirectionalGridLSTMState:
-        """That of the grid LSTM, twice."""
+        """Return the zero state of the grid LSTM, for both directions."""
         zeros = self.cell.initial_state(batch_shape, dtype)
         return BidirectionalGridLSTMState(zeros, zeros)
 
@@ -99,16 +113,16 @@ class BidirectionalGridLSTM(Wrapper):
         batch_shape: tuple[int, ...] = (),
         dtype: Any = jnp.float32,
     ) -> BidirectionalGridLSTMState:
-        """The zero state."""
+        """Return the zero state."""
         return self.initial_state(batch_shape, dtype)
 
     def project(
         self, params: BidirectionalGridLSTMParams, xs: Array, noise: Noise = None
     ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-        """The grid LSTM's own of the windows, and of the shifted windows in reverse."""
+        """Project the windows, and for the backward direction the shifted windows in reverse."""
         check_features("BidirectionalGridLSTM", xs)
         shift = [(0, 0, 0)] * (xs.ndim - 1) + [(-self.backward_offset, self.backward_offset, 0)]
-        shifted = jax.lax.pad(xs, jnp.zeros((), xs.dtype), shift)  # a negative edge is cut off
+        shifted = jax.lax.pad(xs, jnp.zeros((), xs.dtype), shift)  # a negative width crops
         reverse = tuple(jnp.flip(w, -2) for w in self.cell.windows(shifted))
         return (
             self.cell.project(params.forward, xs),

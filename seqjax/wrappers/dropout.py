@@ -1,4 +1,4 @@
-"""Dropout around a cell."""
+"""Dropout on the inputs, the state and the outputs of a cell."""
 
 import dataclasses
 from typing import ClassVar, NamedTuple
@@ -14,44 +14,55 @@ from seqjax.wrappers.wrapper import Wrapper, check_steps
 
 
 class DropoutNoise(NamedTuple):
-    """The masks of `Dropout`, true where a unit is kept; None where nothing is dropped."""
+    """The masks of `Dropout`, true where a unit is kept and None where nothing is dropped.
 
-    input: Array | None = None  # [T, B, D]
-    state: PyTree = None  # [T, B, ...] for each array of the state
-    output: Array | None = None  # [T, B, H]
-    cell: Noise = None  # of the cell inside
+    Attributes:
+      input: ``bool[T, B, D]``.
+      state: ``bool[T, B, ...]`` for each array of the state.
+      output: ``bool[T, B, H]``.
+      cell: the noise of the wrapped cell.
+    """
+
+    input: Array | None = None
+    state: PyTree = None
+    output: Array | None = None
+    cell: Noise = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Dropout(Wrapper):
-    """Dropout on the inputs, the state and the outputs of a cell::
+    """A cell with dropout on its inputs, its state and its outputs.
+
+    Parameters, state and shapes are those of the wrapped cell::
 
         s', o  = cell(s, drop(x, input_rate))
         y      = drop(o, output_rate)
-        s'     = drop(s', state_rate)        after o is computed: next step sees it, and the caller
+        s'     = drop(s', state_rate)
         drop(a, rate) = a * keep / (1 - rate),   keep ~ Bernoulli(1 - rate) for each unit
 
-    TensorFlow's ``DropoutWrapper``, by rates of what is dropped and not of what is kept. Parameters
-    and state are those of the cell inside. In evaluation nothing is dropped.
+    The state is dropped after the output is computed; the next step and the final state see the
+    result. Evaluation drops nothing. The wrapper corresponds to TensorFlow's ``DropoutWrapper``,
+    which takes the probability to keep a unit instead of the rate.
 
     Args:
-      cell: the cell inside.
-      input_rate: the probability to drop a feature of the input.
-      state_rate: that to drop a unit of the state. One number spares a memory ``c`` beside an
-        ``h``, as TensorFlow does; or give one for each array, ``LSTMState(c=0.1, h=0.2)``. The
-        ``c``, ``n`` and ``m`` of an xLSTM cannot be dropped.
-      output_rate: that to drop a unit of the output.
-      locked: draw one mask for all steps of a sequence (variational dropout) and not one for each
+      cell: the wrapped cell.
+      input_rate: the probability to drop an input feature.
+      state_rate: the probability to drop a unit of the state. One number applies to all arrays
+        except a memory ``c`` beside an ``h``, as in TensorFlow. Give a rate for each array to
+        change this: ``LSTMState(c=0.1, h=0.2)``. The ``c``, ``n`` and ``m`` of `SLSTM` and `MLSTM`
+        cannot be dropped.
+      output_rate: the probability to drop a unit of the output.
+      locked: draw one mask for all steps of a sequence (variational dropout) instead of one per
         step.
-      shared: draw masks that all rows of a batch share, as TensorFlow's variational dropout does.
+      shared: draw one mask for all rows of a batch, as in TensorFlow's variational dropout.
 
     Raises:
-      ValueError: ``cell`` is not a cell, a rate is outside ``[0, 1)``, or the rates of the state do
-        not have its structure; later, if tokens meet an ``input_rate``.
+      ValueError: ``cell`` is not a cell, a rate is not in ``[0, 1)``, the rates of the state do not
+        match its structure, or, at run time, the inputs are tokens and ``input_rate`` is not 0.
 
-    References: Zaremba, Sutskever and Vinyals, "Recurrent neural network regularization", 2014;
-    Gal and Ghahramani, "A theoretically grounded application of dropout in recurrent neural
-    networks", 2016 (locked).
+    References: Zaremba, Sutskever and Vinyals, "Recurrent neural network regularization", 2014; Gal
+    and Ghahramani, "A theoretically grounded application of dropout in recurrent neural networks",
+    2016 (locked).
 
     >>> from seqjax import Dropout, LSTM, unroll
     >>> cell = Dropout(LSTM(4), input_rate=0.2, state_rate=0.5, locked=True)
@@ -81,24 +92,24 @@ class Dropout(Wrapper):
 
     @property
     def is_noisy(self) -> bool:
-        """With a rate above 0, or a noisy cell inside."""
+        """Whether a rate is above 0 or the wrapped cell is noisy."""
         rates = self.input_rate, self.output_rate, *jax.tree.leaves(self._state_rates())
         return self.cell.is_noisy or any(rates)
 
     @property
     def outputs_hidden(self) -> bool:
-        """Where the cell inside does, and neither output nor state is dropped."""
+        """Whether the wrapped cell outputs its hidden vector and neither is dropped."""
         dropped = self.output_rate or any(jax.tree.leaves(self._state_rates()))
         return self.cell.outputs_hidden and not dropped
 
     def merge_embedding(self, params: Params, table: Array) -> Params | None:
-        """Of the cell inside, if no features are dropped."""
+        """Merge the table into the wrapped cell, or return None if features are dropped."""
         return None if self.input_rate else self.cell.merge_embedding(params, table)
 
     def draw_noise(
         self, key: Array, leading_shape: tuple[int, ...], input_size: int
     ) -> DropoutNoise:
-        """Draw the masks of all steps; locked ones are broadcast over T."""
+        """Draw the masks of all steps; a locked mask is the same at each step."""
         input_key, state_key, output_key, cell_key = jax.random.split(key, 4)
 
         def kept(key: Array, rate: float, size: int | tuple[int, ...]) -> Array | None:
@@ -117,7 +128,7 @@ class Dropout(Wrapper):
     def project(
         self, params: Params, xs: PyTree, noise: DropoutNoise | None = None
     ) -> tuple[Projected, DropoutNoise]:
-        """Drop features of the input and project; pass on the masks of state and output."""
+        """Drop input features and project them; pass on the masks of state and output."""
         noise = noise or DropoutNoise()
         zs = self.cell.project(params, self._drop_inputs(xs, noise), noise.cell)
         return zs, DropoutNoise(state=noise.state, output=noise.output)
@@ -125,7 +136,7 @@ class Dropout(Wrapper):
     def step(
         self, params: Params, state: State, z: tuple[Projected, DropoutNoise]
     ) -> tuple[State, PyTree]:
-        """Step the cell inside, and drop units of its state and of its output."""
+        """Step the wrapped cell, and drop units of its state and of its output."""
         inner, noise = z
         state, y = self.cell.step(params, state, inner)
         if noise.state is not None:
@@ -140,7 +151,7 @@ class Dropout(Wrapper):
         xs: PyTree,
         noise: DropoutNoise | None = None,
     ) -> tuple[State, PyTree]:
-        """Drop inputs and outputs of all steps at once; only the state's units have to wait."""
+        """Drop inputs and outputs for all steps at once; only the state is dropped step by step."""
         noise = noise or DropoutNoise()
         if jax.tree.leaves(noise.state):
             state, ys = loop.run(self, params, state, xs, noise._replace(output=None))
@@ -167,9 +178,9 @@ def draw_kept(
     locked: bool = False,
     shared: bool = False,
 ) -> Array | None:
-    """Draw which units are kept, ``bool[T, B, ...]``; None if ``rate`` is 0.
+    """Draw which units are kept, ``bool[T, B, ...]``, or None if ``rate`` is 0.
 
-    A locked mask is the same at all steps, a shared one the same for all rows.
+    A locked mask is the same at all steps. A shared mask is the same for all rows.
     """
     if not rate:
         return None
@@ -187,7 +198,7 @@ def draw_kept_state(
     locked: bool = False,
     shared: bool = False,
 ) -> State:
-    """Draw which units of each array of the state are kept, from keys of their own."""
+    """Draw which units of each array of the state are kept, with separate keys."""
     states, structure = jax.tree.flatten(jax.eval_shape(cell.initial_state))
     keys = jax.random.split(key, len(states))
     drawn = [
@@ -200,8 +211,8 @@ def draw_kept_state(
 def rates_by_array(owner: str, name: str, rate: float | State, cell: Cell, *spared: Role) -> State:
     """Check ``rate``, one number or a state of numbers, and return a rate for each array.
 
-    One number spares the arrays with `Role.JOINT` or a role of ``spared``. Rates for an array with
-    `Role.JOINT`, which must not change alone, are refused.
+    One number does not apply to ``Role.JOINT`` arrays or to arrays with a role in ``spared``. A
+    rate above 0 for a ``Role.JOINT`` array is an error, because such an array cannot change alone.
     """
     roles = cell.roles
     if isinstance(rate, int | float | np.number):
@@ -210,8 +221,8 @@ def rates_by_array(owner: str, name: str, rate: float | State, cell: Cell, *spar
         rates = jax.tree.map(lambda role: 0.0 if role in spared else rate, roles)
         if rate and not any(jax.tree.leaves(rates)):
             raise ValueError(
-                f"{owner}: no array of the state of {cell} can change alone, got {name}={rate}; "
-                "drop inputs or outputs"
+                f"{owner}: {name} must be 0, since no array of the state of {cell} can change "
+                f"alone, got {rate}; drop inputs or outputs instead"
             )
         return rates
     wanted: PyTree = jax.tree.structure(roles)
@@ -223,8 +234,8 @@ def rates_by_array(owner: str, name: str, rate: float | State, cell: Cell, *spar
         check_rate(owner, name, r)
         if r and role is Role.JOINT:
             raise ValueError(
-                f"{owner}: arrays of the state of {cell} are one quantity, of which none can "
-                f"change alone, got {name}={rate}; give 0 for {_joint(roles)}"
+                f"{owner}: {name} must be 0 for {_joint(roles)}, which represent one quantity in "
+                f"the state of {cell}, got {rate}"
             )
     return rate
 

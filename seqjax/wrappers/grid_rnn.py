@@ -1,4 +1,4 @@
-"""The grid of cells, one along each dimension, which read each other's outputs."""
+"""A grid of cells, one along each dimension, that read each other's outputs."""
 
 import dataclasses
 from collections.abc import Iterable, Sequence
@@ -16,57 +16,72 @@ from seqjax.wrappers.wrapper import check_one_axis, check_steps, hidden, with_hi
 
 
 class GridDenseParams(NamedTuple):
-    """Parameters of a dimension of `GridRNN` without a cell."""
+    """Parameters of the dense layer of a dimension of `GridRNN` that has no cell.
 
-    kernel: Array  # [dims * H, H]
-    bias: Array  # [H]
+    Attributes:
+      kernel: ``[dims * H, H]``.
+      bias: ``[H]``.
+    """
+
+    kernel: Array
+    bias: Array
 
 
 class GridRNNParams(NamedTuple):
-    """Parameters of `GridRNN`; of tied dimensions, one entry stands for all of a kind."""
+    """Parameters of `GridRNN`.
 
-    # for each input dimension kernels [D / inputs, H], in the structure of its state
+    Tied dimensions share one entry of ``cells`` or of ``dense``.
+
+    Attributes:
+      input_kernels: for each input dimension a state of kernels ``[D / inputs, H]``.
+      cells: the parameters of the cell, for each dimension that has one.
+      dense: `GridDenseParams`, for each dimension that has no cell.
+    """
+
     input_kernels: tuple[State, ...]
-    cells: tuple[Params, ...]  # for each dimension with a cell
-    dense: tuple[GridDenseParams, ...]  # for each one without
+    cells: tuple[Params, ...]
+    dense: tuple[GridDenseParams, ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class GridRNN(Cell):
-    """A cell along each dimension of a grid, TensorFlow's ``GridRNNCell`` and all that follow it::
+    """A grid RNN: one cell along each dimension of a grid.
 
-        s_d = x_d @ W_d                                       of the input dimensions
+    Maps ``[B, T, D]`` to ``[B, T, M*H]`` for M output dimensions; the state is a tuple of the
+    states of all dimensions that recur::
+
+        s_d = x_d @ W_d                                       for input dimensions
         s_d', h_d' = cell_d(s_d with h_N for its h, concat(h_1, ..., h_{N-1}))
 
-    for the dimensions d without priority first; then, for the others, with ``h'`` in place of ``h``
-    where it is there. ``h_d`` is the output that the state ``s_d`` holds, so that all cells read
-    all dimensions. The state of an input dimension is overwritten by a linear map of the input, and
-    what it was before has no influence. Dimensions that do not recur have no state::
+    ``h_d`` is the output that the state ``s_d`` holds, so all cells read all dimensions. Dimensions
+    without priority step first. The dimensions with priority step next and read the new outputs
+    ``h'`` of the others. A linear map of the input overwrites the state of an input dimension, so
+    its earlier value has no effect. A dimension that does not recur has a dense layer and no
+    state::
 
         h_d' = activation(concat(h_1, ..., h_N) @ W + b)
 
-    The output is ``concat`` of ``h_d'`` over the output dimensions.
-
-    ``GridRNN(LSTM(H), 2)`` is ``Grid2LSTMCell``, and ``Grid3LSTMCell``, ``Grid2BasicRNNCell``,
-    ``Grid2GRUCell`` and so on differ from it in the cell and the number of dimensions; their
-    ``non_recurrent_fn`` is ``activation`` with ``non_recurrent=(0,)``. In a grid of one dimension
-    the cell has no input; it is given a single zero.
+    The output is ``concat`` of ``h_d'`` over the output dimensions. In a grid of one dimension, the
+    input of the cell is a single zero. The cell corresponds to TensorFlow's ``GridRNNCell``:
+    ``GridRNN(LSTM(H), 2)`` is ``Grid2LSTMCell``. ``Grid3LSTMCell``, ``Grid2BasicRNNCell``,
+    ``Grid2GRUCell`` and others differ in ``cell`` and ``dims``. Their ``non_recurrent_fn`` is
+    ``activation`` with ``non_recurrent=(0,)``.
 
     Args:
-      cell: along each dimension; the field ``h`` of its state is its output.
+      cell: the cell of each dimension; the field ``h`` of its state is its output.
       dims: N, the number of dimensions.
-      tied: whether all dimensions have the same weights (all with a cell, all without).
-      inputs: dimensions that get the input, each an equal part of its features.
-      outputs: dimensions whose outputs are given out.
-      priority: dimensions that wait for the others.
-      non_recurrent: input dimensions with a dense layer in place of the cell.
-      activation: of the dense layers.
+      tied: whether all cells share one set of weights, and all dense layers another.
+      inputs: the dimensions that get the input, each an equal part of its features.
+      outputs: the dimensions whose outputs form the output.
+      priority: the dimensions that step after the others.
+      non_recurrent: the input dimensions that have a dense layer instead of a cell.
+      activation: applied to the dense layers.
 
     Raises:
       ValueError: the outputs of ``cell`` have several feature axes, its state has no ``h`` that is
         its output, ``dims`` is not a whole number of at least 1, a dimension is not in
-        ``[0, dims)``, there is no input or no output dimension, or one that does not recur is no
-        input dimension.
+        ``[0, dims)``, there is no input or no output dimension, or a non-recurrent dimension is not
+        an input dimension.
 
     Reference: Kalchbrenner, Danihelka and Graves, "Grid long short-term memory", 2016.
 
@@ -94,8 +109,8 @@ class GridRNN(Cell):
         check_size("GridRNN", "dims", self.dims)
         if not self.cell.outputs_hidden:
             raise ValueError(
-                f"GridRNN: the state of the cell must hold its output as h, as an LSTM's or a "
-                f"GRU's does; that of {self.cell!r} does not"
+                f"GridRNN: the state of the cell must hold its output as h, got {self.cell!r}; use "
+                "a cell such as LSTM or GRU"
             )
         check_activation("GridRNN", self.activation)
         for name in ("inputs", "outputs", "priority", "non_recurrent"):
@@ -112,22 +127,22 @@ class GridRNN(Cell):
                 raise ValueError(f"GridRNN: {name} must hold at least 1 dimension, got none")
         if not set(self.non_recurrent) <= set(self.inputs):
             raise ValueError(
-                "GridRNN: dimensions that do not recur must be input dimensions, to have a value "
-                f"to start from, got non_recurrent {self.non_recurrent} and inputs {self.inputs}"
+                "GridRNN: non_recurrent dimensions must be input dimensions, which give them a "
+                f"value, got non_recurrent {self.non_recurrent} and inputs {self.inputs}"
             )
 
     @property
     def is_noisy(self) -> bool:
-        """Of the cell."""
+        """Whether the cell is noisy."""
         return self.cell.is_noisy
 
     @property
     def roles(self) -> tuple[State, ...]:
-        """Of the cell, for each dimension that recurs."""
+        """The roles of the cell, for each dimension that recurs."""
         return tuple(self.cell.roles for _ in self._recurrent)
 
     def _hidden(self, state: State) -> Array:
-        """The hidden vector of a dimension's state, which may hold nothing else."""
+        """Return the hidden vector of a state of the cell, or of a bare `HiddenState`."""
         return state.h if isinstance(state, HiddenState) else hidden(self.cell, state)
 
     @property
@@ -140,11 +155,11 @@ class GridRNN(Cell):
 
     @property
     def output_size(self) -> int:
-        """H for each output dimension."""
+        """The number of output features, H for each output dimension."""
         return len(self.outputs) * self.cell.output_size
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> GridRNNParams:
-        """Draw those of the cells, Glorot kernels for input and dense layers, and zero biases."""
+        """Initialise the cells, Glorot kernels for input and dense layers, and biases of 0."""
         check_size("GridRNN", "input_size", input_size)
         if input_size % len(self.inputs):
             raise ValueError(
@@ -186,33 +201,33 @@ class GridRNN(Cell):
         )
 
     def input_size(self, params: GridRNNParams) -> int:
-        """D."""
+        """Return the number of input features, D."""
         return len(self.inputs) * self._hidden(params.input_kernels[0]).shape[0]
 
     def initial_state(
         self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
     ) -> tuple[State, ...]:
-        """That of the cell, for each dimension that recurs."""
+        """Return the zero state of the cell, for each dimension that recurs."""
         return tuple(self.cell.initial_state(batch_shape, dtype) for _ in self._recurrent)
 
     def first_state(
         self, params: GridRNNParams, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
     ) -> tuple[State, ...]:
-        """That of the cell, for each dimension that recurs."""
+        """Return the first state of the cell, for each dimension that recurs."""
         cells = params.cells * len(self._recurrent) if self.tied else params.cells
         return tuple(self.cell.first_state(p, batch_shape, dtype) for p in cells)
 
     def draw_noise(
         self, key: Array, leading_shape: tuple[int, ...], input_size: int
     ) -> tuple[Noise, ...]:
-        """Draw that of every cell ahead, from keys of their own."""
+        """Draw the noise of every cell with separate keys."""
         keys = jax.random.split(key, len(self._recurrent))
         return tuple(self.cell.draw_noise(k, leading_shape, self._cell_input_size) for k in keys)
 
     def project(
         self, params: GridRNNParams, xs: Array, noise: Noise = None
     ) -> tuple[tuple[State, ...], tuple[Noise, ...]]:
-        """The states of the input dimensions, and the noise of the cells."""
+        """Compute the states of the input dimensions, and pass on the noise of the cells."""
         if len(self.inputs) > 1:
             check_features("GridRNN with several inputs", xs)
         parts = jnp.split(xs, len(self.inputs), axis=-1) if len(self.inputs) > 1 else [xs]
@@ -228,7 +243,7 @@ class GridRNN(Cell):
         state: tuple[State, ...],
         z: tuple[tuple[State, ...], tuple[Noise, ...]],
     ) -> tuple[tuple[State, ...], Array]:
-        """Step the dimensions without priority, then those with it."""
+        """Step the dimensions without priority, then the dimensions with priority."""
         inputs, noise = z
         states = dict(zip(self._recurrent, state, strict=True))
         states |= zip(self.inputs, inputs, strict=True)

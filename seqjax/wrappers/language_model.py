@@ -1,4 +1,4 @@
-"""From tokens to logits: an embedding, a cell, a readout."""
+"""The language model: an embedding, a cell and a readout from tokens to logits."""
 
 import dataclasses
 import math
@@ -16,45 +16,60 @@ from seqjax.wrappers.wrapper import Wrapper, check_one_axis
 
 
 class NormParams(NamedTuple):
-    """Parameters of a layer norm."""
+    """Parameters of layer normalisation.
 
-    gain: Array  # [H]
-    shift: Array  # [H]
+    Attributes:
+      gain: ``[H]``.
+      shift: ``[H]``.
+    """
+
+    gain: Array
+    shift: Array
 
 
 class LanguageModelParams(NamedTuple):
-    """Parameters of `LanguageModel`."""
+    """Parameters of `LanguageModel`.
 
-    cell: Params  # of the cell inside
-    readout_bias: Array  # [V]
-    embedding_kernel: Array | None = None  # [V, E], only with an embedding
-    norm: NormParams | None = None  # only with layer norm
-    readout_kernel: Array | None = None  # [H, V], only if it is not tied to the embedding
+    Attributes:
+      cell: the parameters of the wrapped cell.
+      readout_bias: ``[V]``.
+      embedding_kernel: ``[V, E]``; None if there is no embedding.
+      norm: `NormParams`; None if there is no layer normalisation.
+      readout_kernel: ``[H, V]``; None if the readout is tied to the embedding.
+    """
+
+    cell: Params
+    readout_bias: Array
+    embedding_kernel: Array | None = None
+    norm: NormParams | None = None
+    readout_kernel: Array | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class LanguageModel(Wrapper):
-    """A model of what token comes next::
+    """A language model, which predicts the next token.
+
+    Maps tokens ``[B, T]`` to logits ``[B, T, V]``; the state is that of the wrapped cell::
 
         s', h  = cell(s, embedding[token])
         logits = norm(h) @ W + b
 
-    Without an embedding the tokens pick rows of the cell's own input kernel, which can express the
-    same. With one, over more tokens than there are kinds of, embedding and kernel are multiplied
-    first where that changes nothing (`Cell.merge_embedding`). The state is that of the cell
-    inside. It is a cell like any other, and so is unrolled, carried and sampled from.
+    If there is no embedding, tokens select rows of the cell's own input kernel, which is as
+    expressive. If there is one and a batch has more than V tokens, embedding and input kernel are
+    multiplied first, provided that the cell supports it (`Cell.merge_embedding`).
 
     Args:
-      cell: the cell inside, such as a `Stack`.
-      vocabulary_size: V, kinds of token.
-      embedding_size: E, features of the embedding; None for none.
-      layer_norm: whether there is one before the readout.
+      cell: the wrapped cell, such as a `Stack`.
+      vocabulary_size: V, the number of different tokens.
+      embedding_size: E, the width of the embedding, or None for no embedding.
+      layer_norm: whether layer normalisation precedes the readout.
       tied: whether ``W`` is the transposed embedding (Press and Wolf, "Using the output embedding
         to improve language models", 2017).
 
     Raises:
-      ValueError: ``cell`` is not a cell with one feature axis, a size is not a whole number of at
-        least 1, or ``tied`` meets no embedding, or one of another width than the cell's output.
+      ValueError: ``cell`` is not a cell with one output feature axis, a size is not a whole number
+        of at least 1, or ``tied`` is given and ``embedding_size`` is not the width of the cell's
+        output.
 
     Reference: Mikolov, Karafiat, Burget, Cernocky and Khudanpur, "Recurrent neural network based
     language model", 2010.
@@ -88,12 +103,12 @@ class LanguageModel(Wrapper):
 
     @property
     def output_size(self) -> int:
-        """V."""
+        """The number of output features, V."""
         return self.vocabulary_size
 
     @property
     def outputs_hidden(self) -> bool:
-        """No: the output is the logits."""
+        """False: the output is the logits."""
         return False
 
     @property
@@ -101,17 +116,17 @@ class LanguageModel(Wrapper):
         return self.vocabulary_size if self.embedding_size is None else self.embedding_size
 
     def inner(self, params: LanguageModelParams) -> Params:
-        """The parameters of the cell inside."""
+        """Return the parameters of the wrapped cell."""
         return params.cell
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> LanguageModelParams:
-        """Draw those of the cell, a normal embedding and a Glorot readout."""
+        """Initialise the wrapped cell, a normal embedding and a Glorot readout."""
         check_fixed_size("LanguageModel", "input_size", input_size, self.vocabulary_size)
         cell_key, embedding_key, readout_key = jax.random.split(key, 3)
         V, H, E = self.vocabulary_size, self.cell.output_size, self.embedding_size
         embedding = norm = readout = None
         if E is not None:
-            # features of variance 1 for the cell; small enough for logits where it is the readout
+            # variance 1 for the cell, or 1 / E to keep the logits of a tied readout small
             scale = 1 / math.sqrt(E) if self.tied else 1.0
             embedding = scale * jax.random.normal(embedding_key, (V, E), jnp.float32)
             embedding = embedding.astype(dtype)
@@ -123,29 +138,29 @@ class LanguageModel(Wrapper):
         return LanguageModelParams(cell, jnp.zeros(V, dtype), embedding, norm, readout)
 
     def input_size(self, params: LanguageModelParams) -> int:
-        """V."""
+        """Return the vocabulary size, V."""
         return params.readout_bias.shape[0]
 
     def draw_noise(self, key: Array, leading_shape: tuple[int, ...], input_size: int) -> Noise:
-        """Of the cell inside."""
+        """Draw the noise of the wrapped cell."""
         return self.cell.draw_noise(key, leading_shape, self._inner_input_size)
 
     def project(self, params: LanguageModelParams, xs: Array, noise: Noise = None) -> Projected:
-        """Embed, and project for the cell inside."""
+        """Embed the tokens and project them for the wrapped cell."""
         return self.cell.project(params.cell, self._embed(params, xs), noise)
 
     def step(self, params: LanguageModelParams, state: State, z: Projected) -> tuple[State, Array]:
-        """Step the cell inside, and read its output out."""
+        """Step the wrapped cell and compute the logits."""
         state, h = self.cell.step(params.cell, state, z)
         return state, self._read_out(params, h)
 
     def sequence(
         self, loop: Loop, params: LanguageModelParams, state: State, xs: Array, noise: Noise = None
     ) -> tuple[State, Array]:
-        """Embed all steps, run the cell inside, and read all outputs out at once."""
+        """Embed all steps, run the wrapped cell, and compute all logits at once."""
         merged = None
-        # a symbolic size, as in jax.export, may stand for few tokens, for which a product of the
-        # whole table costs far more; many cost little more without it, since all of them step
+        # a symbolic size (jax.export) may be small; the product of the whole table costs more for
+        # few tokens than it saves for many, since the steps dominate the cost of many tokens
         is_many = isinstance(xs.size, int) and xs.size > self.vocabulary_size
         if params.embedding_kernel is not None and is_many:
             merged = self.cell.merge_embedding(params.cell, params.embedding_kernel)
@@ -155,11 +170,11 @@ class LanguageModel(Wrapper):
         return state, self._read_out(params, hs)
 
     def features(self, xs: PyTree) -> PyTree:
-        """All of the inputs."""
+        """Return all inputs."""
         return xs
 
     def leading_shape(self, params: LanguageModelParams, xs: PyTree) -> tuple[int, ...]:
-        """The time and batch axes of the tokens."""
+        """Return the time and batch axes of the tokens."""
         return super(Wrapper, self).leading_shape(params, xs)
 
     def _embed(self, params: LanguageModelParams, xs: Array) -> Array:

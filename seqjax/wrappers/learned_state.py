@@ -1,4 +1,4 @@
-"""A state to start from that is learned."""
+"""A learned initial state."""
 
 import dataclasses
 from typing import Any, ClassVar, NamedTuple
@@ -11,24 +11,33 @@ from seqjax.wrappers.wrapper import Wrapper
 
 
 class LearnedStateParams(NamedTuple):
-    """Parameters of `LearnedState`."""
+    """Parameters of `LearnedState`.
 
-    cell: Params  # of the cell inside
-    state: State  # arrays [H], that of one row; the real and imaginary part of complex ones
+    Attributes:
+      cell: the parameters of the wrapped cell.
+      state: the state of one row, arrays ``[H]``; a complex array is a pair of its real and
+        imaginary parts.
+    """
+
+    cell: Params
+    state: State
 
 
 @dataclasses.dataclass(frozen=True)
 class LearnedState(Wrapper):
-    """A cell whose first state is a parameter, the same for every row::
+    """A cell whose first state is a parameter, shared by all rows.
 
-        s_0 = state                  in place of 0
+    State and shapes are those of the wrapped cell::
+
+        s_0   = state
         s', y = cell(s, x)
 
-    It is where `seqjax.unroll` starts without an ``initial_state``, `seqjax.step` without a state,
-    and a `Reset` starts over. Initially it is 0, as a cell's own.
+    `seqjax.unroll` without an ``initial_state`` and `seqjax.step` without a state start from the
+    learned state, and a `Reset` around the cell resets to it. Initially it is the first state of
+    the wrapped cell, which is zero in most cells.
 
     Args:
-      cell: the cell inside.
+      cell: the wrapped cell.
 
     Raises:
       ValueError: ``cell`` is not a cell.
@@ -48,11 +57,11 @@ class LearnedState(Wrapper):
     _steps_cell: ClassVar[bool] = False
 
     def inner(self, params: LearnedStateParams) -> Params:
-        """The parameters of the cell inside."""
+        """Return the parameters of the wrapped cell."""
         return params.cell
 
     def init(self, key: Array, input_size: Size, dtype: Any = jnp.float32) -> LearnedStateParams:
-        """Draw those of the cell, and start from its first state."""
+        """Initialise the wrapped cell, and the learned state to its first state."""
         params = self.cell.init(key, input_size, dtype)
         first = self.cell.first_state(params, (), jnp.float32)
 
@@ -69,7 +78,7 @@ class LearnedState(Wrapper):
         batch_shape: tuple[int, ...] = (),
         dtype: Any = jnp.float32,
     ) -> State:
-        """The learned one, for each row."""
+        """Return the learned state for each row."""
 
         def one(zeros: Array, learned: Array | tuple[Array, Array]) -> Array:
             if isinstance(learned, tuple):
@@ -82,14 +91,14 @@ class LearnedState(Wrapper):
     def merge_embedding(
         self, params: LearnedStateParams, table: Array
     ) -> LearnedStateParams | None:
-        """Of the cell inside."""
+        """Merge the table into the wrapped cell, or return None if it cannot."""
         cell = self.cell.merge_embedding(params.cell, table)
         return None if cell is None else params._replace(cell=cell)
 
     def sequence(
         self, loop: Loop, params: LearnedStateParams, state: State, xs: PyTree, noise: Noise = None
     ) -> tuple[State, PyTree]:
-        """Run the cell inside; step by step where resets need the learned state."""
+        """Run the wrapped cell, step by step if resets need the learned state."""
         if loop.resets:
             return loop.run(self, params, state, xs, noise)
         return self.cell.sequence(loop, params.cell, state, xs, noise)

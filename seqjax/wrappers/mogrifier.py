@@ -1,4 +1,4 @@
-"""Input and state that gate each other before the step."""
+"""Mutual gating of input and state before each step."""
 
 import dataclasses
 import functools
@@ -16,32 +16,39 @@ from seqjax.wrappers.wrapper import Wrapper, check_one_axis, has_hidden, hidden,
 
 
 class MogrifierParams(NamedTuple):
-    """Parameters of `Mogrifier`."""
+    """Parameters of `Mogrifier`.
 
-    cell: Params  # of the cell inside
-    # each round's kernel, [H, D], [D, H], [H, D], ..., or its two factors [.., rank], [rank, ..]
+    Attributes:
+      cell: the parameters of the wrapped cell.
+      kernels: for each round a tuple of one kernel ``[H, D]`` or ``[D, H]`` in turn, or of its two
+        factors ``[..., rank]`` and ``[rank, ...]``.
+    """
+
+    cell: Params
     kernels: tuple[tuple[Array, ...], ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class Mogrifier(Wrapper):
-    """A cell whose input and state gate each other in turns before each step::
+    """A cell whose input and state gate each other before each step.
+
+    State and shapes are those of the wrapped cell::
 
         x = 2 * sigmoid(h @ Q) * x        rounds 1, 3, 5, ...
         h = 2 * sigmoid(x @ R) * h        rounds 2, 4, 6, ...
 
-    each round with a kernel of its own, which may be the product of two of a low rank; then the
-    cell inside takes its step. As ``x`` depends on ``h``, the cell inside projects one step at a
-    time. With an `LSTM` inside it is the paper's Mogrifier LSTM.
+    Each round has its own kernel, which can be a product of two low-rank factors. The wrapped cell
+    then takes its step. Because ``x`` depends on ``h``, the wrapped cell projects one step at a
+    time. ``Mogrifier(LSTM(...))`` is the paper's Mogrifier LSTM.
 
     Args:
-      cell: the cell inside, whose state has a hidden vector ``h``.
-      rounds: how often to gate.
-      rank: of the kernels; None for full ones.
+      cell: the wrapped cell, whose state has a real hidden vector ``h``.
+      rounds: the number of gating rounds.
+      rank: the rank of the kernels, or None for full kernels.
 
     Raises:
-      ValueError: ``cell`` is not a cell or its state has no hidden vector, or ``rounds`` is not a
-        whole number of at least 1, or ``rank`` is neither that nor None.
+      ValueError: ``cell`` is not a cell with one output feature axis, its state has no real hidden
+        vector, or ``rounds`` or ``rank`` is not a whole number of at least 1.
 
     Reference: Melis, Kocisky and Blunsom, "Mogrifier LSTM", 2020.
 
@@ -64,19 +71,19 @@ class Mogrifier(Wrapper):
         )
         if not real:
             raise ValueError(
-                f"Mogrifier: gates the real hidden vector of a state, which {self.cell} lacks; "
-                "give a cell such as LSTM or GRU"
+                "Mogrifier: the state of the cell must have a real hidden vector, got "
+                f"{self.cell}; use a cell such as LSTM or GRU"
             )
         check_size("Mogrifier", "rounds", self.rounds)
         if self.rank is not None:
             check_size("Mogrifier", "rank", self.rank)
 
     def inner(self, params: MogrifierParams) -> Params:
-        """Those of the cell inside."""
+        """Return the parameters of the wrapped cell."""
         return params.cell
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> MogrifierParams:
-        """Draw those of the cell and Glorot kernels."""
+        """Initialise the wrapped cell and Glorot kernels."""
         cell_key, *keys = jax.random.split(key, 1 + self.rounds)
         params = self.cell.init(cell_key, input_size, dtype)
         sizes = [hidden(self.cell, self._state_shape()).shape[-1], input_size]
@@ -93,14 +100,14 @@ class Mogrifier(Wrapper):
     def project(
         self, params: MogrifierParams, xs: Array, noise: Noise = None
     ) -> tuple[Array, Noise]:
-        """Nothing: all waits for the state."""
+        """Pass on the inputs and the noise, because gating requires the state."""
         check_features("Mogrifier", xs)
         return xs, noise
 
     def step(
         self, params: MogrifierParams, state: State, z: tuple[Array, Noise]
     ) -> tuple[State, PyTree]:
-        """Gate in turns, then step the cell inside."""
+        """Gate input and state, then step the wrapped cell."""
         x, noise = z
         h = hidden(self.cell, state)
         x = x.astype(h.dtype)

@@ -1,4 +1,4 @@
-"""Linear layers around a cell."""
+"""Linear layers before or after a cell."""
 
 import dataclasses
 from typing import Any, ClassVar, NamedTuple
@@ -14,16 +14,22 @@ from seqjax.wrappers.wrapper import Wrapper, check_one_axis
 
 
 class ProjectionParams(NamedTuple):
-    """Parameters of `InputProjection` and of `OutputProjection`."""
+    """Parameters of `InputProjection` and `OutputProjection`.
 
-    cell: Params  # of the cell inside
-    kernel: Array  # [D, size] or [H, size]
-    bias: Array  # [size]
+    Attributes:
+      cell: the parameters of the wrapped cell.
+      kernel: ``[D, size]`` of an `InputProjection`, or ``[H, size]`` of an `OutputProjection`.
+      bias: ``[size]``.
+    """
+
+    cell: Params
+    kernel: Array
+    bias: Array
 
 
 @dataclasses.dataclass(frozen=True)
 class _Projection(Wrapper):
-    """A wrapper that owns a linear layer."""
+    """A wrapper with a linear layer."""
 
     size: int
     activation: Activation | None = None
@@ -37,7 +43,7 @@ class _Projection(Wrapper):
             check_activation(type(self).__name__, self.activation)
 
     def inner(self, params: ProjectionParams) -> Params:
-        """The parameters of the cell inside."""
+        """Return the parameters of the wrapped cell."""
         return params.cell
 
     def _init(self, key: Array, cell_input: int, layer_input: int, dtype: Any) -> ProjectionParams:
@@ -55,20 +61,22 @@ class _Projection(Wrapper):
 
 @dataclasses.dataclass(frozen=True)
 class InputProjection(_Projection):
-    """A cell whose input goes through a linear layer first::
+    """A cell with a linear layer on its input.
+
+    Maps ``[B, T, D]`` to the outputs of the wrapped cell; the state is that of the wrapped cell::
 
         s', y = cell(s, activation(x @ W + b))
 
-    TensorFlow's ``InputProjectionWrapper``. The state and the output are those of the cell inside.
-    Integer tokens pick rows of ``W``, so that the layer embeds them.
+    Integer tokens ``[B, T]`` select rows of ``W``, so the layer can embed tokens. The wrapper
+    corresponds to TensorFlow's ``InputProjectionWrapper``.
 
     Args:
-      cell: the cell inside.
-      size: features that the cell inside sees.
-      activation: of the layer; none without.
+      cell: the wrapped cell.
+      size: the number of input features of the wrapped cell.
+      activation: applied to the layer; defaults to none.
 
     Raises:
-      ValueError: ``cell`` is not a cell, or ``size`` not a whole number of at least 1.
+      ValueError: ``cell`` is not a cell, or ``size`` is not a whole number of at least 1.
 
     >>> from seqjax import GRU, InputProjection, unroll
     >>> cell = InputProjection(GRU(4), size=2)
@@ -79,53 +87,57 @@ class InputProjection(_Projection):
     """
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> ProjectionParams:
-        """Draw those of the cell, a Glorot kernel and a zero bias."""
+        """Initialise the wrapped cell, a Glorot kernel and a bias of 0."""
         check_size("InputProjection", "input_size", input_size)
         return self._init(key, self.size, input_size, dtype)
 
     def input_size(self, params: ProjectionParams) -> int:
-        """D."""
+        """Return the number of input features, or the vocabulary size."""
         return params.kernel.shape[0]
 
     def draw_noise(self, key: Array, leading_shape: tuple[int, ...], input_size: int) -> Noise:
-        """Of the cell inside."""
+        """Draw the noise of the wrapped cell."""
         return self.cell.draw_noise(key, leading_shape, self.size)
 
     def project(self, params: ProjectionParams, xs: Array, noise: Noise = None) -> Projected:
-        """Apply the layer, then project for the cell inside."""
+        """Apply the layer, then project for the wrapped cell."""
         return self.cell.project(params.cell, self._layer(params, xs), noise)
 
     def sequence(
         self, loop: Loop, params: ProjectionParams, state: State, xs: Array, noise: Noise = None
     ) -> tuple[State, PyTree]:
-        """Apply the layer to all steps, then run the cell inside."""
+        """Apply the layer to all steps at once, then run the wrapped cell."""
         return self.cell.sequence(loop, params.cell, state, self._layer(params, xs), noise)
 
     def features(self, xs: PyTree) -> PyTree:
-        """All of the inputs."""
+        """Return all inputs."""
         return xs
 
     def leading_shape(self, params: ProjectionParams, xs: PyTree) -> tuple[int, ...]:
-        """The time and batch axes of features or tokens."""
+        """Return the time and batch axes of features or tokens."""
         return super(Wrapper, self).leading_shape(params, xs)
 
 
 @dataclasses.dataclass(frozen=True)
 class OutputProjection(_Projection):
-    """A cell whose output goes through a linear layer, such as one that gives logits::
+    """A cell with a linear layer on its output, such as a readout of logits.
 
-        y = activation(output @ W + b)
+    Maps the inputs of the wrapped cell to ``[B, T, size]``; the state is that of the wrapped cell::
 
-    TensorFlow's ``OutputProjectionWrapper``. The state is that of the cell inside. Over a whole
-    sequence the layer is one product for all steps.
+        s', o = cell(s, x)
+        y     = activation(o @ W + b)
+
+    Over a whole sequence the layer is one product for all steps. The wrapper corresponds to
+    TensorFlow's ``OutputProjectionWrapper``.
 
     Args:
-      cell: the cell inside.
-      size: features of the new output.
-      activation: of the layer; none without.
+      cell: the wrapped cell.
+      size: the number of output features.
+      activation: applied to the layer; defaults to none.
 
     Raises:
-      ValueError: ``cell`` is not a cell, or ``size`` not a whole number of at least 1.
+      ValueError: ``cell`` is not a cell with one output feature axis, or ``size`` is not a whole
+        number of at least 1.
 
     >>> from seqjax import GRU, OutputProjection, unroll
     >>> cell = OutputProjection(GRU(4), size=2)
@@ -142,26 +154,26 @@ class OutputProjection(_Projection):
 
     @property
     def output_size(self) -> int:
-        """``size``."""
+        """The number of output features, ``size``."""
         return self.size
 
     @property
     def outputs_hidden(self) -> bool:
-        """No: the output is projected."""
+        """False: the output is projected."""
         return False
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> ProjectionParams:
-        """Draw those of the cell, a Glorot kernel and a zero bias."""
+        """Initialise the wrapped cell, a Glorot kernel and a bias of 0."""
         return self._init(key, input_size, self.cell.output_size, dtype)
 
     def step(self, params: ProjectionParams, state: State, z: Projected) -> tuple[State, Array]:
-        """Step the cell inside and project its output."""
+        """Step the wrapped cell and project its output."""
         state, y = self.cell.step(params.cell, state, z)
         return state, self._layer(params, y)
 
     def sequence(
         self, loop: Loop, params: ProjectionParams, state: State, xs: PyTree, noise: Noise = None
     ) -> tuple[State, Array]:
-        """Run the cell inside, then project all outputs at once."""
+        """Run the wrapped cell, then project all outputs at once."""
         state, ys = self.cell.sequence(loop, params.cell, state, xs, noise)
         return state, self._layer(params, ys)

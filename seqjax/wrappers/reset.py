@@ -1,4 +1,4 @@
-"""A cell that starts over within a row, for rows that hold several sequences."""
+"""Resets of the state within a row, for rows that hold several sequences."""
 
 import dataclasses
 from typing import Any, ClassVar, NamedTuple
@@ -12,30 +12,38 @@ from seqjax.wrappers.wrapper import Wrapper
 
 
 class ResetInputs(NamedTuple):
-    """Inputs of a cell and where sequences start."""
+    """The inputs of a cell and the steps at which sequences start.
 
-    starts: Array  # bool[B, T], the steps before which the state is reset
-    inputs: PyTree  # [B, T, D], of the cell inside
+    Attributes:
+      starts: ``bool[B, T]``, the steps before which the state is reset.
+      inputs: the inputs of the wrapped cell, ``[B, T, D]``.
+    """
+
+    starts: Array
+    inputs: PyTree
 
 
 @dataclasses.dataclass(frozen=True)
 class Reset(Wrapper):
-    """A cell whose state is reset before some of the steps::
+    """A cell whose state is reset before some of the steps.
 
-        s = the first state, where the step is a start
+    Maps `ResetInputs` to the outputs of the wrapped cell; parameters and state are those of the
+    wrapped cell::
+
+        s     = first state    if the step is a start
         s', y = cell(s, x)
 
-    The first state is zero, or the learned one of a `LearnedState`. Inputs are `ResetInputs`. Each
-    sequence of a packed row gets the outputs that it would get in a row of its own, and no gradient
-    flows from one to another. With ``reverse=True`` the last step of each sequence is where it
-    starts; a `Bidirectional` inside finds the last steps from the first steps. Parameters and state
-    are those of the cell inside; a stack inside runs layer by layer, and a linear cell at once.
+    The first state is zero, or the learned state of a `LearnedState`. Each sequence of a packed row
+    gets the outputs that it would get in a row of its own, and no gradient flows between sequences.
+    With ``reverse=True`` a sequence starts at its last step, so ``starts`` must mark the last
+    steps. A wrapped `Bidirectional` derives the starts of its backward cell from ``starts``. A
+    wrapped `Stack` runs layer by layer, and a wrapped linear cell can run all steps at once.
 
     Args:
-      cell: the cell inside.
+      cell: the wrapped cell.
 
     Raises:
-      ValueError: ``cell`` is not a cell; later, if ``starts`` does not fit the inputs.
+      ValueError: ``cell`` is not a cell, or, at run time, ``starts`` does not match the inputs.
 
     Reference: Krell et al., "Efficient sequence packing without cross-contamination", 2021.
 
@@ -52,7 +60,7 @@ class Reset(Wrapper):
     _steps_cell: ClassVar[bool] = False
 
     def leading_shape(self, params: Params, xs: ResetInputs) -> tuple[int, ...]:
-        """The time and batch axes, the same for starts and inputs."""
+        """Return the time and batch axes, which starts and inputs must share."""
         if not isinstance(xs, ResetInputs):
             raise ValueError(f"Reset: xs must be ResetInputs, got a {type(xs).__name__}")
         shape = self.cell.leading_shape(params, xs.inputs)
@@ -67,43 +75,43 @@ class Reset(Wrapper):
     def project(
         self, params: Params, xs: ResetInputs, noise: Noise = None
     ) -> tuple[Projected, Array]:
-        """Project for the cell inside, and pass on the starts."""
+        """Project for the wrapped cell, and pass on the starts."""
         return self.cell.project(params, xs.inputs, noise), xs.starts
 
     def step(
         self, params: Params, state: State, z: tuple[Projected, Array]
     ) -> tuple[State, PyTree]:
-        """Step the cell inside, from its first state at a start."""
+        """Step the wrapped cell, from its first state at a start."""
         inner, start = z
         batch_shape, dtype = start.shape, _real_dtype(state)
         first = self.cell.first_state(self.inner(params), batch_shape, dtype)
         return self.cell.step(params, select(start, first, state), inner)
 
     def features(self, xs: ResetInputs) -> PyTree:
-        """Of the cell inside."""
+        """Return the features of the wrapped cell."""
         return self.cell.features(xs.inputs)
 
     def sequence(
         self, loop: Loop, params: Params, state: State, xs: ResetInputs, noise: Noise = None
     ) -> tuple[State, PyTree]:
-        """Run the sequence of the cell inside, with a loop that resets whatever cell it runs."""
+        """Run the wrapped cell with a loop that resets every cell that it runs."""
         return self.cell.sequence(loop.resetting(xs.starts), params, state, xs.inputs, noise)
 
 
 def reset(cell: Cell) -> Reset:
-    """Put a `Reset` around ``cell`` that stays linear if the cell is."""
+    """Wrap ``cell`` in a `Reset` that is linear if the cell is."""
     return _LinearReset(cell) if isinstance(cell, LinearCell) else Reset(cell)
 
 
 def _real_dtype(state: State) -> Any:
-    """The dtype that a state was made for; complex arrays have twice its bits."""
+    """Return the real dtype for which a state was made; complex arrays have twice its bits."""
     leaf = jax.tree.leaves(state)[0]
     return jnp.zeros((), leaf.dtype).real.dtype
 
 
 @dataclasses.dataclass(frozen=True)
 class _LinearReset(Reset, LinearCell):
-    """The recurrence ``s' = a * s + b`` with ``a = 0`` at the starts."""
+    """The recurrence ``s' = a * s + b``, with ``a = 0`` at the starts."""
 
     cell: LinearCell
 

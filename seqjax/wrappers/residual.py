@@ -1,4 +1,4 @@
-"""Connections past a cell, from its input to its output."""
+"""Skip connections from the input of a cell to its output."""
 
 import dataclasses
 import operator
@@ -17,20 +17,23 @@ from seqjax.wrappers.wrapper import Wrapper, check_one_axis
 
 @dataclasses.dataclass(frozen=True)
 class Residual(Wrapper):
-    """A cell whose input is added to its output::
+    """A residual connection around a cell, which adds the input to the output.
+
+    Maps ``[B, T, D]`` to ``[B, T, H]``, with D = H for the default sum; parameters and state are
+    those of the wrapped cell::
 
         s', o = cell(s, x)
         y     = combine(x, o)
 
-    TensorFlow's ``ResidualWrapper``. Parameters and state are those of the cell inside.
+    The wrapper corresponds to TensorFlow's ``ResidualWrapper``.
 
     Args:
-      cell: the cell inside.
-      combine: of input and output ``[..., H]``, to ``[..., H]``; the sum without.
+      cell: the wrapped cell.
+      combine: a function of input ``[..., D]`` and output ``[..., H]``; defaults to the sum.
 
     Raises:
-      ValueError: ``cell`` is not a cell; later, if a sum has to be made of different sizes, or of
-        tokens.
+      ValueError: ``cell`` is not a cell, ``combine`` is not a function, the sizes of a default sum
+        differ, or the inputs are tokens.
 
     Reference: Wu et al., "Google's neural machine translation system", 2016.
 
@@ -56,22 +59,22 @@ class Residual(Wrapper):
 
     @property
     def outputs_hidden(self) -> bool:
-        """No: the output is the sum."""
+        """False: the output is combined with the input."""
         return False
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> Params:
-        """Of the cell inside."""
+        """Initialise the wrapped cell."""
         if self.combine is operator.add:
             _check_same_size("Residual", input_size, self.cell.output_size)
         return self.cell.init(key, input_size, dtype)
 
     def project(self, params: Params, xs: Array, noise: Noise = None) -> tuple[Projected, Array]:
-        """Project for the cell inside, and pass on the inputs."""
+        """Project for the wrapped cell, and pass on the inputs."""
         check_features("Residual", xs)
         return self.cell.project(params, xs, noise), xs
 
     def step(self, params: Params, state: State, z: tuple[Projected, Array]) -> tuple[State, Array]:
-        """Step the cell inside, and combine its output with the input."""
+        """Step the wrapped cell, and combine its output with the input."""
         inner, x = z
         state, y = self.cell.step(params, state, inner)
         return state, self.combine(x, y)
@@ -79,23 +82,34 @@ class Residual(Wrapper):
     def sequence(
         self, loop: Loop, params: Params, state: State, xs: Array, noise: Noise = None
     ) -> tuple[State, Array]:
-        """Run the cell inside, then combine all steps at once."""
+        """Run the wrapped cell, then combine all steps at once."""
         check_features("Residual", xs)
         state, ys = self.cell.sequence(loop, params, state, xs, noise)
         return state, self.combine(xs, ys)
 
 
 class HighwayParams(NamedTuple):
-    """Parameters of `Highway`; gates in the order carry, transform, the latter unless coupled."""
+    """Parameters of `Highway`, with gates in the order carry, transform.
 
-    cell: Params  # of the cell inside
-    kernel: Array  # [D, G * D]
-    bias: Array  # [G * D]
+    G is 2, or 1 if the transform gate is coupled to the carry gate.
+
+    Attributes:
+      cell: the parameters of the wrapped cell.
+      kernel: ``[D, G*D]``.
+      bias: ``[G*D]``.
+    """
+
+    cell: Params
+    kernel: Array
+    bias: Array
 
 
 @dataclasses.dataclass(frozen=True)
 class Highway(Wrapper):
-    """A cell whose input passes it by as far as a gate lets it; gate order carry, transform::
+    """A gated skip connection around a cell.
+
+    Maps ``[B, T, D]`` to ``[B, T, D]``; the state is that of the wrapped cell. The gate order is
+    carry, transform::
 
         s', o     = cell(s, x)
         carry     = sigmoid(x @ W_c + b_c)
@@ -103,16 +117,18 @@ class Highway(Wrapper):
         transform = sigmoid(x @ W_t + b_t)     coupled=False
         y         = carry * x + transform * o
 
-    TensorFlow's ``HighwayWrapper``. The gates see nothing but the input, so they are computed for
-    all steps at once. The state is that of the cell inside.
+    The gates read only the input, so they are computed for all steps at once. The wrapper
+    corresponds to TensorFlow's ``HighwayWrapper``.
 
     Args:
-      cell: the cell inside; its output has the size of its input.
-      coupled: whether what is not carried is transformed.
-      carry_bias: the initial ``b_c``, and ``-b_t``: a new cell mostly carries.
+      cell: the wrapped cell, whose output has the size of its input.
+      coupled: whether the transform gate is ``1 - carry``.
+      carry_bias: the initial ``b_c`` and ``-b_t``. A positive value mostly carries the input at
+        first.
 
     Raises:
-      ValueError: ``cell`` is not a cell; later, if sizes differ or the inputs are tokens.
+      ValueError: ``cell`` is not a cell with one output feature axis, its input and output sizes
+        differ, or the inputs are tokens.
 
     Reference: Srivastava, Greff and Schmidhuber, "Highway networks", 2015.
 
@@ -131,7 +147,7 @@ class Highway(Wrapper):
 
     @property
     def outputs_hidden(self) -> bool:
-        """No: the output is what the gates let through."""
+        """False: the output is a gated sum."""
         return False
 
     def __post_init__(self) -> None:
@@ -139,11 +155,11 @@ class Highway(Wrapper):
         check_one_axis("Highway", self.cell)
 
     def inner(self, params: HighwayParams) -> Params:
-        """The parameters of the cell inside."""
+        """Return the parameters of the wrapped cell."""
         return params.cell
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> HighwayParams:
-        """Draw those of the cell, Glorot kernels and the carry bias."""
+        """Initialise the wrapped cell, Glorot kernels and the carry bias."""
         _check_same_size("Highway", input_size, self.cell.output_size)
         cell_key, kernel_key = jax.random.split(key)
         carry_bias = jnp.full(input_size, self.carry_bias, dtype)
@@ -157,13 +173,13 @@ class Highway(Wrapper):
     def project(
         self, params: HighwayParams, xs: Array, noise: Noise = None
     ) -> tuple[Projected, Array, Array]:
-        """Project for the cell inside; ``carry * x`` and ``transform``."""
+        """Project for the wrapped cell; compute ``carry * x`` and ``transform``."""
         return self.cell.project(params.cell, xs, noise), *self._gates(params, xs)
 
     def step(
         self, params: HighwayParams, state: State, z: tuple[Projected, Array, Array]
     ) -> tuple[State, Array]:
-        """Step the cell inside, and let its output through the transform gate."""
+        """Step the wrapped cell and gate its output."""
         inner, carried, transform = z
         state, y = self.cell.step(params.cell, state, inner)
         return state, carried + transform * y
@@ -171,7 +187,7 @@ class Highway(Wrapper):
     def sequence(
         self, loop: Loop, params: HighwayParams, state: State, xs: Array, noise: Noise = None
     ) -> tuple[State, Array]:
-        """Run the cell inside, then apply the gates to all steps at once."""
+        """Run the wrapped cell, then apply the gates to all steps at once."""
         carried, transform = self._gates(params, xs)
         state, ys = self.cell.sequence(loop, params.cell, state, xs, noise)
         return state, carried + transform * ys
@@ -188,7 +204,7 @@ class Highway(Wrapper):
 def _check_same_size(owner: str, input_size: int, output_size: int) -> None:
     if input_size != output_size:
         raise ValueError(
-            f"{owner}: inputs and outputs must have one size, got {input_size} input features and "
-            f"{output_size} output features; an InputProjection below, or an OutputProjection "
-            "inside, brings them together"
+            f"{owner}: inputs and outputs must have the same size, got {input_size} input features "
+            f"and {output_size} output features; add an InputProjection below, or an "
+            "OutputProjection inside"
         )

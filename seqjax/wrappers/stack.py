@@ -1,4 +1,4 @@
-"""Depth: cells on top of each other."""
+"""Deep networks: cells stacked on each other."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -12,19 +12,22 @@ from seqjax.types import Array, Cell, Loop, Noise, Params, Projected, PyTree, Si
 
 @dataclasses.dataclass(frozen=True)
 class Stack(Cell):
-    """Any cells on top of each other, each one's output the next one's input::
+    """A stack of cells, in which the output of each cell is the input of the next.
+
+    Maps the inputs of the lowest layer to the outputs of the top layer. Parameters and state are
+    tuples with one entry per layer::
 
         y_0 = x,   s_n', y_n = layer_n(s_n, y_{n-1}),   output = y_N
 
-    It is TensorFlow's ``MultiRNNCell``. Parameters and state are tuples with an entry for each
-    layer. A whole sequence runs layer by layer, so that each layer projects all its steps at once;
-    a single `step` runs through all layers, and gives the same numbers.
+    A whole sequence runs layer by layer, so each layer projects all steps at once. A single
+    `Cell.step` runs through all layers and gives the same numbers up to rounding. A stack
+    corresponds to TensorFlow's ``MultiRNNCell``.
 
     Args:
       layers: the cells, the lowest first.
 
     Raises:
-      ValueError: ``layers`` is empty or holds something that is not a cell.
+      ValueError: ``layers`` is empty or contains something other than a cell.
 
     >>> from seqjax import LSTM, Stack, unroll
     >>> cell = Stack([LSTM(8), LSTM(4)])
@@ -54,21 +57,21 @@ class Stack(Cell):
 
     @property
     def is_noisy(self) -> bool:
-        """Whether any layer is."""
+        """Whether any layer is noisy."""
         return any(layer.is_noisy for layer in self.layers)
 
     @property
     def can_step(self) -> bool:
-        """Whether all layers can."""
+        """Whether all layers can run step by step."""
         return all(layer.can_step for layer in self.layers)
 
     @property
     def roles(self) -> tuple[State, ...]:
-        """Of each layer."""
+        """The roles of each layer."""
         return tuple(layer.roles for layer in self.layers)
 
     def init(self, key: Array, input_size: Size, dtype: Any = jnp.float32) -> tuple[Params, ...]:
-        """Draw the parameters of each layer, from keys of their own."""
+        """Initialise each layer with a separate key."""
         params = []
         for layer, layer_key in zip(self.layers, self._keys(key), strict=True):
             params.append(layer.init(layer_key, input_size, dtype))
@@ -76,17 +79,17 @@ class Stack(Cell):
         return tuple(params)
 
     def input_size(self, params: tuple[Params, ...]) -> Size:
-        """The input size of the lowest layer."""
+        """Return the input size of the lowest layer."""
         return self.layers[0].input_size(params[0])
 
     def leading_shape(self, params: tuple[Params, ...], xs: PyTree) -> tuple[int, ...]:
-        """The time and batch axes of an input of the lowest layer."""
+        """Return the time and batch axes, after the check of the lowest layer."""
         return self.layers[0].leading_shape(params[0], xs)
 
     def initial_state(
         self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
     ) -> tuple[State, ...]:
-        """The zero state of each layer."""
+        """Return the zero state of each layer."""
         return tuple(layer.initial_state(batch_shape, dtype) for layer in self.layers)
 
     def first_state(
@@ -95,27 +98,27 @@ class Stack(Cell):
         batch_shape: tuple[int, ...] = (),
         dtype: Any = jnp.float32,
     ) -> tuple[State, ...]:
-        """Of each layer."""
+        """Return the first state of each layer."""
         return tuple(
             layer.first_state(p, batch_shape, dtype)
             for layer, p in zip(self.layers, params, strict=True)
         )
 
     def features(self, xs: PyTree) -> PyTree:
-        """Of the lowest layer."""
+        """Return the features of the lowest layer."""
         return self.layers[0].features(xs)
 
     def merge_embedding(
         self, params: tuple[Params, ...], table: Array
     ) -> tuple[Params, ...] | None:
-        """Of the lowest layer."""
+        """Merge the table into the lowest layer, or return None if it cannot."""
         lowest = self.layers[0].merge_embedding(params[0], table)
         return None if lowest is None else (lowest, *params[1:])
 
     def draw_noise(
         self, key: Array, leading_shape: tuple[int, ...], input_size: Size
     ) -> tuple[Noise, ...]:
-        """Draw the noise of every layer ahead, from keys of their own."""
+        """Draw the noise of each layer with a separate key."""
         noise = []
         for layer, layer_key in zip(self.layers, self._keys(key), strict=True):
             noise.append(layer.draw_noise(layer_key, leading_shape, input_size))
@@ -132,7 +135,7 @@ class Stack(Cell):
     def step(
         self, params: tuple[Params, ...], state: tuple[State, ...], z: Projected
     ) -> tuple[tuple[State, ...], PyTree]:
-        """Step through all layers; the upper ones project here."""
+        """Step through all layers; the upper layers project within the step."""
         lowest, upper_noise = z
         first, y = self.layers[0].step(params[0], state[0], lowest)
         states = [first]

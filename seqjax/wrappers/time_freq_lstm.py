@@ -1,4 +1,4 @@
-"""An LSTM that slides over the frequencies of its input."""
+"""An LSTM that also recurs over the frequencies of its input."""
 
 import dataclasses
 from typing import Any
@@ -17,25 +17,29 @@ from seqjax.types import Array, Cell, Noise, Role, State, with_roles
 
 @dataclasses.dataclass(frozen=True)
 class TimeFreqLSTM(Cell):
-    """An LSTM that slides over the frequencies of its input, TensorFlow's ``TimeFreqLSTMCell``::
+    """The time-frequency LSTM, which slides an LSTM over the frequencies of its input.
+
+    Maps ``[B, T, D]`` to ``[B, T, Q*R]`` for Q windows and an LSTM of output width R; the state is
+    ``c``, ``[B, Q, H]``, and ``h``, ``[B, Q, R]``::
 
         w_q = x[q * stride : q * stride + window]                           for q = 0, 1, ..., Q - 1
         (c_q', h_q') = cell((c_q, h_q), concat(w_q, h_{q-1}'))              h_{-1}' = 0
         y = concat(h_0', ..., h_{Q-1}')
 
-    One set of weights serves all Q windows, and each window keeps a memory of its own over time.
-    Frequencies after the last whole window are not read. The parameters are those of the LSTM, gate
-    order i, f, g, o, whose input kernel has the rows of the window above those of ``h_{q-1}'``.
+    All windows share one set of weights, and each window has its own state over time. Frequencies
+    after the last whole window are not read. The parameters are those of the LSTM, with gates in
+    the order i, f, g, o; its input kernel has the rows of the window above those of ``h_{q-1}'``.
+    The cell corresponds to TensorFlow's ``TimeFreqLSTMCell``.
 
     Args:
-      cell: the LSTM, with options of its own.
-      frequencies: D, the width of the input.
-      window: how many frequencies the LSTM sees at once; TensorFlow's ``feature_size``.
-      stride: from one window to the next; TensorFlow's ``frequency_skip``.
+      cell: the LSTM.
+      frequencies: D, the number of input features.
+      window: the number of frequencies in a window; TensorFlow's ``feature_size``.
+      stride: the step from one window to the next; TensorFlow's ``frequency_skip``.
 
     Raises:
-      ValueError: ``cell`` is not an `LSTM`, a size is not a whole number of at least 1, or the
-        window is wider than the input.
+      ValueError: ``cell`` is not an `LSTM` with a dense input kernel, a size is not a whole number
+        of at least 1, or the window is wider than the input.
 
     Reference: Li, Mohamed, Zweig and Gong, "LSTM time and frequency recurrence for automatic speech
     recognition", 2015.
@@ -57,7 +61,7 @@ class TimeFreqLSTM(Cell):
         super().__post_init__()
         if not isinstance(self.cell, LSTM) or isinstance(self.cell, GLSTM):
             raise ValueError(
-                f"TimeFreqLSTM: cell must be an LSTM with whole kernels, got {self.cell!r}"
+                f"TimeFreqLSTM: cell must be an LSTM with a dense input kernel, got {self.cell!r}"
             )
         check_size("TimeFreqLSTM", "frequencies", self.frequencies)
         check_windows("TimeFreqLSTM", self.frequencies, self.window, self.stride)
@@ -68,40 +72,40 @@ class TimeFreqLSTM(Cell):
 
     @property
     def output_size(self) -> int:
-        """Q times that of the LSTM."""
+        """The number of output features, Q times those of the LSTM."""
         return len(self._starts) * self.cell.output_size
 
     @property
     def is_noisy(self) -> bool:
-        """Of the LSTM."""
+        """Whether the LSTM is noisy."""
         return self.cell.is_noisy
 
     @property
     def roles(self) -> State:
-        """Memories and hidden vectors of the windows."""
+        """``c`` holds the memories and ``h`` the hidden vectors of the windows."""
         return with_roles(LSTMState, Role.MEMORY, Role.HIDDEN)
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> LSTMParams:
-        """Draw those of the LSTM, for a window and the output at the window before it."""
+        """Initialise the LSTM for a window and the output at the window below."""
         check_fixed_size("TimeFreqLSTM", "input_size", input_size, self.frequencies)
         return self.cell.init(key, self.window + self.cell.output_size, dtype)
 
     def input_size(self, params: LSTMParams) -> int:
-        """``frequencies``."""
+        """Return ``frequencies``."""
         return self.frequencies
 
     def initial_state(
         self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
     ) -> LSTMState:
-        """``c = h = 0``, ``[B, Q, H]``."""
+        """Return ``c = h = 0``, ``[B, Q, ...]``."""
         return self.cell.initial_state((*batch_shape, len(self._starts)), dtype)
 
     def draw_noise(self, key: Array, leading_shape: tuple[int, ...], input_size: int) -> Noise:
-        """Of the LSTM, for each window."""
+        """Draw the noise of the LSTM for each window."""
         return self.cell.draw_noise(key, (*leading_shape, len(self._starts)), self.window)
 
     def project(self, params: LSTMParams, xs: Array, noise: Noise = None) -> LSTMProjected:
-        """The LSTM's own of the windows, each array ``[..., Q, H]``."""
+        """Project each window for the LSTM, arrays ``[..., Q, H]``."""
         check_features("TimeFreqLSTM", xs)
         rows = params._replace(input_kernel=params.input_kernel[: self.window])
         return self.cell.project(rows, windows(xs, self._starts, self.window), noise)
@@ -109,7 +113,7 @@ class TimeFreqLSTM(Cell):
     def step(
         self, params: LSTMParams, state: LSTMState, z: LSTMProjected
     ) -> tuple[LSTMState, Array]:
-        """Step the LSTM through the windows, the lowest frequencies first."""
+        """Step the LSTM through the windows, lowest frequencies first."""
         h = jnp.zeros_like(state.h[..., 0, :])
         states = []
         for q in range(len(self._starts)):

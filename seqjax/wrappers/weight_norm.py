@@ -1,4 +1,4 @@
-"""Weight normalisation of the cell inside."""
+"""Weight normalisation."""
 
 import dataclasses
 from typing import Any, ClassVar, NamedTuple
@@ -12,25 +12,32 @@ from seqjax.wrappers.wrapper import Wrapper
 
 
 class WeightNormParams(NamedTuple):
-    """Parameters of `WeightNorm`."""
+    """Parameters of `WeightNorm`.
 
-    cell: Params  # of the cell inside; of its kernels only the directions of the columns count
-    gains: Params  # for each kernel [..., N] its gains [N], None for any other parameter
+    Attributes:
+      cell: the parameters of the wrapped cell; only the directions of the kernel columns matter.
+      gains: for each kernel ``[..., N]`` its gains ``[N]``; None for any other parameter.
+    """
+
+    cell: Params
+    gains: Params
 
 
 @dataclasses.dataclass(frozen=True)
 class WeightNorm(Wrapper):
-    """A cell whose kernels have a length and a direction as parameters of their own::
+    """A cell with weight normalisation, which separates length and direction of kernel columns.
+
+    State and shapes are those of the wrapped cell::
 
         kernel = gain * v / sqrt(max(sum(v ** 2), 1e-12))
 
-    for each column ``v`` of each kernel: of each parameter of the cell inside whose name ends in
-    ``kernel`` or ``kernels``. Diagonal kernels, whose columns have no direction, stay as they are.
-    ``WeightNorm(LSTM(...))`` is TensorFlow's ``WeightNormLSTMCell``. The kernels are
-    made once for a whole sequence. They start out as the cell inside draws them.
+    for each column ``v`` of each kernel. Kernels are the parameters of the wrapped cell whose name
+    ends in ``kernel`` or ``kernels``. Diagonal kernels stay unchanged, because their columns have
+    no direction. Initially the kernels equal those of the wrapped cell. A whole sequence normalises
+    them once. ``WeightNorm(LSTM(...))`` corresponds to TensorFlow's ``WeightNormLSTMCell``.
 
     Args:
-      cell: the cell inside.
+      cell: the wrapped cell.
 
     Raises:
       ValueError: ``cell`` is not a cell.
@@ -49,7 +56,7 @@ class WeightNorm(Wrapper):
     _steps_cell: ClassVar[bool] = False
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> WeightNormParams:
-        """Draw those of the cell, and measure its columns."""
+        """Initialise the wrapped cell, and the gains to the lengths of its columns."""
         cell = self.cell.init(key, input_size, dtype)
 
         def gain(path: tuple[Any, ...], param: Array) -> Array | None:
@@ -60,7 +67,7 @@ class WeightNorm(Wrapper):
         return WeightNormParams(cell, jax.tree.map_with_path(gain, cell))
 
     def inner(self, params: WeightNormParams) -> Params:
-        """The parameters of the cell inside, its kernels made."""
+        """Return the parameters of the wrapped cell, with normalised kernels."""
 
         def make(gain: Array | None, v: Array) -> Array:
             if gain is None:
@@ -74,11 +81,11 @@ class WeightNorm(Wrapper):
     def sequence(
         self, loop: Loop, params: WeightNormParams, state: State, xs: PyTree, noise: Noise = None
     ) -> tuple[State, PyTree]:
-        """Make the kernels once, then run the cell inside."""
+        """Normalise the kernels once, then run the wrapped cell."""
         return self.cell.sequence(loop, self.inner(params), state, xs, noise)
 
 
 def _length(kernel: Array) -> Array:
-    """The length of each column, ``[N]``; kernels of a convolution have more axes of rows."""
+    """Return the length of each column, ``[N]``; all axes but the last are rows."""
     square = jnp.square(kernel.astype(accumulation_dtype(kernel.dtype)))
     return jnp.sqrt(jnp.maximum(square.sum(range(kernel.ndim - 1)), 1e-12))

@@ -1,4 +1,4 @@
-"""A cell that puts its state out too, for those who want to look into it."""
+"""A cell that also outputs its state."""
 
 import dataclasses
 from typing import NamedTuple
@@ -8,31 +8,37 @@ from seqjax.wrappers.wrapper import Wrapper
 
 
 class OutputAndState(NamedTuple):
-    """What `WithState` puts out."""
+    """The output of `WithState`.
 
-    output: PyTree  # [B, T, H], of the cell inside
-    state: State  # of arrays [B, T, ...], after each step
+    Attributes:
+      output: the output of the wrapped cell, ``[B, T, H]``.
+      state: the state after each step, arrays ``[B, T, ...]``.
+    """
+
+    output: PyTree
+    state: State
 
 
 @dataclasses.dataclass(frozen=True)
 class WithState(Wrapper):
-    """A cell that puts out the state after each step beside its output::
+    """A cell that outputs its state after each step beside its output.
 
-        s', y = cell(s, x)
+    Parameters and state are those of the wrapped cell; the output is an `OutputAndState`::
+
+        s', y  = cell(s, x)
         output = (y, s')
 
-    So one `seqjax.unroll` gives every state of a sequence and not only its last one; past a row's
-    length they are 0 like all outputs. Parameters and state are those of the cell inside, which
-    runs step by step, layers of a stack as well. It goes outermost: what another cell takes is an
-    output alone.
+    `seqjax.unroll` then returns the state after every step instead of only the last one. Past the
+    length of a row these states are 0, like all outputs. The wrapped cell runs step by step, even
+    if it is a `Stack`. This wrapper must be the outermost one, because other cells take only an
+    output. TensorFlow's ``dynamic_rnn`` returns only the last state; its ``scan`` returns the
+    states of all steps.
 
     Args:
-      cell: the cell inside.
+      cell: the wrapped cell.
 
     Raises:
-      ValueError: ``cell`` is not a cell.
-
-    TensorFlow's ``dynamic_rnn`` gives the last state only, and its ``scan`` those of all steps.
+      ValueError: ``cell`` is not a cell, or cannot run step by step.
 
     >>> import jax, jax.numpy as jnp
     >>> from seqjax import LSTM, WithState, unroll
@@ -45,10 +51,10 @@ class WithState(Wrapper):
 
     @property
     def outputs_hidden(self) -> bool:
-        """No: the output holds the whole state."""
+        """False: the output includes the whole state."""
         return False
 
     def step(self, params: Params, state: State, z: Projected) -> tuple[State, OutputAndState]:
-        """Step the cell inside, and put out both."""
+        """Step the wrapped cell, and return its output with its state."""
         state, y = self.cell.step(params, state, z)
         return state, OutputAndState(y, state)

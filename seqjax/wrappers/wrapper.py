@@ -1,4 +1,4 @@
-"""What all cells around another cell have in common."""
+"""The base class of cells that wrap one other cell, and the checks that wrappers share."""
 
 import dataclasses
 from typing import Any, ClassVar
@@ -11,16 +11,17 @@ from seqjax.types import Array, Cell, Noise, Params, Projected, PyTree, Role, Si
 
 @dataclasses.dataclass(frozen=True)
 class Wrapper(Cell):
-    """A cell around another one, which passes on whatever a subclass does not change.
+    """A cell that wraps another cell and delegates to it whatever a subclass does not override.
 
-    `Cell.sequence` is not passed on: by default it runs the `step` of the wrapper. A subclass that
-    knows how to do its part for all steps at once runs the `sequence` of the cell inside.
+    `Cell.sequence` is not delegated: by default it runs `Cell.step` of the wrapper. A subclass that
+    can do its work for all steps at once calls `Cell.sequence` of the wrapped cell.
 
     Args:
-      cell: the cell inside.
+      cell: the wrapped cell.
 
     Raises:
-      ValueError: ``cell`` is not a cell, or cannot step where the wrapper needs its steps.
+      ValueError: ``cell`` is not a cell, or cannot run step by step although the wrapper requires
+        it.
     """
 
     cell: Cell
@@ -34,75 +35,75 @@ class Wrapper(Cell):
             check_steps(type(self).__name__, self.cell)
 
     def inner(self, params: Params) -> Params:
-        """The parameters of the cell inside: all of them, for a wrapper that has none."""
+        """Return the parameters of the wrapped cell; by default these are all parameters."""
         return params
 
     @property
     def output_size(self) -> Size:
-        """Of the cell inside."""
+        """The output size of the wrapped cell."""
         return self.cell.output_size
 
     @property
     def is_noisy(self) -> bool:
-        """Of the cell inside."""
+        """Whether the wrapped cell is noisy."""
         return self.cell.is_noisy
 
     @property
     def can_step(self) -> bool:
-        """Of the cell inside."""
+        """Whether the wrapped cell can run step by step."""
         return self.cell.can_step
 
     @property
     def roles(self) -> State:
-        """Of the cell inside."""
+        """The roles of the wrapped cell."""
         return self.cell.roles
 
     @property
     def outputs_hidden(self) -> bool:
-        """Of the cell inside."""
+        """Whether the wrapped cell outputs its hidden vector."""
         return self.cell.outputs_hidden
 
     @property
     def prefers_scan(self) -> bool:
-        """Of the cell inside."""
+        """Whether the wrapped cell prefers a scan."""
         return self.cell.prefers_scan
 
     def init(self, key: Array, input_size: Size, dtype: Any = jnp.float32) -> Params:
-        """Of the cell inside."""
+        """Initialise the parameters of the wrapped cell."""
         return self.cell.init(key, input_size, dtype)
 
     def input_size(self, params: Params) -> Size:
-        """Of the cell inside."""
+        """Return the input size of the wrapped cell."""
         return self.cell.input_size(self.inner(params))
 
     def initial_state(self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32) -> State:
-        """Of the cell inside."""
+        """Return the zero state of the wrapped cell."""
         return self.cell.initial_state(batch_shape, dtype)
 
     def first_state(
         self, params: Params, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
     ) -> State:
-        """Of the cell inside."""
+        """Return the first state of the wrapped cell."""
         return self.cell.first_state(self.inner(params), batch_shape, dtype)
 
     def draw_noise(self, key: Array, leading_shape: tuple[int, ...], input_size: Size) -> Noise:
-        """Of the cell inside."""
+        """Draw the noise of the wrapped cell."""
         return self.cell.draw_noise(key, leading_shape, input_size)
 
     def project(self, params: Params, xs: PyTree, noise: Noise = None) -> Projected:
-        """Of the cell inside."""
+        """Project the inputs for the wrapped cell."""
         return self.cell.project(self.inner(params), xs, noise)
 
     def step(self, params: Params, state: State, z: Projected) -> tuple[State, PyTree]:
-        """Of the cell inside."""
+        """Step the wrapped cell."""
         return self.cell.step(self.inner(params), state, z)
 
     def features(self, xs: PyTree) -> PyTree:
-        """Of the cell inside."""
+        """Return the features of the wrapped cell."""
         return self.cell.features(xs)
 
     def leading_shape(self, params: Params, xs: PyTree) -> tuple[int, ...]:
-        """Of the cell inside."""
+        """Return the time and batch axes, after the check of the wrapped cell."""
         return self.cell.leading_shape(self.inner(params), xs)
 
 
@@ -116,8 +117,8 @@ def check_steps(owner: str, cell: Cell) -> None:
     """Raise ``ValueError`` if ``cell`` cannot run step by step."""
     if not cell.can_step:
         raise ValueError(
-            f"{owner}: runs the cell step by step, which {cell!r} cannot; put the wrapper around "
-            "the cells inside of it"
+            f"{owner}: the cell must run step by step, which {cell!r} cannot; wrap the cells "
+            "inside it instead"
         )
 
 
@@ -132,17 +133,17 @@ def check_one_axis(owner: str, cell: Any) -> None:
 
 
 def has_hidden(cell: Cell) -> bool:
-    """Whether the state of ``cell`` has just one array with `Role.HIDDEN`."""
+    """Whether the state of ``cell`` has exactly one ``Role.HIDDEN`` array."""
     return jax.tree.leaves(cell.roles).count(Role.HIDDEN) == 1
 
 
 def hidden(cell: Cell, state: State) -> Array:
-    """The array of ``state`` with `Role.HIDDEN`."""
+    """Return the ``Role.HIDDEN`` array of ``state``."""
     place = jax.tree.leaves(cell.roles).index(Role.HIDDEN)
     h: Array = jax.tree.leaves(state)[place]
     return h
 
 
 def with_hidden(cell: Cell, state: State, h: Array) -> State:
-    """``state`` with ``h`` for its array with `Role.HIDDEN`."""
+    """Return ``state`` with ``h`` as its ``Role.HIDDEN`` array."""
     return jax.tree.map(lambda role, s: h if role is Role.HIDDEN else s, cell.roles, state)

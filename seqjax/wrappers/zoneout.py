@@ -1,4 +1,4 @@
-"""Zoneout around a cell."""
+"""Zoneout."""
 
 import dataclasses
 from typing import NamedTuple
@@ -12,33 +12,40 @@ from seqjax.wrappers.wrapper import Wrapper, hidden
 
 
 class ZoneoutNoise(NamedTuple):
-    """The masks of `Zoneout`."""
+    """The masks of `Zoneout`.
 
-    updated: PyTree  # [T, B, ...] for each array of the state, None where its rate is 0
-    cell: Noise  # of the cell inside
+    Attributes:
+      updated: ``bool[T, B, ...]`` for each array of the state; None if its rate is 0.
+      cell: the noise of the wrapped cell.
+    """
+
+    updated: PyTree
+    cell: Noise
 
 
 @dataclasses.dataclass(frozen=True)
 class Zoneout(Wrapper):
-    """A cell whose units keep their old state now and then::
+    """Zoneout: a cell whose units randomly keep their old state.
+
+    Parameters, state and shapes are those of the wrapped cell::
 
         n, y = cell(s, x)
         s'   = update * n + (1 - update) * s,   update ~ Bernoulli(1 - rate) for each unit and step
         s'   = (1 - rate) * n + rate * s        in evaluation: the expectation
 
-    Where the cell puts out a part of its new state (`Cell.outputs_hidden`), as `LSTM` and `GRU` do,
-    the output is that part of ``s'``. Any other output, such as one after dropout or the sum of a
-    `Residual`, is as the cell computes it. Parameters and state are those of the cell.
+    If the wrapped cell outputs its hidden vector (`Cell.outputs_hidden`), as `LSTM` and `GRU` do,
+    the output is that vector of ``s'``. Any other output, such as the sum of a `Residual`, is
+    ``y``.
 
     Args:
-      cell: the cell inside.
-      rate: the probability to keep the old value; one number, or one for each array of the state,
-        such as the paper's ``LSTMState(c=0.5, h=0.05)``. The ``c``, ``n`` and ``m`` of an xLSTM are
-        always updated.
+      cell: the wrapped cell.
+      rate: the probability to keep the old value: one number, or one for each array of the state,
+        such as the paper's ``LSTMState(c=0.5, h=0.05)``. The ``c``, ``n`` and ``m`` of `SLSTM` and
+        `MLSTM` are always updated.
 
     Raises:
-      ValueError: ``cell`` is not a cell, a rate is outside ``[0, 1)``, or the rates do not have the
-        structure of the state.
+      ValueError: ``cell`` is not a cell or cannot run step by step, a rate is not in ``[0, 1)``, or
+        the rates do not match the structure of the state.
 
     Reference: Krueger et al., "Zoneout: regularizing RNNs by randomly preserving hidden
     activations", 2017.
@@ -60,7 +67,7 @@ class Zoneout(Wrapper):
 
     @property
     def is_noisy(self) -> bool:
-        """With a rate above 0, or a noisy cell inside."""
+        """Whether a rate is above 0 or the wrapped cell is noisy."""
         return self.cell.is_noisy or any(jax.tree.leaves(self._rates()))
 
     def _rates(self) -> State:
@@ -69,7 +76,7 @@ class Zoneout(Wrapper):
     def draw_noise(
         self, key: Array, leading_shape: tuple[int, ...], input_size: int
     ) -> ZoneoutNoise:
-        """Draw which units take their new value at each step."""
+        """Draw which units are updated at each step."""
         state_key, cell_key = jax.random.split(key)
         updated = draw_kept_state(state_key, self._rates(), self.cell, leading_shape)
         return ZoneoutNoise(updated, self.cell.draw_noise(cell_key, leading_shape, input_size))
@@ -77,14 +84,14 @@ class Zoneout(Wrapper):
     def project(
         self, params: Params, xs: PyTree, noise: ZoneoutNoise | None = None
     ) -> tuple[Projected, PyTree]:
-        """Project for the cell inside, and pass on the masks."""
+        """Project for the wrapped cell, and pass on the masks."""
         updated, inner = noise or (None, None)
         return self.cell.project(params, xs, inner), updated
 
     def step(
         self, params: Params, state: State, z: tuple[Projected, PyTree]
     ) -> tuple[State, PyTree]:
-        """Step the cell inside, and mix its new state with the old one."""
+        """Step the wrapped cell, and mix its new state with the old one."""
         inner, updated = z
         new, y = self.cell.step(params, state, inner)
         if updated is None:

@@ -187,11 +187,11 @@ def test_sizes_must_be_whole_numbers(cls):
         (lambda: Mogrifier(3), "Mogrifier: cell must be a cell, got 3"),
         (
             lambda: Mogrifier(SRU(4)),
-            "Mogrifier: gates the real hidden vector .* give a cell such as LSTM",
+            "Mogrifier: the state of the cell must have a real hidden vector, .* use a cell",
         ),
         (
             lambda: IntersectionRNN(4).init(jax.random.key(0), 3),
-            "units = 4 features, got 3; put it into an InputProjection",
+            "units=4 features, got 3; wrap the cell in an InputProjection",
         ),
     ],
 )

@@ -116,22 +116,28 @@ def test_the_windows_of_a_time_freq_lstm_drop_different_units():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: TimeFreqLSTM(GRU(2), 9, 3, 2), "cell must be an LSTM with whole kernels, got GRU"),
-        (lambda: TimeFreqLSTM(LSTM(2), 9, 10, 2), "window must fit into the 9 frequencies"),
+        (
+            lambda: TimeFreqLSTM(GRU(2), 9, 3, 2),
+            "cell must be an LSTM with a dense input kernel, got GRU",
+        ),
+        (lambda: TimeFreqLSTM(LSTM(2), 9, 10, 2), "window must be at most the 9 frequencies"),
         (lambda: TimeFreqLSTM(LSTM(2), 9, 3, 0), "stride must be a whole number of at least 1"),
         (
             lambda: TimeFreqLSTM(LSTM(2), 9, 3, 2).init(jax.random.key(0), 8),
-            "input_size must be 9, as the cell was built for, got 8",
+            "input_size must be 9, the size of this cell, got 8",
         ),
         (lambda: GridLSTM(0, 9, 3, 2), "units must be a whole number of at least 1, got 0"),
         (lambda: GridLSTM(2, 0, 3, 2), "frequencies must be a whole number of at least 1, got 0"),
         (lambda: GridLSTM(2, 9, 3, 2, [(0, 10)]), "within the 9 frequencies, got (0, 10)"),
         (lambda: GridLSTM(2, 9, 3, 2, [(4, 4)]), "within the 9 frequencies, got (4, 4)"),
-        (lambda: GridLSTM(2, 9, 3, 2, [(0, 9), (0, 2)]), "window must fit into the 2 frequencies"),
+        (
+            lambda: GridLSTM(2, 9, 3, 2, [(0, 9), (0, 2)]),
+            "window must be at most the 2 frequencies",
+        ),
         (lambda: GridLSTM(2, 9, 3, 2, cell_clip=-1.0), "cell_clip must be a number above 0"),
         (
             lambda: GridLSTM(2, 9, 3, 2).init(jax.random.key(0), 8),
-            "input_size must be 9, as the cell was built for, got 8",
+            "input_size must be 9, the size of this cell, got 8",
         ),
         (lambda: BidirectionalGridLSTM(LSTM(2)), "cell must be a GridLSTM, got LSTM"),
         (

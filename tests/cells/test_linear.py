@@ -107,7 +107,7 @@ def test_an_rglru_starts_with_slow_decays():
         (lambda: LRU(2, 2, max_phase=0.0), r"max_phase must lie in \(0, 2 pi\], got 0.0"),
         (lambda: LRU(2, 2, max_phase=3 * math.pi), "max_phase must lie in"),
         (lambda: RGLRU(0), "RGLRU: units must be a whole number"),
-        (lambda: RGLRU(3).init(jax.random.key(0), 2), "units = 3 features, got 2"),
+        (lambda: RGLRU(3).init(jax.random.key(0), 2), "units=3 features, got 2"),
     ],
 )
 def test_bad_options_say_how_to_mend_them(build, message):

@@ -244,14 +244,17 @@ BAD = [
     (lambda: LSTM(4, recurrent_dropout=1.0), "recurrent_dropout must be a probability in"),
     (lambda: LSTM(4).init(jax.random.key(0), 0), "LSTM: input_size must be a whole number"),
     (lambda: CoupledInputForgetGateLSTM(0), "CoupledInputForgetGateLSTM: units must be"),
-    (lambda: IndyLSTM(4, projection_size=2), "no projection, got projection_size=2; put an Output"),
+    (
+        lambda: IndyLSTM(4, projection_size=2),
+        "projection_size must be None, .* got 2; wrap the cell",
+    ),
     (lambda: GLSTM(4, groups=0), "GLSTM: groups must be a whole number"),
     (lambda: GLSTM(4, groups=3), "GLSTM: units must be a multiple of groups=3, got 4"),
     (lambda: GLSTM(4, groups=2, projection_size=3), "output_size must be a multiple of groups=2"),
     (lambda: GLSTM(4, groups=2).init(jax.random.key(0), 5), "input_size must be a multiple of"),
     (
         lambda: unroll(GLSTM(4), GLSTM(4).init(jax.random.key(0), 5), jnp.array([[1, 2]])),
-        r"GLSTM: groups the features of its inputs, got tokens of shape \(1, 2\)",
+        r"GLSTM: inputs must be features, .* got tokens of shape \(1, 2\)",
     ),
     (lambda: WeightNorm(4), "WeightNorm: cell must be a cell, got 4"),
 ]

@@ -42,19 +42,22 @@ def run(cell, input_size, xs):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Zoneout(MLSTM(8), 0.5), "can change alone, got rate=0.5; drop inputs or outputs"),
+        (lambda: Zoneout(MLSTM(8), 0.5), "can change alone, got 0.5; drop inputs or outputs"),
         (
             lambda: Dropout(SLSTM(4), state_rate=SLSTMState(0.0, 0.1, 0.0, 0.1)),
-            "give 0 for c, n, m",
+            "state_rate must be 0 for c, n, m, which represent one quantity",
         ),
         (lambda: PhasedLSTM(4, ratio_on=0.0), "with ratio_on=0 no unit ever opens"),
-        (lambda: TimeFreqLSTM(GLSTM(4, groups=2), 8, 4, 2), "must be an LSTM with whole kernels"),
+        (
+            lambda: TimeFreqLSTM(GLSTM(4, groups=2), 8, 4, 2),
+            "must be an LSTM with a dense input kernel",
+        ),
         (lambda: GridRNN(IntersectionRNN(4)), "must hold its output as h"),
         (lambda: GridRNN(LRU(4, 4)), "must hold its output as h"),
         (lambda: GridRNN(LSTM(3), inputs=0), "inputs must be a tuple of dimensions, got 0"),
-        (lambda: Mogrifier(LRU(4, 2)), "gates the real hidden vector of a state"),
-        (lambda: AttentionCell(LRU(4, 2), 3), "compares real states"),
-        (lambda: GridLSTM(4, 8, 2, 2, blocks=[0, 4]), "must be made of pairs of numbers, got 0"),
+        (lambda: Mogrifier(LRU(4, 2)), "must have a real hidden vector"),
+        (lambda: AttentionCell(LRU(4, 2), 3), "the state of the cell must be real"),
+        (lambda: GridLSTM(4, 8, 2, 2, blocks=[0, 4]), "block must be a pair of numbers, got 0"),
         (lambda: GridLSTM(4, 8, 2, 2, blocks=[(0.0, 4.5)]), "must be a whole number"),
         (lambda: ConvLSTM((4, 4, 1), 2, 3), "window must be a tuple of sizes, got 3"),
         (lambda: Highway(CONV), "Highway: the outputs of the cell must have one feature axis"),
@@ -68,11 +71,11 @@ def run(cell, input_size, xs):
         (lambda: run(GridRNN(LSTM(3), inputs=(0, 1)), 4, TOKENS), "embed tokens first"),
         (
             lambda: run(Stack([LSTM(4), PhasedLSTM(4)]), 3, jnp.ones((2, 5, 3), "f4")),
-            "needs the times of its inputs",
+            "inputs must be TimedInputs(times, features)",
         ),
         (
             lambda: run(InputProjection(PhasedLSTM(4), 3), 3, jnp.ones((2, 5, 3), "f4")),
-            "needs the times of its inputs",
+            "inputs must be TimedInputs(times, features)",
         ),
         (lambda: run(CONV, (4, 4, 1), jnp.ones((2, 5, 4, 4, 1), bool)), "xs must hold floats, got"),
     ],

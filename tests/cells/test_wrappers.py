@@ -205,8 +205,14 @@ def test_an_input_projection_embeds_tokens():
         (lambda: Dropout(GRU(H), state_rate=LSTMState(0.1, 0.1)), "must be one number or a state"),
         (lambda: Zoneout(LSTM(H), rate=LSTMState(0.1, 1.0)), "Zoneout: rate must be a probability"),
         (lambda: Zoneout(LSTM(H), rate=True), "Zoneout: rate must be a probability"),
-        (lambda: Residual(GRU(H)).init(KEY, D), "Residual: inputs and outputs must have one size"),
-        (lambda: Highway(GRU(H)).init(KEY, D), "Highway: inputs and outputs must have one size"),
+        (
+            lambda: Residual(GRU(H)).init(KEY, D),
+            "Residual: inputs and outputs must have the same size",
+        ),
+        (
+            lambda: Highway(GRU(H)).init(KEY, D),
+            "Highway: inputs and outputs must have the same size",
+        ),
     ],
 )
 def test_bad_options_are_clear_errors(make, message):

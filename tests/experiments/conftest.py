@@ -9,12 +9,12 @@ from experiments import command_line
 
 @pytest.fixture
 def run_module(monkeypatch):
-    """Run ``run_module(experiments.NAME, *arguments)``; JAX has started already."""
-    monkeypatch.setattr(command_line, "one_cpu_device_per_core", lambda: None)
+    """Run ``run_module(experiments.NAME.experiment, *arguments)``; JAX has started already."""
+    monkeypatch.setattr(command_line, "set_up", lambda: None)
 
     def run(module, *arguments):
-        name = module.__name__.rpartition(".")[2]
+        name = module.__name__.split(".")[1]
         monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
-        command_line.run_experiment(name, module.Config, module.main)
+        command_line.run_experiment(name, module.Config)
 
     return run

@@ -6,8 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import article_examples as experiment
-from experiments.article_examples import CELLS, EXAMPLES, Outcome
+from experiments.article_examples import experiment
+from experiments.article_examples.experiment import CELLS, EXAMPLES, Outcome
 
 PLAIN = (experiment.record_size, experiment.long_sequence, experiment.listed_cells)
 

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from experiments import binary_dependency as experiment
-from experiments.binary_dependency import ARTICLE, Config, Run, Setting
+from experiments.binary_dependency import experiment
+from experiments.binary_dependency.config import ARTICLE, Config, Setting
+from experiments.binary_dependency.experiment import Run
 from seqjax import BasicRNN, OutputProjection
 from seqjax.tasks import BinaryDependency
 

@@ -5,8 +5,8 @@ import json
 import jax
 import pytest
 
-from experiments import cell_comparison as experiment
-from experiments.cell_comparison import (
+from experiments.cell_comparison import experiment
+from experiments.cell_comparison.experiment import (
     Config,
     Result,
     best_of_each,
@@ -15,7 +15,7 @@ from experiments.cell_comparison import (
     widest,
 )
 from experiments.char_model.config import build_model
-from experiments.char_model.run import StoppedError
+from experiments.char_model.errors import StoppedError
 
 
 @pytest.mark.parametrize("cell", ["coupled_lstm", "mingru"])

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import tyro
 
-from experiments import memory_tasks
 from experiments.cells import NAMES, make_cell
 from experiments.char_model.config import Config, build_model, check_model, config_from_json
+from experiments.memory_tasks import experiment as memory_tasks
 from seqjax import LSTM, Bidirectional, Cell, Dropout, unroll
 from seqjax.operations.affine import affine
 from seqjax.operations.initializers import glorot_uniform
@@ -126,7 +126,7 @@ def test_a_users_cell_is_trained_and_tested(run_module, tmp_path, cell):
 )
 def test_what_names_no_cell_is_a_value_error(name, message):
     with pytest.raises(ValueError, match=message):
-        Config(cell=name, units=2)
+        check_model(Config(cell=name, units=2))
 
 
 def test_what_a_users_module_lacks_itself_is_its_own_error(tmp_path, monkeypatch):
@@ -138,7 +138,7 @@ def test_what_a_users_module_lacks_itself_is_its_own_error(tmp_path, monkeypatch
 
 def test_a_language_model_must_not_see_what_it_predicts():
     with pytest.raises(ValueError, match="sees the characters that it has to predict"):
-        Config(cell=f"{HERE}:both_ways")
+        check_model(Config(cell=f"{HERE}:both_ways"))
 
 
 def both_ways(units):

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jax
@@ -262,7 +263,7 @@ def test_weight_dropout_is_refused_where_there_are_no_recurrent_weights():
 
 
 def test_a_cell_that_needs_features_asks_for_an_embedding():
-    with pytest.raises(ValueError, match="works on one array of input features, got tokens"):
+    with pytest.raises(ValueError, match="inputs must be one array of features, got tokens"):
         check_model(Config(cell="mogrifier_lstm", units=4))
 
 
@@ -282,7 +283,7 @@ def test_a_cell_that_needs_features_asks_for_an_embedding():
 )
 def test_bad_options_are_value_errors(options, message):
     with pytest.raises(ValueError, match=message):
-        Config(**options)
+        check_model(Config(**options))
 
 
 @pytest.mark.parametrize(
@@ -333,7 +334,7 @@ def test_from_the_shell_an_error_has_no_traceback(tmp_path):
 
 
 def test_commands_that_cannot_run_end_with_a_message(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(cli, "one_cpu_device_per_core", lambda: None)  # JAX has started already
+    monkeypatch.setattr(cli, "set_up", lambda: None)  # JAX has started already
     for arguments, message in (
         (("train", "--corpus", tmp_path / "none.txt", "--out", tmp_path / "a"), "none.txt"),
         (("evaluate", tmp_path), "is no folder of a run"),
@@ -346,6 +347,11 @@ def test_commands_that_cannot_run_end_with_a_message(tmp_path, monkeypatch, caps
     monkeypatch.setattr(sys, "argv", ["", "train", "--resume", str(tmp_path), "--units", "3"])
     with pytest.raises(SystemExit, match="give no others"):
         cli.main()
+
+
+def test_a_run_in_another_thread_catches_no_signals():
+    with ThreadPoolExecutor() as pool:
+        assert pool.submit(lambda: runs._signals().__enter__()).result() == []
 
 
 FULL_DISK = """

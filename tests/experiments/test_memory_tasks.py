@@ -8,9 +8,9 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import memory_tasks as experiment
 from experiments.cells import NAMES
-from experiments.memory_tasks import PUBLISHED, Config, Trial, verdict
+from experiments.memory_tasks import experiment
+from experiments.memory_tasks.experiment import PUBLISHED, Config, Trial, verdict
 
 KEY = jax.random.key(0)
 

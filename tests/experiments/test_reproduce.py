@@ -11,8 +11,9 @@ import pytest
 import tyro
 
 from experiments.char_model import __main__ as char_model
-from experiments.reproduce import __main__ as reproduce
+from experiments.char_model.config import check_model
 from experiments.reproduce import articles, report
+from experiments.reproduce import experiment as reproduce
 from experiments.reproduce.claims import (
     Claim,
     Files,
@@ -25,7 +26,7 @@ from experiments.reproduce.claims import (
     shown,
     told,
 )
-from experiments.sequence_labelling import truecasing
+from experiments.sequence_labelling import config as sequence_labelling
 from seqjax.data.text import read_corpus
 from seqjax.tasks import BinaryDependency
 
@@ -175,10 +176,11 @@ def test_every_command_is_one_that_its_experiment_takes(run, full, monkeypatch):
         if importlib.util.find_spec("tensorflow") is None:
             pytest.skip("its options ask for TensorFlow, as its records do")
         # an option is refused where its corpus is not there, and there is no network here
-        monkeypatch.setattr(truecasing, "read_corpus", lambda _: read_corpus("python_docs"))
+        monkeypatch.setattr(sequence_labelling, "read_corpus", lambda _: read_corpus("python_docs"))
     module, *arguments = run.arguments(full)  # no matter that quick may do without it
     if module == "experiments.char_model":
-        tyro.cli(char_model.Train, default=char_model._default_train(arguments), args=arguments[1:])
+        default = char_model._default_train(arguments)
+        check_model(tyro.cli(char_model.Train, default=default, args=arguments[1:]).config)
     else:
         if importlib.util.find_spec(module).submodule_search_locations:  # a package
             module += ".__main__"

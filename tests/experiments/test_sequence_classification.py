@@ -12,9 +12,9 @@ import tensorflow_datasets
 from rich.console import Console
 from sklearn.datasets import load_digits
 
-from experiments.sequence_classification import __main__ as experiment
-from experiments.sequence_classification.__main__ import Config, prepare
+from experiments.sequence_classification import experiment
 from experiments.sequence_classification.data import Examples, Split, in_order, load, scaled
+from experiments.sequence_classification.experiment import Config, prepare
 from experiments.sequence_classification.report import (
     Epoch,
     Outcome,

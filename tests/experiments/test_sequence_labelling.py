@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from experiments.sequence_labelling import __main__ as cli
+from experiments.sequence_labelling import experiment as cli
 from experiments.sequence_labelling import lookahead, report, truecasing
 from experiments.sequence_labelling.baselines import (
     AROUND,
@@ -24,10 +24,9 @@ from experiments.sequence_labelling.baselines import (
     majority,
     score,
 )
+from experiments.sequence_labelling.config import Lookahead, Truecasing
 from experiments.sequence_labelling.lines import cut_lines, example, lower, write_records
-from experiments.sequence_labelling.lookahead import Lookahead
 from experiments.sequence_labelling.networks import Network
-from experiments.sequence_labelling.truecasing import Truecasing
 from seqjax import GRU, unroll
 from seqjax.data import Bucketed, ListSource, Loader
 from seqjax.data.text import Vocabulary

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from experiments.unroll_comparison import __main__ as experiment
-from experiments.unroll_comparison import report
+from experiments.unroll_comparison import experiment, report
+from experiments.unroll_comparison.config import Config
 from experiments.unroll_comparison.report import ARTICLE
-from experiments.unroll_comparison.ways import Build, Config, Outcome, Training
+from experiments.unroll_comparison.ways import Build, Outcome, Training
 
 TEXT = "the quick brown fox jumps over the lazy dog. " * 4
 

@@ -1,40 +1,9 @@
-"""What can a recurrent network keep, and compute of it? Four tasks, beside chance and the optimum.
+"""The training of all seeds at once, and what comes of it."""
 
-Each cell is trained on each task at one length, with many seeds at once, and tested there and at
-longer ones. All four tasks can be solved exactly, so their least loss is 0; the loss of a model
-that sees nothing is known exactly too (`seqjax.tasks`). A test loss of at most 6% of that is called
-solved, which is a squared error of 0.01 in the adding problem, and one of at least 95% at chance.
-
-A full run::
-
-    python -m experiments.memory_tasks       7.7 minutes of CPU time, 8 seeds
-
-    task    length  cell    chance    mean   least    most  verdict    x2  x4
-    adding     200  rnn     0.1667  0.1793  0.1688  0.2128  at chance   0   0
-                    gru     0.1667  0.0016  0.0009  0.0028  solved      0   0
-                    mingru  0.1667  0.0042  0.0028  0.0057  solved      0   0
-    parity      16  rnn     0.6931  0.0047  0.0001  0.0159  solved      6   6
-                    gru     0.6931  0.0004  0.0001  0.0012  solved      8   8
-                    mingru  0.6931  0.6979  0.6936  0.7155  at chance   0   0
-    copy        10  rnn     2.0794  0.0138  0.0083  0.0225  solved      0   0
-                    gru     2.0794  0.0106  0.0028  0.0239  solved      0   0
-                    mingru  2.0794  0.8331  0.7836  0.8617  between     0   0
-    recall       3  rnn     2.3026  1.0697  1.0459  1.0980  between     0   0
-                    gru     2.3026  1.0352  1.0198  1.0445  between     0   0
-                    mingru  2.3026  1.1404  1.1064  1.1702  between     0   0
-
-The last columns count the seeds that solve it at twice and four times the length, too.
-
-Adding asks a network to keep two numbers for up to 200 steps, parity to keep one bit and to flip
-it. A linear recurrence whose factors lie in (0, 1), as the minGRU's do, can keep and cannot flip.
-"""
-
-import dataclasses
 import functools
 import time
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -48,13 +17,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from experiments.cells import CellName, make_cell
-from experiments.command_line import check_learning_rate, check_seed, run_experiment
+from experiments.memory_tasks.config import Config, TaskName, Trial
+from experiments.memory_tasks.tasks import TASKS
 from experiments.run_directory import RunDirectory
 from experiments.seeds import spread
 from seqjax import Cell, OutputProjection, Stack, unroll
-from seqjax.checks import check_size
 from seqjax.devices import split_leading_axis
-from seqjax.tasks import Adding, AssociativeRecall, Copy, DelayedParity, MemoryTask
+from seqjax.tasks import Adding, AssociativeRecall, Copy, MemoryTask
 from seqjax.training import TrainState, init_train_state, train_steps
 from seqjax.types import Array, Params
 
@@ -64,25 +33,6 @@ ENOUGH = 0.02  # of chance: training ends when no seed's loss is above this
 BLOCK = 50  # training steps in one program
 TEST_BATCHES = 20
 TEST_BATCH = 100  # examples; all batches at once would take gigabytes
-
-TaskName = Literal["adding", "parity", "copy", "recall"]
-
-
-class Setup(NamedTuple):
-    """A task as it is trained, and as it is tested."""
-
-    train: MemoryTask
-    test: MemoryTask
-    length: int  # trained at by default
-    unit: str  # of the length
-
-
-TASKS: dict[TaskName, Setup] = {
-    "adding": Setup(Adding(), Adding(), 200, "steps"),
-    "parity": Setup(DelayedParity(every_step=True), DelayedParity(), 16, "coins"),
-    "copy": Setup(Copy(count=3), Copy(count=3), 10, "steps to bridge"),
-    "recall": Setup(AssociativeRecall(), AssociativeRecall(), 3, "pairs"),
-}
 
 
 class Published(NamedTuple):
@@ -111,76 +61,6 @@ PUBLISHED = (
     Published("copy", 1000, "gru", 0.0197, copy_chance(1000)),
     Published("copy", 1000, "lstm", 0.0204, copy_chance(1000)),
 )
-
-
-class Trial(NamedTuple):
-    """What is trained on what."""
-
-    task: TaskName
-    length: int
-    cell: CellName
-
-
-@dataclasses.dataclass(frozen=True)
-class Config:
-    """Train cells on tasks that need memory, beside chance and the optimum, both known exactly."""
-
-    tasks: tuple[TaskName, ...] = ("adding", "parity", "copy", "recall")
-    """What to learn."""
-    cells: tuple[CellName, ...] = ("rnn", "gru", "mingru")
-    """The recurrent cells, by their names or imported."""
-    lengths: tuple[int, ...] = ()
-    """Lengths to train at, for every task; without, 200 for adding, 16, 10 and 3 for the others."""
-    longer: tuple[int, ...] = (2, 4)
-    """Tested also at so many times the length trained at."""
-    units: int = 32
-    """Units of the cell."""
-    layers: int = 1
-    """How many are stacked."""
-    seeds: int = 8
-    """How many seeds to train at once, each with its own data."""
-    seed: int = 0
-    """From which the seeds are drawn."""
-    steps: int = 1500
-    """Training steps at most; fewer, where all seeds have solved the task before."""
-    batch_size: int = 32
-    """Fresh examples in a training step."""
-    learning_rate: float = 1e-2
-    """Of Adam, with gradients clipped to norm 1."""
-    out: Path | None = None
-    """A new folder for the results; runs/memory_tasks/<time> without."""
-
-    def __post_init__(self) -> None:
-        for name in ("tasks", "cells"):
-            values = getattr(self, name)
-            if not values or len(set(values)) != len(values):
-                raise ValueError(f"--{name} must name at least one, each once, got {list(values)}")
-        sizes = [(name, getattr(self, name)) for name in ("units", "layers", "seeds", "steps")]
-        sizes += [("batch-size", self.batch_size)]
-        sizes += [(name, n) for name in ("lengths", "longer") for n in getattr(self, name)]
-        for name, value in sizes:
-            check_size("memory_tasks", f"--{name}", value)
-        check_learning_rate(self.learning_rate)
-        check_seed(self.seed)
-        for trial in self.trials:
-            make_cell(trial.cell, self.units)
-            for length in self.tested(trial):
-                task = TASKS[trial.task].train
-                jax.eval_shape(lambda: task.sample(jax.random.key(0), length))  # noqa: B023
-
-    @property
-    def trials(self) -> list[Trial]:
-        """What to train, in order."""
-        return [
-            Trial(task, length, cell)
-            for task in self.tasks
-            for length in self.lengths or (TASKS[task].length,)
-            for cell in self.cells
-        ]
-
-    def tested(self, trial: Trial) -> list[int]:
-        """The lengths to test at, that of the training first."""
-        return [trial.length, *(trial.length * n for n in self.longer)]
 
 
 class Outcome(NamedTuple):
@@ -454,7 +334,3 @@ def main(config: Config, folder: RunDirectory) -> None:
     console.print(result_table(config, outcomes))
     console.print(published_table())
     console.print(f"Files in {folder.path}", highlight=False)
-
-
-if __name__ == "__main__":
-    run_experiment("memory_tasks", Config, main)

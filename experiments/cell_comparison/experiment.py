@@ -1,43 +1,5 @@
-"""Which cell models text best, with as many parameters and as much time as the others?
+"""The training of each cell, and what comes of it."""
 
-Each cell is made as wide as a number of parameters allows, and trains a character model for the
-same time on the same machine, at each of a few learning rates, of which the best counts: cells
-differ in how large steps they bear. A cell that is cheap to compute reads more text in that time.
-
-A full run, of one seed, takes about half an hour on 2 CPU cores; here each rate was a run of its
-own::
-
-    python -m experiments.cell_comparison
-
-    cell             units  learning rate  chars/s  streaming  windowed
-    mgu                240          0.006   40,233     1.5962    1.6222
-    gru                195          0.006   39,354     1.6066    1.6315
-    rnn                342          0.006   49,057     1.6351    1.6494
-    ugrnn              240          0.006   40,116     1.6713    1.7102
-    coupled_lstm       195          0.006   35,370     1.6890    1.7082
-    cfn                219          0.006   34,326     1.6913    1.7051
-    minimal            268          0.006   37,358     1.6950    1.7253
-    slstm              168          0.006   29,782     1.7123    1.7346
-    sru                276          0.006   38,605     1.7405    1.7646
-    indrnn             566          0.006   44,613     1.7483    1.7562
-    indygru            321          0.006   34,421     1.7709    1.7988
-    lstm               168          0.006   37,656     1.7801    1.7948
-    mogrifier_lstm     134          0.006   23,602     1.7969    1.8101
-    mingru             398          0.006   41,815     1.8093    1.8281
-    indylstm           275          0.015   26,299     1.8145    1.8261
-    minlstm            322          0.006   35,370     1.8431    1.8640
-    nas                116          0.015   25,389     1.8481    1.8589
-    peephole_lstm      168          0.006   34,344     1.8634    1.9152
-    layer_norm_lstm    167          0.006   22,636     1.9353    1.9514
-    lru                219          0.006   33,689     2.1642    2.1711
-
-In 30 s, about one pass over the text, the cells with few gates and many units learn most. It says
-little about what a cell comes to in the end, and of one seed neighbours in the table may change
-places. A rate of 0.002, tried with all but the mogrifier, was worse for each.
-"""
-
-import dataclasses
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -47,66 +9,17 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from experiments.cells import NAMES, CellName, make_cell
+from experiments.cell_comparison.config import Config
+from experiments.cells import NAMES, CellName
 from experiments.char_model import config as char_model
 from experiments.char_model.config import build_model
-from experiments.char_model.run import NotFiniteError, StoppedError, read_text, train
-from experiments.command_line import run_experiment
+from experiments.char_model.errors import NotFiniteError, StoppedError
+from experiments.char_model.run import read_text, train
 from experiments.run_directory import RunDirectory
-from seqjax.checks import check_number, check_size
 
 # step by step a matrix memory takes minutes; and what the RG-LRU sums up grows beyond all use in a
 # stack without the normalisation that is part of its paper's blocks
 UNSUITED = ("mlstm", "rglru")
-
-
-@dataclasses.dataclass(frozen=True)
-class Config:
-    """Compare cells on a character model, at equal parameters and equal time."""
-
-    cells: tuple[CellName, ...] = ()
-    """Which cells, by their names or imported; without, all that have names but mlstm and rglru."""
-    corpus: str = "tiny_shakespeare"
-    """tiny_shakespeare, python_docs (built in), or the path of a UTF-8 file or folder of .txt."""
-    parameters: int = 400_000
-    """The most that a model may have, embedding and readout included."""
-    seconds: float = 30.0
-    """Of training each, compiling included."""
-    learning_rates: tuple[float, ...] = (6e-3, 1.5e-2)
-    """Tried one after the other, each for all the seconds."""
-    layers: int = 2
-    """How many cells are stacked."""
-    embedding_size: int = 64
-    """Features of the embedding."""
-    seed: int = 0
-    """From which everything random is drawn."""
-    out: Path | None = None
-    """A new folder for the results; runs/cell_comparison/<time> without."""
-
-    def __post_init__(self) -> None:
-        check_size("cell_comparison", "--parameters", self.parameters)
-        check_number("cell_comparison", "--seconds", self.seconds)
-        for cell in self.cells:
-            make_cell(cell, units=1)
-        if not self.learning_rates:
-            raise ValueError("cell_comparison: --learning-rates needs at least one")
-        for rate in self.learning_rates:
-            self.run("lstm", units=1, learning_rate=rate)  # tells what does not fit
-
-    def run(self, cell: CellName, units: int, learning_rate: float) -> char_model.Config:
-        """The options of one run of the character model."""
-        return char_model.Config(
-            corpus=self.corpus,
-            cell=cell,
-            units=units,
-            layers=self.layers,
-            embedding_size=self.embedding_size,
-            max_seconds=self.seconds,
-            learning_rate=learning_rate,
-            average=0.99,
-            evaluations=1,
-            seed=self.seed,
-        )
 
 
 class Result(NamedTuple):
@@ -254,7 +167,3 @@ def main(config: Config, folder: RunDirectory) -> None:
         figure(best, config, ngrams).savefig(path, dpi=120)
     console.print(result_table(best, config, ngrams))
     console.print(f"Files in {folder.path}", highlight=False)
-
-
-if __name__ == "__main__":
-    run_experiment("cell_comparison", Config, main)

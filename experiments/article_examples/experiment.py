@@ -1,17 +1,7 @@
-"""The worked examples of the articles, run by the library, beside what they show.
+"""The examples, each with what has to come out and what came out."""
 
-"RNNs in TensorFlow, a Practical Guide" (Britz, 2016) and its Chinese digest, "Introduction to
-Recurrent Networks in TensorFlow" (Hafner, 2016) and "Recurrent Neural Networks in TensorFlow I"
-(Pitis, 2016) explain with small arrays. Each example here states what has to come out, as the
-article prints it or by plain NumPy, and what came out.
-
-    python -m experiments.article_examples
-"""
-
-import dataclasses
 import inspect
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -22,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 import seqjax
-from experiments.command_line import check_seed, run_experiment
+from experiments.article_examples.config import Config
 from experiments.run_directory import RunDirectory
 from seqjax import GRU, LSTM, BasicRNN, Bidirectional, Dropout, OutputProjection, Stack, unroll
 from seqjax.data import ListSource, Loader, Padded, Report, plan
@@ -50,19 +40,6 @@ CELLS = {  # the guide's list, and what they are called here
     "AttentionCellWrapper": "AttentionCell",
     "LSTMBlockCell": "LSTM",
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class Config:
-    """Run the worked examples of the articles."""
-
-    seed: int = 0
-    """From which parameters and inputs are drawn."""
-    out: Path | None = None
-    """A new folder for the results; runs/article_examples/<time> without."""
-
-    def __post_init__(self) -> None:
-        check_seed(self.seed)
 
 
 class Outcome(NamedTuple):
@@ -300,7 +277,3 @@ def main(config: Config, folder: RunDirectory) -> None:
     console = Console()
     console.print(table, highlight=False)
     console.print(f"Files in {folder.path}", highlight=False)
-
-
-if __name__ == "__main__":
-    run_experiment("article_examples", Config, main)

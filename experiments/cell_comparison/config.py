@@ -1,0 +1,58 @@
+"""The options of the experiment."""
+
+import dataclasses
+from pathlib import Path
+
+from experiments.cells import CellName, make_cell
+from experiments.char_model import config as char_model
+from experiments.char_model.config import check_model
+from seqjax.checks import check_number, check_size
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Compare cells on a character model, at equal parameters and equal time."""
+
+    cells: tuple[CellName, ...] = ()
+    """Which cells, by their names or imported; without, all that have names but mlstm and rglru."""
+    corpus: str = "tiny_shakespeare"
+    """tiny_shakespeare, python_docs (built in), or the path of a UTF-8 file or folder of .txt."""
+    parameters: int = 400_000
+    """The most that a model may have, embedding and readout included."""
+    seconds: float = 30.0
+    """Of training each, compiling included."""
+    learning_rates: tuple[float, ...] = (6e-3, 1.5e-2)
+    """Tried one after the other, each for all the seconds."""
+    layers: int = 2
+    """How many cells are stacked."""
+    embedding_size: int = 64
+    """Features of the embedding."""
+    seed: int = 0
+    """From which everything random is drawn."""
+    out: Path | None = None
+    """A new folder for the results; runs/cell_comparison/<time> without."""
+
+    def __post_init__(self) -> None:
+        check_size("cell_comparison", "--parameters", self.parameters)
+        check_number("cell_comparison", "--seconds", self.seconds)
+        for cell in self.cells:
+            make_cell(cell, units=1)
+        if not self.learning_rates:
+            raise ValueError("cell_comparison: --learning-rates needs at least one")
+        for rate in self.learning_rates:
+            check_model(self.run("lstm", units=1, learning_rate=rate))
+
+    def run(self, cell: CellName, units: int, learning_rate: float) -> char_model.Config:
+        """The options of one run of the character model."""
+        return char_model.Config(
+            corpus=self.corpus,
+            cell=cell,
+            units=units,
+            layers=self.layers,
+            embedding_size=self.embedding_size,
+            max_seconds=self.seconds,
+            learning_rate=learning_rate,
+            average=0.99,
+            evaluations=1,
+            seed=self.seed,
+        )

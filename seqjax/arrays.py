@@ -1,0 +1,123 @@
+"""Conversion of arguments to JAX arrays, after checks of the values that were given."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from seqjax.checks import LARGEST
+
+
+def given_array(name: str, value: Any) -> jax.Array | np.ndarray:
+    """Return ``value`` as an array that still holds the values that were given.
+
+    JAX's integers have 32 bits by default, and wider ones wrap around. So check the values of
+    ``given_array``, and convert it to a JAX array after that.
+
+    Raises:
+      ValueError: ``value`` is not an array of numbers.
+
+    >>> given_array("tokens", [1, 2**40])
+    array([            1, 1099511627776])
+    >>> given_array("tokens", "abc")
+    Traceback (most recent call last):
+    ...
+    ValueError: tokens must be an array of numbers, got 'abc'
+    """
+    if isinstance(value, jax.Array):
+        return value
+    try:
+        array = jnp.asarray(value) if hasattr(value, "__jax_array__") else np.asarray(value)
+        numeric = jnp.issubdtype(array.dtype, np.number) or array.dtype == bool
+    except (TypeError, ValueError):  # a ragged list, for one
+        numeric = False
+    if not numeric:
+        raise ValueError(f"{name} must be an array of numbers, got {_describe(value)}")
+    return array
+
+
+def as_arrays(name: str, tree: Any) -> Any:
+    """Convert the leaves of a pytree to JAX arrays.
+
+    Raises:
+      ValueError: a leaf is not an array of numbers, or holds integers too wide for JAX.
+
+    >>> as_arrays("state", {"h": "abc"})
+    Traceback (most recent call last):
+    ...
+    ValueError: state['h'] must be an array of numbers, got 'abc'
+    """
+
+    def one(path: Any, leaf: Any) -> jax.Array:
+        where = f"{name}{jax.tree_util.keystr(path)}"
+        given = given_array(where, leaf)
+        if isinstance(given, np.ndarray) and given.size and given.dtype.kind in "iu":
+            limits = np.iinfo(jax.dtypes.canonicalize_dtype(given.dtype))
+            if given.min() < limits.min or given.max() > limits.max:
+                raise ValueError(
+                    f"{where} must hold integers in [{limits.min}, {limits.max}], got "
+                    f"{_describe(given)}"
+                )
+        return jnp.asarray(given)
+
+    return jax.tree.map_with_path(one, tree)
+
+
+def as_params(params: Any, name: str = "params") -> Any:
+    """Convert the leaves of a pytree of parameters to JAX arrays.
+
+    Raises:
+      ValueError: a leaf is not a floating array.
+
+    >>> as_params({"bias": np.array([1, 2])})
+    Traceback (most recent call last):
+    ...
+    ValueError: params['bias'] must be a floating array, got an array of int64
+    """
+    params = as_arrays(name, params)
+    for path, leaf in jax.tree.leaves_with_path(params):
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            where = f"{name}{jax.tree_util.keystr(path)}"
+            raise ValueError(f"{where} must be a floating array, got an array of {leaf.dtype}")
+    return params
+
+
+def as_int32(values: jax.Array | np.ndarray) -> jax.Array:
+    """Convert integers to int32. Those out of its range become its ends: none wraps around.
+
+    >>> print(as_int32(np.array([3, 2**32, -(2**32)])))
+    [          3  2147483647 -2147483648]
+    """
+    limits = np.iinfo(values.dtype)
+    low, high = max(limits.min, -LARGEST - 1), min(limits.max, LARGEST)
+    if (low, high) != (limits.min, limits.max):
+        values = values.clip(low, high)
+    return jnp.asarray(values, jnp.int32)
+
+
+def check_leading_axes(name: str, tree: Any, axes: int) -> tuple[int, ...]:
+    """Return the first ``axes`` sizes that all arrays of a pytree share, or raise ``ValueError``.
+
+    >>> check_leading_axes("batches", [np.ones((3, 2)), np.ones(4)], axes=1)
+    Traceback (most recent call last):
+    ...
+    ValueError: batches must be arrays with the same first axis, got shapes (3, 2), (4,)
+    """
+    shapes = [np.shape(leaf) for leaf in jax.tree.leaves(tree)]
+    leading = {shape[:axes] for shape in shapes}
+    if len(leading) != 1 or len(next(iter(leading))) != axes:
+        which = "axis" if axes == 1 else f"{axes} axes"
+        raise ValueError(
+            f"{name} must be arrays with the same first {which}, got shapes "
+            f"{', '.join(map(str, shapes)) or 'of no array'}"
+        )
+    return leading.pop()
+
+
+def _describe(value: Any) -> str:
+    """A value in an error message, cut to a length that can be read."""
+    if isinstance(value, jax.Array | np.ndarray) and value.dtype != object and value.size < 10:
+        value = value.tolist()
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,50 @@
+"""``--help`` needs the options alone, and comes in no time."""
+
+import pkgutil
+import subprocess
+import sys
+
+import pytest
+
+import experiments
+
+# what --help may import but for Python itself, the experiments and seqjax: no JAX, no plots
+LIGHT = {"docstring_parser", "filelock", "google_crc32c", "numpy", "typing_extensions", "tyro"}
+# what tyro and numpy take along
+LIGHT |= {"typeguard", "rich", "_distutils_hack", "cython_runtime"}
+
+HELP = """
+import runpy, sys
+sys.argv = sys.argv[1:]
+try:
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+except SystemExit as stop:
+    assert not stop.code
+print(*{name.partition(".")[0] for name in sys.modules} - sys.stdlib_module_names)
+"""
+EXPERIMENTS = [module.name for module in pkgutil.iter_modules(experiments.__path__) if module.ispkg]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *([f"experiments.{name}"] for name in EXPERIMENTS),
+        *(["experiments.char_model", name] for name in ("train", "evaluate", "sample", "score")),
+        *(["experiments.sequence_labelling", name] for name in ("truecasing", "lookahead")),
+        ["seqjax.data.convert"],
+        ["seqjax.data.convert", "csv"],
+    ],
+    ids=" ".join,
+)
+def test_help_imports_no_more_than_the_options_need(arguments):
+    command = [sys.executable, "-c", HELP, *arguments, "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "usage" in done.stdout
+    imported = {*done.stdout.splitlines()[-1].split()} - {"__main__", "experiments", "seqjax"}
+    assert {name for name in imported if not name.startswith("_cython_")} <= LIGHT
+
+
+def test_seqjax_alone_imports_nothing():
+    code = "import sys, seqjax; print({'jax', 'numpy'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
