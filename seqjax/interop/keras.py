@@ -6,6 +6,7 @@ backward layer.
 """
 
 import jax.numpy as jnp
+import numpy as np
 
 from seqjax.cells import BasicRNNParams, GRUParams, LSTMParams
 from seqjax.interop.layout import (
@@ -15,9 +16,11 @@ from seqjax.interop.layout import (
     check_shapes,
     permute_gates,
     refuse_options,
+    take,
 )
 from seqjax.types import Array
 
+_ADVICE = "Give what layer.get_weights() returns: from_lstm(*layer.get_weights())."
 _ZRH = (1, 0, 2)  # converts z, r, h to r, u, n, and back
 
 
@@ -114,22 +117,17 @@ def from_gru(
     >>> print(params.bias, params.candidate_bias)
     [2. 2. 2. 2. 1. 1.] [1. 1.]
     """
-    units = recurrent_kernel.shape[0]
-    split = 2 * units
-    if bias is None:
-        bias = jnp.zeros((2, 3 * units) if reset_after else 3 * units, kernel.dtype)
-    check_shapes(
-        f"GRU with reset_after={reset_after}",
-        {"bias": (bias, (2, 3 * units) if reset_after else (3 * units,))},
+    owner = f"GRU with reset_after={reset_after}"
+    w, u, b = (
+        permute_gates(a, _ZRH)
+        for a in _take(owner, 3, kernel, recurrent_kernel, bias, of_state=reset_after)
     )
-    of_input = bias[0] if reset_after else bias
-    w, u, b = _take("GRU", 3, kernel, recurrent_kernel, of_input)
-    w, u, b = (permute_gates(a, _ZRH) for a in (w, u, b))
+    split = 2 * u.shape[0]
     if not reset_after:
         return GRUParams(w, u[:, :split], u[:, split:], b)
-    of_state = permute_gates(bias[1], _ZRH)
+    of_input, of_state = b
     return GRUParams(
-        w, u[:, :split], u[:, split:], b.at[:split].add(of_state[:split]), of_state[split:]
+        w, u[:, :split], u[:, split:], of_input.at[:split].add(of_state[:split]), of_state[split:]
     )
 
 
@@ -153,17 +151,26 @@ def to_gru(params: GRUParams) -> tuple[Array, Array, Array]:
 
 
 def _take(
-    owner: str, gates: int, kernel: Array, recurrent_kernel: Array, bias: Array | None
+    owner: str,
+    gates: int,
+    kernel: Array,
+    recurrent_kernel: Array,
+    bias: Array | None,
+    *,
+    of_state: bool = False,
 ) -> tuple[Array, Array, Array]:
-    inputs, units = kernel.shape[0], recurrent_kernel.shape[0]
-    if bias is None:
-        bias = jnp.zeros(gates * units, kernel.dtype)
-    check_shapes(
-        owner,
-        {
-            "kernel": (kernel, (inputs, gates * units)),
-            "recurrent_kernel": (recurrent_kernel, (units, gates * units)),
-            "bias": (bias, (gates * units,)),
-        },
-    )
-    return jnp.asarray(kernel), jnp.asarray(recurrent_kernel), jnp.asarray(bias)
+    """The weights as arrays; with ``of_state`` the bias is ``[2, ...]``, of input and state."""
+    given = {"kernel": kernel, "recurrent_kernel": recurrent_kernel}
+    given |= {} if bias is None else {"bias": bias}
+    axes = {"kernel": 2, "recurrent_kernel": 2}
+    arrays = take(owner, given, axes, {"bias": np.ndim(bias)}, advice=_ADVICE)
+    units = arrays["recurrent_kernel"].shape[0]
+    shape = (2, gates * units) if of_state else (gates * units,)
+    arrays.setdefault("bias", jnp.zeros(shape, arrays["kernel"].dtype))
+    shapes = {
+        "kernel": (arrays["kernel"].shape[0], gates * units),
+        "recurrent_kernel": (units, gates * units),
+        "bias": shape,
+    }
+    check_shapes(owner, {name: (arrays[name], shape) for name, shape in shapes.items()})
+    return arrays["kernel"], arrays["recurrent_kernel"], arrays["bias"]

@@ -77,6 +77,15 @@ def take(
     return taken
 
 
+def given_names(arrays: Any) -> list[str]:
+    """The names of what should be named arrays; none of anything else, which `take` then refuses.
+
+    >>> given_names({"kernel": 1}), given_names(None)
+    (['kernel'], [])
+    """
+    return [*map(str, arrays)] if isinstance(arrays, Mapping) else []
+
+
 def take_layers(
     owner: str,
     tree: Any,
@@ -141,8 +150,24 @@ def _flatten(tree: Any) -> Any:
     return flat
 
 
+def check_layers(owner: str, layers: Any) -> None:
+    """Raise ``ValueError`` unless ``layers`` is a list or a tuple of one or more parameters.
+
+    >>> check_layers("nn.LSTM", LSTMParams(0, 0, 0))
+    Traceback (most recent call last):
+    ...
+    ValueError: nn.LSTM: expected a list of the parameters of each layer, got a LSTMParams; put it \
+into a list
+    """
+    if isinstance(layers, list | tuple) and not hasattr(layers, "_fields") and layers:
+        return
+    empty = isinstance(layers, list | tuple) and not layers
+    given = "none" if empty else f"a {type(layers).__name__}; put it into a list"
+    raise ValueError(f"{owner}: expected a list of the parameters of each layer, got {given}")
+
+
 def check_type(owner: str, params: Params, expected: type) -> None:
-    """Raise ``ValueError`` unless ``params`` are of the ``expected`` type.
+    """Raise ``ValueError`` unless ``params`` are of the ``expected`` type and hold arrays.
 
     >>> check_type("GRUCell", (), GRUParams)
     Traceback (most recent call last):
@@ -153,6 +178,12 @@ def check_type(owner: str, params: Params, expected: type) -> None:
         raise ValueError(
             f"{owner}: params must be {expected.__name__}, got a {type(params).__name__}"
         )
+    for path, leaf in jax.tree.leaves_with_path(params):
+        if not hasattr(leaf, "shape"):
+            name = jax.tree_util.keystr(path, simple=True, separator=".")
+            raise ValueError(
+                f"{owner}: {name} of the params must be an array, got a {type(leaf).__name__}"
+            )
 
 
 def check_shapes(owner: str, shapes: dict[str, tuple[Array, tuple[int, ...]]]) -> None:

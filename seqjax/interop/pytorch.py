@@ -6,6 +6,7 @@ Where PyTorch only adds its two biases, they become one bias. In the conversion 
 bias is then 0.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -15,12 +16,21 @@ from seqjax.cells import BasicRNNParams, GRUParams, LSTMParams
 from seqjax.interop.layout import (
     check_basic_rnn,
     check_gru,
+    check_layers,
     check_lstm,
     check_shapes,
+    given_names,
     refuse_options,
+    take,
 )
 from seqjax.types import Array, Params
 from seqjax.wrappers.bidirectional import Directions
+
+_NAME = re.compile(r"(weight_(ih|hh|hr)|bias_(ih|hh))_l\d+(_reverse)?")
+_ADVICE = (
+    "Give the state_dict of the module itself, whose names are weight_ih_l0, weight_hh_l0, "
+    "and so on for each layer."
+)
 
 
 class _Weights(NamedTuple):
@@ -65,7 +75,7 @@ def to_rnn(layers: Sequence[Params]) -> dict[str, Array]:
         check_basic_rnn("nn.RNN", params)
         return _unfold(*params)
 
-    return _write_layers(layers, convert)
+    return _write_layers("nn.RNN", layers, convert)
 
 
 def from_lstm(state_dict: Mapping[str, Array]) -> tuple[Params, ...]:
@@ -112,7 +122,7 @@ def to_lstm(layers: Sequence[Params]) -> dict[str, Array]:
         weights = _unfold(params.input_kernel, params.recurrent_kernel, params.bias)
         return weights._replace(weight_hr=None if projection is None else projection.T)
 
-    return _write_layers(layers, convert)
+    return _write_layers("nn.LSTM", layers, convert)
 
 
 def from_gru(state_dict: Mapping[str, Array]) -> tuple[Params, ...]:
@@ -171,7 +181,7 @@ def to_gru(layers: Sequence[Params]) -> dict[str, Array]:
         split = params.gate_kernel.shape[1]
         return weights._replace(bias_hh=weights.bias_hh.at[split:].set(params.candidate_bias))
 
-    return _write_layers(layers, convert)
+    return _write_layers("nn.GRU", layers, convert)
 
 
 def _fold(weights: _Weights) -> tuple[Array, Array, Array]:
@@ -185,7 +195,10 @@ def _unfold(input_kernel: Array, recurrent_kernel: Array, bias: Array) -> _Weigh
 def _read_layers(
     owner: str, gates: int, state_dict: Mapping[str, Array], convert: Callable[[_Weights], Params]
 ) -> tuple[Params, ...]:
-    left = {name: jnp.asarray(array) for name, array in state_dict.items()}
+    names = [name for name in given_names(state_dict) if _NAME.fullmatch(name)]
+    names = names if "weight_ih_l0" in names else ["weight_ih_l0", "weight_hh_l0", *names]
+    axes = {name: 2 if name.startswith("weight") else 1 for name in names}
+    left = take(owner, state_dict, axes, advice=_ADVICE)
 
     def read(suffix: str) -> Params:
         rows, inputs = left[f"weight_ih{suffix}"].shape
@@ -208,20 +221,17 @@ def _read_layers(
         bidirectional = f"weight_ih{suffix}_reverse" in left
         params = read(suffix)
         layers.append(Directions(params, read(f"{suffix}_reverse")) if bidirectional else params)
-    if left or not layers:
+    if left:
         raise ValueError(
-            f"{owner}: expected a state_dict with the names weight_ih_l0, weight_hh_l0, ..., got "
-            f"{', '.join(left) or 'nothing'}"
+            f"{owner}: {', '.join(left)} fit no layer beside the other names. {_ADVICE}"
         )
     return tuple(layers)
 
 
-def _write_layers(layers: Sequence[Params], convert: Callable[[Any], _Weights]) -> dict[str, Array]:
-    if not isinstance(layers, list | tuple) or hasattr(layers, "_fields"):
-        raise ValueError(
-            "layers must be a list of the parameters of each layer, the lowest first, got a "
-            f"{type(layers).__name__}"
-        )
+def _write_layers(
+    owner: str, layers: Sequence[Params], convert: Callable[[Any], _Weights]
+) -> dict[str, Array]:
+    check_layers(owner, layers)
     state_dict: dict[str, Array] = {}
     for n, layer in enumerate(layers):
         directions = layer if isinstance(layer, Directions) else (layer,)

@@ -1,12 +1,14 @@
 """There and back is the identity, wherever a framework can express the parameters."""
 
 import functools
+import inspect
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import seqjax
 from seqjax import (
     CFN,
     GLSTM,
@@ -409,7 +411,7 @@ def zeros(*shapes):
         ),
         (
             lambda: tensorflow.to_multi_rnn((), [("a", lambda v: v)]),
-            "MultiRNNCell: expected the parameters of 1 layers, one for each cell, got 0",
+            "MultiRNNCell: expected a list of the parameters of each layer, got none",
         ),
         (
             lambda: tensorflow.to_layer_norm_basic_lstm(PEEPHOLE_LSTM),
@@ -438,7 +440,7 @@ def zeros(*shapes):
         ),
         (
             lambda: pytorch.from_lstm({}),
-            r"nn.LSTM: expected a state_dict with the names weight_ih_l0, .*got nothing",
+            "nn.LSTM: expected the arrays weight_ih_l0, weight_hh_l0, got none",
         ),
         (
             lambda: pytorch.from_lstm({"rnn.weight_ih_l0": jnp.zeros((8, 3))}),
@@ -546,5 +548,31 @@ def test_variants_of_a_cell_are_not_given_out_as_the_cell(framework):
 
 @pytest.mark.parametrize("layers", [LSTM_, Directions(LSTM_, LSTM_)])
 def test_pytorch_takes_a_list_of_layers(layers):
-    with pytest.raises(ValueError, match="layers must be a list of the parameters of each layer"):
+    message = (
+        "nn.LSTM: expected a list of the parameters of each layer, got a .*; put it into a list"
+    )
+    with pytest.raises(ValueError, match=message):
         pytorch.to_lstm(layers)
+
+
+CONVERSIONS = [
+    getattr(framework, name)
+    for framework in (tensorflow, keras, flax_linen, flax_nnx, pytorch)
+    for name in dir(framework)
+    if name.startswith(("from_", "to_"))
+]
+
+
+JUNK = [
+    None, 3, "lstm", [], {}, {1: 2}, [1, 2], {"params": 3}, {"kernel": "x"},
+    {"params": {"ii": {"kernel": jnp.zeros((3, 2))}}}, {"weight_ih_l0": jnp.zeros(3)},
+    jnp.zeros(3), seqjax.cells.LSTMParams("a", "b", "c"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("convert", CONVERSIONS, ids=lambda f: f"{f.__module__}.{f.__name__}")
+def test_every_conversion_refuses_what_it_cannot_read(convert):
+    required = [p for p in inspect.signature(convert).parameters.values() if p.default is p.empty]
+    for given in JUNK:
+        with pytest.raises(ValueError, match=r"must|expected|no variable is below|split_scope"):
+            convert(*[given] * len(required))

@@ -8,12 +8,18 @@ from collections.abc import Mapping, Sequence
 import jax.numpy as jnp
 
 from seqjax.cells import GridLSTMParams, LSTMParams, Peepholes
-from seqjax.interop.layout import check_lstm, check_type, permute_gates, refuse_options
+from seqjax.interop.layout import (
+    check_layers,
+    check_lstm,
+    check_type,
+    given_names,
+    permute_gates,
+    refuse_options,
+)
 from seqjax.interop.tensorflow.core import IJFO
 from seqjax.interop.tensorflow.variables import (
     Variables,
     check_arrays,
-    given_names,
     join_scope,
     shift_gate,
     split_rows,
@@ -133,6 +139,7 @@ def to_grid_lstm(params: Sequence[GridLSTMParams], *, forget_bias: float = 1.0) 
     >>> print(*to_grid_lstm(cell.init(jax.random.key(0), 8)))
     W_t_0_0 W_f_0_0 B_t_0 B_f_0
     """
+    check_layers("GridLSTMCell", params)
     variables: dict[str, Array] = {}
     for block, of_block in enumerate(params):
         check_type("GridLSTMCell", of_block, GridLSTMParams)

@@ -1,6 +1,7 @@
 """Grids of cells of ``tensorflow.contrib.grid_rnn``."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 
@@ -46,6 +47,7 @@ def from_grid_rnn(
     >>> [cell.input_kernel.shape for cell in params.cells]
     [(4, 12), (4, 12)]
     """
+    _check(grid, scope, from_cell)
     memory, dense = _has_memory(grid), _dense(grid)
     cells, rest = [], variables
     for place in _recurrent(grid):
@@ -103,6 +105,7 @@ def to_grid_rnn(
     project_m_0 recurrent/cell_0/cell/kernel recurrent/cell_0/cell/bias
     """
     check_type("GridRNNCell", params, GridRNNParams)
+    _check(grid, scope, to_cell)
     variables, memory = {}, _has_memory(grid)
     for d, kernels in zip(grid.inputs, params.input_kernels, strict=True):
         variables[f"project_m_{d}"] = kernels.h
@@ -118,6 +121,18 @@ def to_grid_rnn(
     for place, dense in zip(_dense(grid), params.dense, strict=True):
         variables |= {f"{place}/weights": dense.kernel, f"{place}/biases": dense.bias}
     return variables
+
+
+def _check(grid: Any, scope: Any, convert: Any) -> None:
+    if not isinstance(grid, GridRNN):
+        raise ValueError(f"GridRNNCell: grid must be a seqjax.GridRNN, got {grid!r}")
+    if not isinstance(scope, str):
+        raise ValueError(f'GridRNNCell: scope must be a name such as "lstm_cell", got {scope!r}')
+    if not callable(convert):
+        raise ValueError(
+            "GridRNNCell: expected the function that converts a cell, such as from_lstm or "
+            f"to_lstm, got {convert!r}"
+        )
 
 
 def _has_memory(grid: GridRNN) -> bool:

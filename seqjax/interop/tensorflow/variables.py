@@ -1,9 +1,8 @@
 """Helpers for the layouts of TensorFlow's cells."""
 
 from collections.abc import Mapping
-from typing import Any
 
-from seqjax.interop.layout import check_shapes, take
+from seqjax.interop.layout import check_shapes, given_names, take
 from seqjax.types import Array
 
 Variables = Mapping[str, Array]  # by the names below the scope of the cell, such as "gates/kernel"
@@ -44,15 +43,6 @@ def join_scope(scope: str, variables: Variables) -> dict[str, Array]:
     {'fwd/B_f_0': 1}
     """
     return {f"{scope}/{name}": array for name, array in variables.items()}
-
-
-def given_names(variables: Any) -> list[str]:
-    """The names of variables; empty if they are not a mapping, which `take_variables` rejects.
-
-    >>> given_names({"kernel": 1}), given_names(None)
-    (['kernel'], [])
-    """
-    return [*map(str, variables)] if isinstance(variables, Mapping) else []
 
 
 def take_variables(

@@ -7,10 +7,11 @@ of the inner cell.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax.numpy as jnp
 
-from seqjax.interop.layout import check_type
+from seqjax.interop.layout import check_layers, check_type
 from seqjax.interop.tensorflow.core import DENSE
 from seqjax.interop.tensorflow.variables import (
     Variables,
@@ -36,7 +37,8 @@ def from_multi_rnn(
         its variables.
 
     Raises:
-      ValueError: variables are missing or unknown, or have unexpected shapes.
+      ValueError: variables are missing or unknown, or have unexpected shapes, or ``cells`` are not
+        pairs of a scope and a function.
 
     >>> from seqjax.interop.tensorflow import from_basic_rnn
     >>> kernels = {"kernel": jnp.zeros((4, 2)), "bias": jnp.zeros(2)}
@@ -45,6 +47,7 @@ def from_multi_rnn(
     >>> [layer.input_kernel.shape for layer in params]
     [(2, 2), (2, 2)]
     """
+    _check_cells(cells)
     params, rest = [], variables
     for n, (scope, from_cell) in enumerate(cells):
         below, rest = split_scope(rest, f"cell_{n}/{scope}".rstrip("/"))
@@ -63,7 +66,8 @@ def to_multi_rnn(
       cells: for each layer the scope of its cell and the function that converts its parameters.
 
     Raises:
-      ValueError: the numbers of layers and cells differ.
+      ValueError: the numbers of layers and cells differ, or ``cells`` are not pairs of a scope and a
+        function.
 
     >>> from seqjax.cells import BasicRNNParams
     >>> from seqjax.interop.tensorflow import to_basic_rnn
@@ -71,6 +75,8 @@ def to_multi_rnn(
     >>> print(*to_multi_rnn([layer], [("basic_rnn_cell", to_basic_rnn)]))
     cell_0/basic_rnn_cell/kernel cell_0/basic_rnn_cell/bias
     """
+    _check_cells(cells)
+    check_layers("MultiRNNCell", params)
     if len(params) != len(cells):
         raise ValueError(
             f"MultiRNNCell: expected the parameters of {len(cells)} layers, one for each cell, "
@@ -242,3 +248,16 @@ def to_attention_cell(params: AttentionCellParams) -> tuple[dict[str, Array], Pa
         "attn_output_projection/bias": params.output_bias,
     }
     return variables, params.cell
+
+
+def _check_cells(cells: Any) -> None:
+    if (
+        not isinstance(cells, list | tuple)
+        or not cells
+        or not all(isinstance(cell, list | tuple) and len(cell) == 2 for cell in cells)
+        or not all(isinstance(scope, str) and callable(convert) for scope, convert in cells)
+    ):
+        raise ValueError(
+            'MultiRNNCell: cells must be a list of pairs, one for each cell, such as ("gru_cell", '
+            f"from_gru), got {cells!r}"
+        )
