@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqjax.checks import LARGEST
+from seqjax.checks import LARGEST, describe
 
 
 def given_array(name: str, value: Any) -> jax.Array | np.ndarray:
@@ -33,7 +33,7 @@ def given_array(name: str, value: Any) -> jax.Array | np.ndarray:
     except (TypeError, ValueError):  # a ragged list, for one
         numeric = False
     if not numeric:
-        raise ValueError(f"{name} must be an array of numbers, got {_describe(value)}")
+        raise ValueError(f"{name} must be an array of numbers, got {describe(value)}")
     return array
 
 
@@ -57,7 +57,7 @@ def as_arrays(name: str, tree: Any) -> Any:
             if given.min() < limits.min or given.max() > limits.max:
                 raise ValueError(
                     f"{where} must hold integers in [{limits.min}, {limits.max}], got "
-                    f"{_describe(given)}"
+                    f"{describe(given)}"
                 )
         return jnp.asarray(given)
 
@@ -113,11 +113,3 @@ def check_leading_axes(name: str, tree: Any, axes: int) -> tuple[int, ...]:
             f"{', '.join(map(str, shapes)) or 'of no array'}"
         )
     return leading.pop()
-
-
-def _describe(value: Any) -> str:
-    """A value in an error message, cut to a length that can be read."""
-    if isinstance(value, jax.Array | np.ndarray) and value.dtype != object and value.size < 10:
-        value = value.tolist()
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 80 else f"{text[:77]}..."

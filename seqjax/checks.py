@@ -20,18 +20,56 @@ def check_size(owner: str, name: str, value: Any) -> None:
     check_count(owner, name, value, low=1)
 
 
-def check_count(owner: str, name: str, value: Any, low: int = 0) -> None:
-    """Raise ``ValueError`` unless ``value`` is a whole number of at least ``low``, below 2**31.
+def check_count(owner: str, name: str, value: Any, low: int = 0, high: int = LARGEST) -> None:
+    """Raise ``ValueError`` unless ``value`` is a whole number in ``[low, high]``.
 
-    >>> check_count("Loader", "start", -1)
+    >>> check_count("Loader", "process", -1)
     Traceback (most recent call last):
     ...
-    ValueError: Loader: start must be a whole number of at least 0, got -1
+    ValueError: Loader: process must be a whole number of at least 0, got -1
     """
     if not is_integer(value) or value < low:
         raise ValueError(f"{owner}: {name} must be a whole number of at least {low}, got {value!r}")
-    if value > LARGEST:
-        raise ValueError(f"{owner}: {name} must be less than 2**31, got {value!r}")
+    if value > high:
+        raise ValueError(f"{owner}: {name} must be at most {high}, got {value!r}")
+
+
+def check_integers(
+    owner: str, name: str, value: Any, low: int = 0, high: int = LARGEST, least: int = 0
+) -> np.ndarray:
+    """Return ``int64[N]``, or raise ``ValueError`` unless all N >= ``least`` are in range.
+
+    >>> check_integers("plan", "lengths", [3, -1])
+    Traceback (most recent call last):
+    ...
+    ValueError: plan: lengths must be integers [N] in [0, 2147483647], got [3, -1]
+    """
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError):  # a ragged list, for one
+        array = np.empty((0, 0))
+    whole = array.dtype.kind in "iu" or array.shape == (0,)  # [] is of floats in NumPy
+    if array.ndim != 1 or not whole or not ((array >= low) & (array <= high)).all():
+        raise ValueError(
+            f"{owner}: {name} must be integers [N] in [{low}, {high}], got {describe(value)}"
+        )
+    if len(array) < least:
+        raise ValueError(f"{owner}: {name} must hold at least {least}, got {len(array)}")
+    return array.astype(np.int64)
+
+
+def describe(value: Any) -> str:
+    """``value`` in an error message, cut to a length that can be read.
+
+    >>> describe(np.array([1, 2])), describe(np.zeros((3, 4)))
+    ('[1, 2]', 'float64[3, 4]')
+    """
+    if isinstance(getattr(value, "shape", None), tuple) and hasattr(value, "dtype"):
+        if value.dtype.kind not in "biuf" or value.ndim > 1 or value.size > 10:
+            return f"{value.dtype}{list(value.shape)}"
+        value = value.tolist()
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def is_integer(value: Any) -> bool:

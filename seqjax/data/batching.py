@@ -6,19 +6,20 @@ processes share the batches out by counting, and shapes and padding can be repor
 """
 
 import dataclasses
-from collections.abc import Collection, Iterable, Sequence
-from typing import Protocol
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from seqjax.checks import check_size
-from seqjax.data.policies import Policy
+from seqjax.checks import check_count, check_integers, check_size
+from seqjax.data.policies import Policy, check_policy
 
 Example = dict[str, np.ndarray]  # context features [*shape], sequence features [T, *step_shape]
 
 _MIXED_SHARDS = 16  # few enough to be held in memory where they are compressed
 
 
+@runtime_checkable
 class Source(Protocol):
     """Examples that can be read in any order, and whose lengths are known."""
 
@@ -36,6 +37,21 @@ class Source(Protocol):
 
     def read(self, indices: np.ndarray) -> list[Example]:
         """Read the examples at ``indices``, ``int64[B]``; two threads may do so at once."""
+
+
+def check_source(owner: str, source: Any) -> None:
+    """Raise ``ValueError`` unless ``source`` has what a `Source` has.
+
+    >>> check_source("Loader", [{"x": np.arange(3)}])
+    Traceback (most recent call last):
+    ...
+    ValueError: Loader: source must be a Source, such as ListSource(examples, names), got a list
+    """
+    if isinstance(source, type) or not isinstance(source, Source):
+        raise ValueError(
+            f"{owner}: source must be a Source, such as ListSource(examples, names), got a "
+            f"{type(source).__name__}"
+        )
 
 
 class ListSource:
@@ -62,9 +78,14 @@ class ListSource:
         sequence_features: Collection[str],
         shards: Sequence[int] | None = None,
     ) -> None:
-        self._examples = [
-            {name: np.asarray(value) for name, value in example.items()} for example in examples
-        ]
+        if not isinstance(examples, Iterable):
+            raise ValueError(f"examples must be dictionaries of arrays, got {examples!r}")
+        self._examples = [_arrays(index, example) for index, example in enumerate(examples)]
+        if not isinstance(sequence_features, Collection) or isinstance(sequence_features, str):
+            raise ValueError(
+                "sequence_features must be a set of names, such as {'x'}, got "
+                f"{sequence_features!r}"
+            )
         self.sequence_features = frozenset(sequence_features)
         if not self.sequence_features:
             raise ValueError("sequence_features must name at least one feature with a time axis")
@@ -140,7 +161,10 @@ def plan(
     >>> plan(np.ones(5, int), [3, 2], Padded(2), seed=0, epoch=2)
     [array([2, 4]), array([1, 3]), array([0])]
     """
+    check_policy("plan", policy)
+    lengths = check_integers("plan", "lengths", lengths)
     shards = _check_shards(shards, len(lengths))
+    check_count("plan", "epoch", epoch)
     if interleave is not None:
         check_size("plan", "interleave", interleave)
     ends = np.cumsum(shards)
@@ -148,10 +172,7 @@ def plan(
     if seed is None:
         group_size = interleave or 1
     else:
-        if not isinstance(seed, int | np.integer) or seed < 0 or epoch < 0:
-            raise ValueError(
-                f"seed and epoch must be whole numbers of at least 0, got {seed} and {epoch}"
-            )
+        check_count("plan", "seed", seed, high=2**64 - 1)
         bits = np.random.PCG64([seed, epoch])
         group_size = interleave or _MIXED_SHARDS
         examples = [examples[shard] for shard in _permutation(bits, len(shards))]
@@ -188,12 +209,23 @@ class Report:
     @classmethod
     def of_plan(cls, plan: Iterable[np.ndarray], lengths: np.ndarray, policy: Policy) -> "Report":
         """Report on the batches of an epoch; ``lengths`` are those of all examples, ``int[N]``."""
-        total = sum((cls.of_batch(lengths[batch], policy) for batch in plan), cls())
+        check_policy("Report", policy)
+        lengths = check_integers("Report", "lengths", lengths)
+        if not isinstance(plan, Iterable):
+            raise ValueError(
+                f"Report: plan must be batches of indices, as plan returns, got {plan!r}"
+            )
+        total = cls()
+        for batch in plan:
+            indices = check_integers("Report", "a batch", batch, high=len(lengths) - 1)
+            total += cls.of_batch(lengths[indices], policy)
         return dataclasses.replace(total, dropped=len(lengths) - total.examples)
 
     @classmethod
     def of_batch(cls, lengths: np.ndarray, policy: Policy) -> "Report":
         """Report on one batch, of examples of these lengths, ``int[B]``."""
+        check_policy("Report", policy)
+        lengths = check_integers("Report", "lengths", lengths, least=1)
         shape = policy.place(lengths).shape
         return cls(
             batches=1,
@@ -238,8 +270,21 @@ def _permutation(bits: np.random.PCG64, size: int) -> np.ndarray:
     return np.argsort(bits.random_raw(size), kind="stable")
 
 
+def _arrays(index: int, example: Any) -> Example:
+    if not isinstance(example, Mapping):
+        raise ValueError(
+            f"example {index} must be a dictionary of arrays, such as {{'x': array}}, got a "
+            f"{type(example).__name__}"
+        )
+    return {name: np.asarray(value) for name, value in example.items()}
+
+
 def _check_shards(shards: Sequence[int], examples: int) -> Sequence[int]:
-    if sum(shards) != examples or min(shards, default=0) < 0:
+    if not isinstance(shards, Sequence | np.ndarray):
+        raise ValueError(f"shards must be a list of numbers of examples, got {shards!r}")
+    for shard in shards:
+        check_count("shards", "a number of examples", shard)
+    if sum(shards) != examples:
         raise ValueError(
             f"shards must be numbers of examples that sum to {examples}, got {list(shards)[:10]}, "
             f"which sum to {sum(shards)}"

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from seqjax.checks import check_size
-from seqjax.data.batching import Report, Source, plan
-from seqjax.data.policies import Policy
+from seqjax.checks import check_count, check_size
+from seqjax.data.batching import Report, Source, check_source, plan
+from seqjax.data.policies import Policy, check_policy
 
 
 class Position(NamedTuple):
@@ -44,15 +44,16 @@ class Loader(Iterator[Batch]):
 
     The batches of an epoch are those of `seqjax.data.plan`, so that they depend on the arguments
     alone. Process i of n takes every n-th of them, from the i-th on, and leaves out what would give
-    one process more batches than another. Two threads read ahead; their errors are raised here, in
-    place of the batch that they befell. Close a loader that is not used up, or use it in a ``with``
-    block.
+    one process more batches than another. Two threads read ahead; an error is raised when its batch
+    is due. A loader is used up after its last epoch: a second ``for`` loop over it is an error.
+    Close a loader that is not used up, or use it in a ``with`` block.
 
     Args:
       source: what to read.
       policy: `Padded`, `Bucketed` or `Packed`.
-      seed: for the order of the examples, another one each epoch; the order of the source without.
-      epochs: stop at this epoch; never without.
+      seed: for the order of the examples, another one each epoch; defaults to the order of the
+        source.
+      epochs: stop at this epoch; defaults to never.
       interleave: how many shards are open at a time, as for `plan`.
       pad_values: what sequence features are padded with; 0 or ``b""`` for those not named.
       process: of this process, in ``[0, processes)``.
@@ -62,8 +63,9 @@ class Loader(Iterator[Batch]):
         of processes may differ only at the start of an epoch.
 
     Raises:
-      ValueError: an argument is out of range, an example is longer than the policy allows, an epoch
-        has no batch for each process, or fewer than ``start`` says.
+      ValueError: an argument is out of range or of another kind, an example is longer than the
+        policy allows, an epoch has no batch for each process, or fewer than ``start`` says; also at
+        the start of a pass over a loader that is used up.
 
     >>> from seqjax.data import ListSource, Padded
     >>> source = ListSource([{"x": np.arange(1, n + 1)} for n in range(5)], {"x"})
@@ -73,8 +75,8 @@ class Loader(Iterator[Batch]):
     [[0 0]
      [1 0]
      [1 2]]
-    >>> position
-    Position(epoch=0, batch=1)
+    >>> position, loader.batches_in_epoch()
+    (Position(epoch=0, batch=1), 2)
     >>> for batch in Loader(source, Padded(3), epochs=1, start=position):
     ...     print(batch.features["x"], batch.lengths)
     [[1 2 3 0]
@@ -95,12 +97,21 @@ class Loader(Iterator[Batch]):
         prefetch: int = 2,
         start: Position = Position(),  # noqa: B008, a tuple
     ) -> None:
+        check_source("Loader", source)
+        check_policy("Loader", policy)
+        if epochs is not None:
+            check_size("Loader", "epochs", epochs)
         check_size("Loader", "processes", processes)
         check_size("Loader", "prefetch", prefetch)
-        if not 0 <= process < processes:
+        check_count("Loader", "process", process)
+        if process >= processes:
             raise ValueError(f"process must lie in [0, {processes - 1}], got {process}")
-        if min(start) < 0:
-            raise ValueError(f"start must not be negative, got {start}")
+        if not isinstance(start, tuple | list) or len(start) != 2:
+            raise ValueError(f"start must be the position of a loader, got {start!r}")
+        for name, value in zip(Position._fields, start, strict=True):
+            check_count("Loader", f"{name} of start", value)
+        if not isinstance(pad_values, Mapping | None):
+            raise ValueError(f"pad_values must be a dictionary by feature, got {pad_values!r}")
         self._pad_values = dict(pad_values or {})
         unknown = self._pad_values.keys() - source.sequence_features
         if unknown:
@@ -112,7 +123,7 @@ class Loader(Iterator[Batch]):
         self._seed, self._epochs, self._interleave = seed, epochs, interleave
         self._process, self._processes, self._prefetch = process, processes, prefetch
         self._position, self._report = Position(*start), Report()
-        self._closed = False
+        self._closed = self._used_up = False
         self._pool = ThreadPoolExecutor(2, "seqjax-loader")
         self._tasks: collections.deque[_Task] = collections.deque()
         self._planned: tuple[int, tuple[list[np.ndarray], int]] = -1, ([], 0)
@@ -145,12 +156,30 @@ class Loader(Iterator[Batch]):
     ) -> None:
         self.close()
 
+    def batches_in_epoch(self, epoch: int = 0) -> int:
+        """How many batches this process gets in an epoch, such as a schedule has to know.
+
+        It is the same in all epochs, unless rows are `Packed` in the order of a ``seed``: how many
+        examples fit into a row depends on their order.
+        """
+        check_count("Loader", "epoch", epoch)
+        return len(self._plan(epoch)[0])
+
+    def __iter__(self) -> Self:
+        if self._used_up:
+            raise ValueError(
+                f"this loader has handed out all of its epochs={self._epochs}, so a second pass "
+                "would be empty; ask for more epochs, or make a loader for each pass"
+            )
+        return self
+
     def __next__(self) -> Batch:
         if self._closed:
             raise ValueError("this loader is closed; make one with start=position to go on")
         self._read_ahead()
         if not self._tasks:
             self._pool.shutdown()
+            self._used_up = True
             raise StopIteration
         # a task leaves the queue once its batch is here: no error or interrupt loses a batch
         batch = self._tasks[0].future.result()

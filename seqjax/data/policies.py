@@ -4,15 +4,15 @@ import dataclasses
 import itertools
 import operator
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from seqjax.checks import check_size
+from seqjax.checks import check_flag, check_integers, check_size
 
 
 class Placement(NamedTuple):
-    """Where the examples of a batch go: example i to ``row[i]``, from step ``at[i]`` on."""
+    """Where the examples of a batch go: example i to ``rows[i]``, from step ``at[i]`` on."""
 
     shape: tuple[int, int]  # rows and steps of the batch
     rows: np.ndarray  # int[B]
@@ -20,6 +20,7 @@ class Placement(NamedTuple):
     packed: bool = False  # whether rows may hold several examples
 
 
+@runtime_checkable
 class Policy(Protocol):
     """How examples become batches."""
 
@@ -28,6 +29,20 @@ class Policy(Protocol):
 
     def place(self, lengths: np.ndarray) -> Placement:
         """Place the examples of one batch, of these lengths."""
+
+
+def check_policy(owner: str, policy: Any) -> None:
+    """Raise ``ValueError`` unless ``policy`` says how examples become batches.
+
+    >>> check_policy("Loader", 32)
+    Traceback (most recent call last):
+    ...
+    ValueError: Loader: policy must be a Policy, such as Padded(batch_size=32), got 32
+    """
+    if isinstance(policy, type) or not isinstance(policy, Policy):
+        raise ValueError(
+            f"{owner}: policy must be a Policy, such as Padded(batch_size=32), got {policy!r}"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,15 +70,19 @@ class Padded:
     drop_remainder: bool = False
 
     def __post_init__(self) -> None:
+        check_flag("Padded", "drop_remainder", self.drop_remainder)
         check_size("Padded", "batch_size", self.batch_size)
         check_size("Padded", "multiple", self.multiple)
 
     def batches(self, order: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
         """Cut ``order`` into batches of one size."""
+        lengths = check_integers("Padded", "lengths", lengths)
+        order = check_integers("Padded", "order", order, high=len(lengths) - 1)
         return _chunks(order, self.batch_size, self.drop_remainder)
 
     def place(self, lengths: np.ndarray) -> Placement:
         """Give each example a row of its own."""
+        lengths = check_integers("Padded", "lengths", lengths, least=1)
         return _one_a_row(lengths, _round_up(int(lengths.max()), self.multiple))
 
 
@@ -101,17 +120,16 @@ class Bucketed:
     drop_longer: bool = False
 
     def __post_init__(self) -> None:
+        check_flag("Bucketed", "drop_remainder", self.drop_remainder)
+        check_flag("Bucketed", "drop_longer", self.drop_longer)
+        _check_boundaries(self.boundaries)
         object.__setattr__(self, "boundaries", tuple(self.boundaries))
         if isinstance(self.batch_size, Sequence):
             object.__setattr__(self, "batch_size", tuple(self.batch_size))
-        for boundary in self.boundaries:
-            check_size("Bucketed", "a boundary", boundary)
         for size in self._sizes:
             check_size("Bucketed", "batch_size", size)
         if self.multiple is not None:
             check_size("Bucketed", "multiple", self.multiple)
-        if not self.boundaries or any(map(operator.ge, self.boundaries, self.boundaries[1:])):
-            raise ValueError(f"Bucketed: boundaries must ascend, got {self.boundaries}")
         if len(self._sizes) != len(self.boundaries):
             raise ValueError(
                 f"Bucketed: batch_size must be one number or one for each of the "
@@ -133,7 +151,9 @@ class Bucketed:
         >>> Bucketed.of_steps((10, 40), 100).batch_size
         (10, 2)
         """
-        if steps < max(boundaries, default=0):
+        _check_boundaries(boundaries)
+        check_size("Bucketed", "steps", steps)
+        if steps < max(boundaries):
             raise ValueError(
                 f"Bucketed: steps must be at least the last boundary, {max(boundaries)}, got "
                 f"{steps}"
@@ -148,6 +168,8 @@ class Bucketed:
 
     def batches(self, order: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
         """Cut ``order`` into the batches of each bucket."""
+        lengths = check_integers("Bucketed", "lengths", lengths)
+        order = check_integers("Bucketed", "order", order, high=len(lengths) - 1)
         order = _without_longer("Bucketed", order, lengths, self.boundaries[-1], self.drop_longer)
         bucket_of = np.searchsorted(self.boundaries, lengths[order])
         full: list[tuple[int, np.ndarray]] = []  # with the place in the order that filled it
@@ -162,6 +184,7 @@ class Bucketed:
 
     def place(self, lengths: np.ndarray) -> Placement:
         """Give each example a row of its own."""
+        lengths = check_integers("Bucketed", "lengths", lengths, high=self.boundaries[-1], least=1)
         longest = int(lengths.max())
         boundary = self.boundaries[int(np.searchsorted(self.boundaries, longest))]
         steps = boundary if self.multiple is None else _round_up(longest, self.multiple)
@@ -199,11 +222,15 @@ class Packed:
     drop_longer: bool = False
 
     def __post_init__(self) -> None:
+        check_flag("Packed", "drop_remainder", self.drop_remainder)
+        check_flag("Packed", "drop_longer", self.drop_longer)
         check_size("Packed", "batch_size", self.batch_size)
         check_size("Packed", "steps", self.steps)
 
     def batches(self, order: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
         """Fill the rows of one batch after the other; a batch has its rows joined."""
+        lengths = check_integers("Packed", "lengths", lengths)
+        order = check_integers("Packed", "order", order, high=len(lengths) - 1)
         order = _without_longer("Packed", order, lengths, self.steps, self.drop_longer)
         batches: list[list[list[int]]] = []
         room: list[int] = []
@@ -226,6 +253,7 @@ class Packed:
 
         Had it had room, `batches` would have put it there.
         """
+        lengths = check_integers("Packed", "lengths", lengths, high=self.steps, least=1)
         rows, at, row, end = [], [], 0, 0
         for length in lengths.tolist():
             if end + length > self.steps:
@@ -240,6 +268,17 @@ def _chunks(indices: np.ndarray, size: int, drop_remainder: bool) -> list[np.nda
     if drop_remainder:
         indices = indices[: len(indices) // size * size]
     return [indices[start : start + size] for start in range(0, len(indices), size)]
+
+
+def _check_boundaries(boundaries: Any) -> None:
+    if not isinstance(boundaries, Sequence | np.ndarray) or isinstance(boundaries, str):
+        raise ValueError(
+            f"Bucketed: boundaries must be a list of lengths, such as (10, 20), got {boundaries!r}"
+        )
+    for boundary in boundaries:
+        check_size("Bucketed", "a boundary", boundary)
+    if not len(boundaries) or any(map(operator.ge, boundaries, boundaries[1:])):
+        raise ValueError(f"Bucketed: boundaries must ascend, got {boundaries}")
 
 
 def _round_up(steps: int, multiple: int) -> int:

@@ -311,7 +311,13 @@ next(loader)
         ({"process": 2, "processes": 2}, r"process must lie in \[0, 1\], got 2"),
         ({"processes": 0}, "processes must be a whole number"),
         ({"prefetch": 0}, "prefetch must be a whole number"),
-        ({"start": Position(0, -1)}, "start must not be negative"),
+        ({"start": Position(0, -1)}, "batch of start must be a whole number of at least 0"),
+        ({"start": 3}, "start must be the position of a loader, got 3"),
+        ({"start": (0.5, 0)}, "epoch of start must be a whole number of at least 0, got 0.5"),
+        ({"epochs": 0}, "epochs must be a whole number of at least 1, got 0"),
+        ({"epochs": 1.5}, "epochs must be a whole number of at least 1, got 1.5"),
+        ({"process": "a"}, "process must be a whole number of at least 0, got 'a'"),
+        ({"pad_values": ["x"]}, r"pad_values must be a dictionary by feature, got \['x'\]"),
         ({"start": Position(0, 8)}, "epoch 0 has 8 batches .* none at batch 8"),
         ({"processes": 9}, "epoch 0 has 0 batches for each of 9 processes"),
         ({"pad_values": {"id": 1}}, r"pad_values are for sequence features, \['x'\], got \['id'\]"),
@@ -321,3 +327,48 @@ def test_bad_arguments_are_clear_errors(options, message):
     with pytest.raises(ValueError, match=message):
         Loader(SOURCE, Padded(3), **options)
     assert not reading_threads()
+
+
+@pytest.mark.parametrize(
+    ("source", "policy", "message"),
+    [
+        (
+            [{"x": np.arange(3)}],
+            Padded(2),
+            r"source must be a Source, such as ListSource\(.* a list",
+        ),
+        (None, Padded(2), "source must be a Source, .*, got a NoneType"),
+        (SOURCE, 32, r"policy must be a Policy, such as Padded\(batch_size=32\), got 32"),
+    ],
+)
+def test_what_is_no_source_or_no_policy_is_a_clear_error(source, policy, message):
+    with pytest.raises(ValueError, match=message):
+        Loader(source, policy)
+
+
+def test_a_second_pass_over_a_loader_that_is_used_up_is_a_clear_error():
+    loader = Loader(SOURCE, Padded(3), epochs=1)
+    assert len([*loader]) == 8
+    assert next(loader, None) is None  # an iterator that has ended stays so
+    with pytest.raises(ValueError, match="all of its epochs=1, so a second pass would be empty"):
+        iter(loader)
+    # a run that is resumed where it had ended has nothing left, and may find that out by a pass
+    assert [*Loader(SOURCE, Padded(3), epochs=1, start=loader.position)] == []
+    with Loader(SOURCE, Padded(3), epochs=2) as several:
+        assert len([*itertools.islice(several, 3)]) == 3
+        assert len([*several]) == 13  # goes on where the loop before it stopped
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: type(policy).__name__)
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_number_of_batches_in_an_epoch_is_known_beforehand(policy, processes):
+    options = {"seed": 0, "processes": processes}
+    with Loader(SOURCE, policy, epochs=3, **options) as loader:
+        expected = [loader.batches_in_epoch(epoch) for epoch in range(3)]
+        found = [0, 0, 0]
+        while (epoch := loader.position.epoch) < 3:
+            next(loader)
+            found[epoch] += 1
+    assert found == expected
+    with pytest.raises(ValueError, match="epoch must be a whole number of at least 0, got -1"):
+        loader.batches_in_epoch(-1)
