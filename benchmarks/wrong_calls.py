@@ -654,7 +654,10 @@ def _task_examples(key: Argument) -> Iterator[Example]:
         length = Argument(4, between(1, 2**31 - 1, is_integer))
         if dataclasses.fields(task):
             fields = {f.name: getattr(task, f.name) for f in dataclasses.fields(task)}
-            yield of(name, type(task), **fields)
+            yield of(name, type(task), **fields | (
+                {"delay": Argument(task.delay, between(0, 2**31 - 1, is_integer))}
+                if "delay" in fields else {}
+            ))  # fmt: skip
         else:
             yield of(name, type(task))
         yield of(f"{name}.sample", task.sample, key=key, length=length)
@@ -662,7 +665,8 @@ def _task_examples(key: Argument) -> Iterator[Example]:
         outputs = jnp.ones((1, example.weights.shape[1], task.output_size), jnp.float32)
         yield of(
             f"{name}.loss", task.loss, outputs=outputs,
-            example=Argument(example, like(example, 0, task.output_size - 1)),
+            example=Argument(example, lambda v, e=example, n=task.output_size - 1: (  # inputs are not read
+                type(v) is type(e) and like(e[1:], 0, n)(v[1:]))),
         )  # fmt: skip
     task = tasks.BinaryDependency([(2, 0.5)], 0.25)
     pairs = lambda v: (
@@ -726,26 +730,39 @@ def _interop_examples() -> Iterator[Example]:
             elif converted == "gru" and module is not tensorflow:
                 own = _fill(seqjax.GRU(8, reset_after=True).init, jax.random.key(0), 3)
                 own = own._replace(candidate_bias=jnp.zeros(8, jnp.float32))
-            if module is pytorch:
-                more = {"layers": Argument([own], like([own]))}
-            else:
-                more = {"params": Argument(own, like(own))} | more
-            yield of(label.format("to"), to, **more)
-            result = to(**{key: argument.value for key, argument in more.items()})
-            first = next(iter(inspect.signature(back).parameters))
+            argument = "layers" if module is pytorch else "params"
+            own = [own] if module is pytorch else own
+            there = functools.partial(to, **_values(more))
+            back_again = functools.partial(back, **_values(of_back))
+
+            def read(
+                result: Any, name: str = converted, module: Any = module, call: Any = back_again
+            ) -> Any:
+                if name in ("highway", "attention_cell", "projection"):
+                    variables, cell = result
+                    return call(variables, cell=cell)
+                return call(*result) if module is keras else call(result)
+
+            yield of(
+                label.format("to"), to, **more,
+                **{argument: Argument(own, _survives(lambda v, t=there, r=read: r(t(v))))},
+            )  # fmt: skip
+            result = there(own)
             if converted in ("highway", "attention_cell", "projection"):
                 result, inner = result
-                of_back = {"cell": Argument(inner, lambda v: True)}  # passed through
+                # passed through
+                of_back = {"cell": Argument(inner, lambda v: True)}
+            names = [*inspect.signature(back).parameters]
             if module is keras:
-                arrays = zip(inspect.signature(back).parameters, result, strict=False)
+                given = dict(zip(names, result, strict=False))
                 yield of(label.format("from"), back, **{
-                    key: Argument(a, optional(like(a)) if key == "bias" else like(a))
-                    for key, a in arrays
+                    key: Argument(array, optional(like(array)) if key == "bias" else like(array))
+                    for key, array in given.items()
                 })  # fmt: skip
             else:
-                yield of(
-                    label.format("from"), back, **{first: Argument(result, like(result))}, **of_back
-                )
+                again = functools.partial(_there_again, there, back, _values(of_back))
+                yield of(label.format("from"), back, **of_back,
+                         **{names[0]: Argument(result, _survives(again))})  # fmt: skip
     variables = {"a/b": jnp.ones(2, jnp.float32)}
     text = lambda v: isinstance(v, str)  # noqa: E731
     for function in (tensorflow.split_scope, tensorflow.join_scope):
@@ -753,6 +770,30 @@ def _interop_examples() -> Iterator[Example]:
             f"tensorflow.{function.__name__}", function, scope=Argument("a", text),
             variables=Argument(variables, lambda v: isinstance(v, dict)),
         )  # fmt: skip
+
+
+def _values(arguments: dict[str, Argument]) -> dict[str, Any]:
+    return {name: argument.value for name, argument in arguments.items()}
+
+
+def _there_again(there: Any, back: Any, options: dict[str, Any], variables: Any) -> Any:
+    result = there(back(variables, **options))
+    return result[0] if isinstance(result, tuple) else result
+
+
+def _survives(convert: Callable[[Any], Any]) -> Accepts:
+    """Floating arrays that come back in the same shapes from a conversion there and back."""
+
+    def shapes(tree: Any) -> Any:
+        return jax.tree.structure(tree), [np.shape(leaf) for leaf in jax.tree.leaves(tree)]
+
+    def accepts(value: Any) -> bool:
+        try:
+            return _is_floats(value) and shapes(convert(value)) == shapes(value)
+        except ValueError:
+            return False
+
+    return accepts
 
 
 def public(module: types.ModuleType) -> list[str]:
@@ -819,7 +860,7 @@ def _equal(one: Any, other: Any) -> bool:
 
 
 def _short(value: Any) -> str:
-    return " ".join(repr(value).split())[:100]
+    return f"a {type(value).__name__}"
 
 
 def draws(count: int, seed: int) -> Iterator[tuple[str, str, str, Outcome, str]]:

@@ -96,20 +96,22 @@ def as_int32(values: jax.Array | np.ndarray) -> jax.Array:
     return jnp.asarray(values, jnp.int32)
 
 
-def check_leading_axes(name: str, tree: Any, axes: int) -> tuple[int, ...]:
-    """Return the first ``axes`` sizes that all arrays of a pytree share, or raise ``ValueError``.
+def check_leading_axes(name: str, tree: Any, *axes: str) -> tuple[int, ...]:
+    """Return the sizes of the leading ``axes``, or raise ``ValueError`` unless all arrays agree.
 
-    >>> check_leading_axes("batches", [np.ones((3, 2)), np.ones(4)], axes=1)
+    >>> check_leading_axes("batches", [np.ones((3, 2)), np.ones((3, 4, 1))], "K")
+    (3,)
+    >>> check_leading_axes("batches", [np.ones((3, 2)), np.ones(4)], "K")
     Traceback (most recent call last):
     ...
-    ValueError: batches must be arrays with the same first axis, got shapes (3, 2), (4,)
+    ValueError: batches must be arrays [K, ...] with the same K, got shapes (3, 2), (4,)
     """
     shapes = [np.shape(leaf) for leaf in jax.tree.leaves(tree)]
-    leading = {shape[:axes] for shape in shapes}
-    if len(leading) != 1 or len(next(iter(leading))) != axes:
-        which = "axis" if axes == 1 else f"{axes} axes"
+    leading = {shape[: len(axes)] for shape in shapes}
+    if len(leading) != 1 or len(next(iter(leading))) != len(axes):
+        given = ", ".join(map(str, shapes))
         raise ValueError(
-            f"{name} must be arrays with the same first {which}, got shapes "
-            f"{', '.join(map(str, shapes)) or 'of no array'}"
+            f"{name} must be arrays [{', '.join(axes)}, ...] with the same {' and '.join(axes)}, "
+            f"got {f'shapes {given}' if given else 'no array'}"
         )
     return leading.pop()

@@ -91,7 +91,7 @@ def check_clip(owner: str, name: str, value: Any) -> None:
     """
     if value is None:
         return
-    if not _is_number(value) or not value > 0:  # infinity clips nothing, which is allowed
+    if not is_number(value) or not value > 0:  # infinity clips nothing, which is allowed
         raise ValueError(
             f"{owner}: {name} must be a number above 0, or None for no clip, got {value!r}"
         )
@@ -131,7 +131,7 @@ def check_number(owner: str, name: str, value: Any) -> None:
     ...
     ValueError: LSTM: forget_bias must be a finite number, got nan
     """
-    if not _is_number(value) or not abs(value) <= sys.float_info.max:
+    if not is_number(value) or not abs(value) <= sys.float_info.max:
         raise ValueError(f"{owner}: {name} must be a finite number, got {value!r}")
 
 
@@ -143,7 +143,7 @@ def check_range(owner: str, name: str, value: Any, low: float, high: float) -> N
     ...
     ValueError: PhasedLSTM: leak must lie in [0, 1], got 2
     """
-    if not _is_number(value) or not low <= value <= high:
+    if not is_number(value) or not low <= value <= high:
         raise ValueError(f"{owner}: {name} must lie in [{low}, {high}], got {value!r}")
 
 
@@ -158,7 +158,7 @@ def check_pair(owner: str, name: str, value: Any) -> tuple[Any, Any]:
     if (
         not isinstance(value, Sequence | np.ndarray)
         or len(value) != 2
-        or not all(map(_is_number, value))
+        or not all(map(is_number, value))
     ):
         raise ValueError(f"{owner}: {name} must be a pair of numbers, got {value!r}")
     first, second = value
@@ -198,7 +198,7 @@ def check_rate(owner: str, name: str, value: Any) -> None:
     ...
     ValueError: Dropout: input_rate must be a probability in [0, 1), got 1
     """
-    if not _is_number(value) or not 0 <= value < 1:
+    if not is_number(value) or not 0 <= value < 1:
         raise ValueError(f"{owner}: {name} must be a probability in [0, 1), got {value!r}")
 
 
@@ -246,8 +246,10 @@ def check_dtype(dtype: Any) -> None:
     """
     import jax
 
-    try:  # NumPy takes None for float64
-        floating = dtype is not None and jax.numpy.issubdtype(np.dtype(dtype), np.floating)
+    # NumPy takes None for float64, and an array for its dtype
+    given = dtype is not None and not isinstance(dtype, jax.Array | np.ndarray | np.generic)
+    try:
+        floating = given and jax.numpy.issubdtype(np.dtype(dtype), np.floating)
     except (KeyError, SyntaxError, TypeError, ValueError):
         floating = False
     if not floating:
@@ -271,5 +273,10 @@ def check_batch_shape(shape: Any) -> None:
         raise ValueError(f"batch_shape must be a tuple of sizes, such as (32,), got {shape!r}")
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether ``value`` is one real number of Python or NumPy; True and False are none.
+
+    >>> is_number(np.float32(0.5)), is_number(True), is_number("3")
+    (True, False, False)
+    """
     return is_integer(value) or isinstance(value, float | np.floating)

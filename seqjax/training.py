@@ -2,13 +2,15 @@
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, PartitionSpec
 
+from seqjax.arrays import as_arrays, as_params, check_leading_axes
+from seqjax.checks import describe
 from seqjax.types import Array, Params, PyTree, State
 
 Batch = PyTree
@@ -37,10 +39,53 @@ def init_train_state(
 ) -> TrainState:
     """Create the `TrainState` of step 0, with the recurrent state ``carry``.
 
+    Raises:
+      ValueError: ``params`` are not floating arrays, ``carry`` is not a pytree of arrays, or
+        ``optimizer`` is not an optax transformation.
+
     >>> print(init_train_state(jnp.zeros(2), optax.sgd(0.1), carry=None).step)
     0
     """
+    _check_optimizer(optimizer)
+    params, carry = as_params(params), as_arrays("carry", carry)
     return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params), carry)
+
+
+def _check_optimizer(optimizer: Any) -> None:
+    if not all(callable(getattr(optimizer, name, None)) for name in ("init", "update")):
+        raise ValueError(
+            f"optimizer must be an optax transformation, such as optax.adam(1e-3), got {optimizer!r}"
+        )
+
+
+def _check_loss_fn(loss_fn: Any) -> None:
+    if not callable(loss_fn):
+        raise ValueError(
+            "loss_fn must be a function (params, carry, batch) -> (loss, next carry), got "
+            f"{loss_fn!r}"
+        )
+
+
+def _check_state(optimizer: optax.GradientTransformation, state: Any) -> TrainState:
+    """Check that ``state`` is one for ``optimizer``; return arrays."""
+    if not isinstance(state, TrainState):
+        raise ValueError(f"state must be a TrainState from init_train_state, got {describe(state)}")
+    state = TrainState(*as_arrays("state", state._replace(params=None)))._replace(
+        params=as_params(state.params)
+    )
+    step = state.step
+    if not isinstance(step, Array) or step.shape or not jnp.issubdtype(step.dtype, jnp.integer):
+        raise ValueError(f"the step of state must be one integer, got {describe(step)}")
+    shapes = [
+        (jax.tree.structure(tree), [leaf.shape for leaf in jax.tree.leaves(tree)])
+        for tree in (state.opt_state, jax.eval_shape(optimizer.init, state.params))
+    ]
+    if shapes[0] != shapes[1]:
+        raise ValueError(
+            "the opt_state of state is for another optimizer or other parameters; make the state "
+            "with init_train_state and this optimizer"
+        )
+    return state
 
 
 def mean_value_and_grad(
@@ -64,6 +109,9 @@ def mean_value_and_grad(
     >>> print(loss, slope)
     36.0 36.0
     """
+    _check_loss_fn(loss_fn)
+    if not isinstance(axis_name, str | None):
+        raise ValueError(f"axis_name must be the name of a mesh axis or None, got {axis_name!r}")
     gradient = jax.value_and_grad(loss_fn, has_aux=True)
     if axis_name is None:
         return gradient
@@ -101,6 +149,10 @@ def train_step(
     Returns:
       ``(next_state, loss)``, with the loss before the update.
 
+    Raises:
+      ValueError: ``loss_fn`` is not a function, ``optimizer`` is not an optax transformation, or
+        ``state`` is not a `TrainState` for this optimizer.
+
     >>> def loss_fn(params, carry, batch):
     ...     return ((params - batch) ** 2).sum(), carry
     >>> state = init_train_state(jnp.zeros(2, jnp.float32), optax.sgd(0.5), carry=None)
@@ -108,6 +160,8 @@ def train_step(
     >>> print(loss, state.params, state.step)
     2.0 [1. 1.] 1
     """
+    _check_optimizer(optimizer)
+    state = _check_state(optimizer, state)
     gradient = mean_value_and_grad(loss_fn, axis_name)
     (loss, carry), grads = gradient(state.params, state.carry, batch)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
@@ -136,6 +190,9 @@ def train_steps(
     Returns:
       ``(next_state, losses)``, with ``losses [K]``.
 
+    Raises:
+      ValueError: as in `train_step`, or the arrays of ``batches`` differ in K.
+
     >>> def loss_fn(params, carry, batch):
     ...     return ((params - batch) ** 2).sum(), carry
     >>> state = init_train_state(jnp.zeros(2, jnp.float32), optax.sgd(0.5), carry=None)
@@ -143,6 +200,10 @@ def train_steps(
     >>> print(losses, state.step)
     [2. 0. 0.] 3
     """
+    _check_loss_fn(loss_fn)
+    _check_optimizer(optimizer)
+    state, batches = _check_state(optimizer, state), as_arrays("batches", batches)
+    check_leading_axes("batches", batches, "K")
     step = functools.partial(train_step, loss_fn, optimizer, axis_name=axis_name)
     return jax.lax.scan(step, state, batches)
 
@@ -158,7 +219,9 @@ def data_parallel_steps(
     `data_parallel_steps` compiles a new program.
 
     On several CPU devices, each call waits for its result. Otherwise a queued program could start
-    on some devices, wait for the others and deadlock. Take many steps per call.
+    on some devices, wait for the others and deadlock. Take many steps per call. An outer `jax.jit`
+    would remove the wait, so there the function refuses to be traced. To look at the program, use
+    its method ``lower(state, batches)``, as of `jax.jit`.
 
     Args:
       loss_fn: ``(params, carry, batch) -> (loss, next_carry)``, where the loss is a mean over rows.
@@ -170,6 +233,11 @@ def data_parallel_steps(
       carry are ``[B, ...]`` and those of the batches ``[K, B, ...]``; the number of devices must
       divide B. The input state is donated: use the returned state from then on.
 
+    Raises:
+      ValueError: an argument has the wrong type, or ``mesh`` has other axes than ``"data"``. The
+        returned function raises it as `train_steps` does, if rows do not divide evenly, and on
+        several CPU devices if it is traced by an outer transformation such as `jax.jit`.
+
     >>> from seqjax.devices import data_mesh
     >>> def loss_fn(params, carry, batch):
     ...     return ((params - batch) ** 2).mean(), carry
@@ -179,6 +247,13 @@ def data_parallel_steps(
     >>> print(losses, state.params)
     [1. 0. 0.] 1.0
     """
+    _check_loss_fn(loss_fn)
+    _check_optimizer(optimizer)
+    if not isinstance(mesh, Mesh) or mesh.axis_names != ("data",):
+        raise ValueError(
+            "mesh must have one axis, 'data', as seqjax.devices.data_mesh makes it, got "
+            f"{describe(mesh)}"
+        )
     rows: PyTree = PartitionSpec("data")
     whole: PyTree = PartitionSpec()
     spec = TrainState(whole, whole, whole, rows)
@@ -189,10 +264,32 @@ def data_parallel_steps(
         out_specs=(spec, whole),
     )
     program = jax.jit(mapped, donate_argnums=0)
-    if mesh.size == 1 or mesh.devices.flat[0].platform != "cpu":
-        return program
+    waits = mesh.size > 1 and mesh.devices.flat[0].platform == "cpu"
 
-    def run_and_wait(state: TrainState, batches: Batch) -> tuple[TrainState, Array]:
-        return jax.block_until_ready(program(state, batches))
+    def run(state: TrainState, batches: Batch) -> tuple[TrainState, Array]:
+        state, batches = _check_state(optimizer, state), as_arrays("batches", batches)
+        _check_rows(mesh, state.carry, batches)
+        result = program(state, batches)
+        if waits and isinstance(result[1], jax.core.Tracer):
+            raise ValueError(
+                "data_parallel_steps was traced, for example by an outer jax.jit. On several CPU "
+                "devices each call waits for its result, which a traced call cannot do, and "
+                "programs could wait for each other for ever. The function is compiled already: "
+                "call it outside of jit, with more steps in a call"
+            )
+        return jax.block_until_ready(result) if waits else result
 
-    return run_and_wait
+    run.lower = program.lower  # type: ignore[attr-defined]
+    return run
+
+
+def _check_rows(mesh: Mesh, carry: State, batches: Batch) -> None:
+    """Raise ``ValueError`` unless the devices of ``mesh`` divide the rows of all arrays."""
+    _, rows = check_leading_axes("batches", batches, "K", "B")
+    if jax.tree.leaves(carry) and check_leading_axes("the carry", carry, "B") != (rows,):
+        raise ValueError(f"the carry must be arrays [B, ...] with the B={rows} rows of batches")
+    if rows % mesh.size:
+        raise ValueError(
+            f"the {mesh.size} devices of mesh must divide the rows of a batch, got {rows}; use "
+            f"data_mesh({rows})"
+        )

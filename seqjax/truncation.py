@@ -46,7 +46,7 @@ def chunks(streams: PyTree, num_steps: int) -> PyTree:
     """
     check_size("chunks", "num_steps", num_steps)
     streams = as_arrays("streams", streams)
-    rows, length = check_leading_axes("streams", streams, axes=2)
+    rows, length = check_leading_axes("streams", streams, "B", "N")
     count = length // num_steps
     if not count:
         raise ValueError(

@@ -2,8 +2,9 @@
 
 import abc
 import math
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
+from seqjax.checks import describe
 from seqjax.losses import sequence_loss
 from seqjax.types import Array
 
@@ -69,4 +70,13 @@ class MemoryTask(abc.ABC):
         Returns:
           A scalar.
         """
+        check_example(type(self).__name__, example)
         return sequence_loss(outputs, example.targets, weights=example.weights)
+
+
+def check_example(owner: str, example: Any) -> None:
+    """Raise ``ValueError`` unless ``example`` is an `Example`."""
+    if not isinstance(example, Example):
+        raise ValueError(
+            f"{owner}: example must be an Example from sample, got {describe(example)}"
+        )
