@@ -21,6 +21,7 @@ import functools
 import inspect
 import pathlib
 import re
+import tempfile
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
@@ -570,7 +571,7 @@ def examples() -> tuple[Example, ...]:
         of("export.Unroll", export.Unroll, lengths=True, initial_state=False, method="static",
            num_steps=3),
         of("export.Generate", export.Generate, length=3, sampling=sampling.Sampling()),
-        of("export.write", functools.partial(export.write, "/dev/null/model.zip"),
+        of("export.write", functools.partial(export.write, pathlib.Path(tempfile.mkdtemp(), "model.zip")),
            cell=cell, params=run["params"], xs=Argument(xs, like(xs)),
            functions=Argument((export.Step(),), lambda v: False),
            platforms=Argument(("cpu",), lambda v: False)),

@@ -48,7 +48,9 @@ def check_integers(
         array = np.asarray(value)
     except (TypeError, ValueError):  # a ragged list, for one
         array = np.empty((0, 0))
-    whole = array.dtype.kind in "iu" or array.shape == (0,)  # [] is of floats in NumPy
+    whole = getattr(array.dtype, "kind", None) in ("i", "u") or array.shape == (
+        0,
+    )  # [] is of floats in NumPy
     if array.ndim != 1 or not whole or not ((array >= low) & (array <= high)).all():
         raise ValueError(
             f"{owner}: {name} must be integers [N] in [{low}, {high}], got {describe(value)}"
@@ -65,7 +67,7 @@ def describe(value: Any) -> str:
     ('[1, 2]', 'float64[3, 4]')
     """
     if isinstance(getattr(value, "shape", None), tuple) and hasattr(value, "dtype"):
-        if value.dtype.kind not in "biuf" or value.ndim > 1 or value.size > 10:
+        if getattr(value.dtype, "kind", "O") not in "biuf" or value.ndim > 1 or value.size > 10:
             return f"{value.dtype}{list(value.shape)}"
         value = value.tolist()
     text = " ".join(repr(value).split())

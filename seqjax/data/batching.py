@@ -86,6 +86,8 @@ class ListSource:
                 "sequence_features must be a set of names, such as {'x'}, got "
                 f"{sequence_features!r}"
             )
+        if not all(isinstance(name, str) for name in sequence_features):
+            raise ValueError(f"sequence_features must be names, got {sequence_features!r}")
         self.sequence_features = frozenset(sequence_features)
         if not self.sequence_features:
             raise ValueError("sequence_features must name at least one feature with a time axis")

@@ -53,7 +53,7 @@ def to_simple_rnn(params: BasicRNNParams) -> tuple[Array, Array, Array]:
     >>> [weight.shape for weight in to_simple_rnn(params)]
     [(3, 2), (2, 2), (2,)]
     """
-    check_basic_rnn("SimpleRNN", params)
+    params = check_basic_rnn("SimpleRNN", params)
     return params.input_kernel, params.recurrent_kernel, params.bias
 
 
@@ -87,7 +87,7 @@ def to_lstm(params: LSTMParams) -> tuple[Array, Array, Array]:
     >>> [weight.shape for weight in to_lstm(params)]
     [(3, 8), (2, 8), (8,)]
     """
-    check_lstm("LSTM", params)
+    params = check_lstm("LSTM", params)
     refuse_options("LSTM", params, "peepholes", "projection_kernel", "norm")
     return params.input_kernel, params.recurrent_kernel, params.bias
 
@@ -141,7 +141,7 @@ def to_gru(params: GRUParams) -> tuple[Array, Array, Array]:
     >>> [weight.shape for weight in to_gru(params)]
     [(3, 6), (2, 6), (6,)]
     """
-    check_gru("GRU", params)
+    params = check_gru("GRU", params)
     recurrent = jnp.concatenate([params.gate_kernel, params.candidate_kernel], axis=1)
     w, u, b = (permute_gates(a, _ZRH) for a in (params.input_kernel, recurrent, params.bias))
     if params.candidate_bias is None:

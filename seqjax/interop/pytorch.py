@@ -72,7 +72,7 @@ def to_rnn(layers: Sequence[Params]) -> dict[str, Array]:
     """
 
     def convert(params: BasicRNNParams) -> _Weights:
-        check_basic_rnn("nn.RNN", params)
+        params = check_basic_rnn("nn.RNN", params)
         return _unfold(*params)
 
     return _write_layers("nn.RNN", layers, convert)
@@ -116,7 +116,7 @@ def to_lstm(layers: Sequence[Params]) -> dict[str, Array]:
     """
 
     def convert(params: LSTMParams) -> _Weights:
-        check_lstm("nn.LSTM", params)
+        params = check_lstm("nn.LSTM", params)
         refuse_options("nn.LSTM", params, "peepholes", "norm")
         projection = params.projection_kernel
         weights = _unfold(params.input_kernel, params.recurrent_kernel, params.bias)
@@ -170,7 +170,7 @@ def to_gru(layers: Sequence[Params]) -> dict[str, Array]:
     """
 
     def convert(params: GRUParams) -> _Weights:
-        check_gru("nn.GRU", params)
+        params = check_gru("nn.GRU", params)
         if params.candidate_bias is None:
             raise ValueError(
                 "PyTorch's GRU resets after the product, got parameters of a GRU that resets "
