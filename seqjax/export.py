@@ -336,7 +336,7 @@ def _check_functions(functions: Any) -> list[Function]:
 
 
 def _check_platforms(platforms: Any) -> list[Platform]:
-    if isinstance(platforms, str) or not platforms:
+    if not isinstance(platforms, list | tuple) or not platforms:
         raise ValueError(f"platforms must be a list such as ['cpu', 'cuda'], got {platforms!r}")
     for platform in platforms:
         check_choice("a platform", platform, get_args(Platform))

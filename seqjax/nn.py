@@ -83,6 +83,7 @@ class Recurrent(nnx.Module):
           ``(final_state, outputs)``, as in `seqjax.unroll`.
         """
         deterministic = self.deterministic if deterministic is None else deterministic
+        check_flag(type(self).__name__, "deterministic", deterministic)
         if key is None and self.rngs is not None and not deterministic:
             key = self.rngs()
         return unroll(

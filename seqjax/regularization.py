@@ -1,6 +1,6 @@
 """Weight dropout."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Set
 
 import jax
 import jax.numpy as jnp
@@ -49,7 +49,7 @@ def drop_weights(
     """
     check_key(key)
     check_rate("drop_weights", "rate", rate)
-    if isinstance(names, str) or not isinstance(names, Collection):
+    if isinstance(names, str) or not isinstance(names, list | tuple | Set):
         raise ValueError(f"drop_weights: names must be a list of names, got {names!r}")
     leaves, structure = jax.tree.flatten_with_path(as_params(params))
     is_named = [jax.tree_util.keystr(path[-1:], simple=True) in names for path, _ in leaves]

@@ -213,7 +213,7 @@ class Report:
         """Report on the batches of an epoch; ``lengths`` are those of all examples, ``int[N]``."""
         check_policy("Report", policy)
         lengths = check_integers("Report", "lengths", lengths)
-        if not isinstance(plan, Iterable):
+        if not isinstance(plan, Iterable) or not getattr(plan, "ndim", 1):
             raise ValueError(
                 f"Report: plan must be batches of indices, as plan returns, got {plan!r}"
             )

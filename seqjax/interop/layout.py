@@ -21,6 +21,10 @@ def permute_gates(a: Array, order: tuple[int, ...]) -> Array:
     >>> print(permute_gates(jnp.array([1, 2, 3, 4, 5, 6]), (1, 0, 2)))
     [3 4 1 2 5 6]
     """
+    if a.shape[-1] % len(order):
+        raise ValueError(
+            f"the last axis of {len(order)} gates must be a multiple of {len(order)}, got {a.shape}"
+        )
     gates = split_gates(a, len(order))
     return jnp.concatenate([gates[n] for n in order], axis=-1)
 

@@ -6,6 +6,7 @@ Where PyTorch only adds its two biases, they become one bias. In the conversion 
 bias is then 0.
 """
 
+import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -199,6 +200,7 @@ def _read_layers(
     names = names if "weight_ih_l0" in names else ["weight_ih_l0", "weight_hh_l0", *names]
     axes = {name: 2 if name.startswith("weight") else 1 for name in names}
     left = take(owner, state_dict, axes, advice=_ADVICE)
+    given = dict(left)
 
     def read(suffix: str) -> Params:
         rows, inputs = left[f"weight_ih{suffix}"].shape
@@ -225,6 +227,7 @@ def _read_layers(
         raise ValueError(
             f"{owner}: {', '.join(left)} fit no layer beside the other names. {_ADVICE}"
         )
+    _check_widths(owner, given)
     return tuple(layers)
 
 
@@ -238,4 +241,21 @@ def _write_layers(
         for params, suffix in zip(directions, ("", "_reverse"), strict=False):
             weights = convert(params)._asdict().items()
             state_dict |= {f"{name}_l{n}{suffix}": a for name, a in weights if a is not None}
+    _check_widths(owner, state_dict)
     return state_dict
+
+
+def _check_widths(owner: str, state_dict: Mapping[str, Array]) -> None:
+    """Raise ``ValueError`` unless each layer reads the outputs of the layer below."""
+    for n in itertools.count(1):
+        if f"weight_ih_l{n}" not in state_dict:
+            return
+        below = [state_dict.get(f"weight_hh_l{n - 1}{way}") for way in ("", "_reverse")]
+        outputs = sum(a.shape[1] for a in below if a is not None)
+        for way in ("", "_reverse"):
+            weights = state_dict.get(f"weight_ih_l{n}{way}")
+            if weights is not None and weights.shape[1] != outputs:
+                raise ValueError(
+                    f"{owner}: layer {n} must read the {outputs} outputs of the layer below, got "
+                    f"weight_ih_l{n}{way} for {weights.shape[1]} inputs"
+                )

@@ -4,6 +4,7 @@ import abc
 import math
 from typing import Any, ClassVar, NamedTuple
 
+from seqjax.arrays import given_array
 from seqjax.checks import describe
 from seqjax.losses import sequence_loss
 from seqjax.types import Array
@@ -71,6 +72,12 @@ class MemoryTask(abc.ABC):
           A scalar.
         """
         check_example(type(self).__name__, example)
+        outputs = given_array("outputs", outputs)
+        if outputs.shape[-1:] != (self.output_size,):
+            raise ValueError(
+                f"{type(self).__name__}: outputs must be logits [B, T, {self.output_size}], got "
+                f"shape {outputs.shape}"
+            )
         return sequence_loss(outputs, example.targets, weights=example.weights)
 
 

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 
 from seqjax.cells.grid_lstm import GridLSTM, GridLSTMParams
 from seqjax.cells.lstm import LSTMState
-from seqjax.operations.features import check_features
 from seqjax.checks import is_integer
+from seqjax.operations.features import check_features
 from seqjax.types import Array, Noise
 from seqjax.wrappers.wrapper import Wrapper
 

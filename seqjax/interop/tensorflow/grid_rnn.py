@@ -72,11 +72,13 @@ def from_grid_rnn(
             return HiddenState(arrays[f"project_m_{d}"])
         return LSTMState(arrays[f"project_c_{d}"], arrays[f"project_m_{d}"])
 
-    return GridRNNParams(
+    params = GridRNNParams(
         tuple(map(state_kernels, grid.inputs)),
         tuple(cells),
         tuple(GridDenseParams(arrays[f"{p}/weights"], arrays[f"{p}/biases"]) for p in dense),
     )
+    check_params(grid, params)
+    return params
 
 
 def to_grid_rnn(
