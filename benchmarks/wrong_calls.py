@@ -2,7 +2,7 @@
 
 ::
 
-    python -m benchmarks.wrong_calls    2 minutes on 2 cores
+    python -m benchmarks.wrong_calls    a minute on 2 cores
 
 A draw takes a valid call from `examples`, replaces one argument by a value of one of `KINDS`, and
 makes the call. The result is one of
@@ -24,7 +24,7 @@ import re
 import tempfile
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple
 
 import flax.linen
@@ -60,7 +60,8 @@ Accepts = Callable[[Any], bool]
 ROOT = pathlib.Path(seqjax.__file__).parent
 MODULES = (
     seqjax, cells, wrappers, losses, pooling, truncation, sampling, training, devices,
-    regularization, nn, export, tasks, data, flax_linen, flax_nnx, keras, linen, pytorch, tensorflow,
+    regularization, nn, export, tasks, data, flax_linen, flax_nnx, keras, linen, pytorch,
+    tensorflow,
 )  # fmt: skip
 
 
@@ -203,16 +204,16 @@ def declared(annotation: Any, value: Any) -> Accepts:
 # The kinds of wrong values
 
 
-class NotApplicable(Exception):
+class NotApplicableError(Exception):
     """A kind makes no wrong value of this argument."""
 
 
 def _arrays(value: Any) -> list[Any]:
     leaves = jax.tree.leaves(value)
     if isinstance(value, nnx.Object):  # not ours to be looked into
-        raise NotApplicable
+        raise NotApplicableError
     if not leaves or not all(isinstance(leaf, jax.Array | np.ndarray) for leaf in leaves):
-        raise NotApplicable
+        raise NotApplicableError
     return leaves
 
 
@@ -223,7 +224,7 @@ def one_array(change: Callable[[np.ndarray], Any]) -> Callable[[Any, np.random.G
         leaves = _arrays(value)
         place = rng.integers(len(leaves))
         if jnp.issubdtype(leaves[place].dtype, jax.dtypes.prng_key):
-            raise NotApplicable
+            raise NotApplicableError
         leaves[place] = change(np.asarray(leaves[place]))
         return jax.tree.unflatten(jax.tree.structure(value), leaves)
 
@@ -236,7 +237,7 @@ def one_element(element: Any, dtype: Any = None) -> Callable[[Any, np.random.Gen
     def change(array: np.ndarray) -> np.ndarray:
         wanted = np.floating if isinstance(element, float) else np.integer
         if not array.size or not np.issubdtype(array.dtype, wanted):
-            raise NotApplicable
+            raise NotApplicableError
         array = array.astype(dtype or array.dtype)
         array.reshape(-1)[array.size // 2] = element
         return array
@@ -247,7 +248,7 @@ def one_element(element: Any, dtype: Any = None) -> Callable[[Any, np.random.Gen
 def _needs_axes(change: Callable[[np.ndarray], Any]) -> Callable[[np.ndarray], Any]:
     def checked(array: np.ndarray) -> Any:
         if not array.ndim:
-            raise NotApplicable
+            raise NotApplicableError
         return change(array)
 
     return checked
@@ -260,7 +261,7 @@ def _other_cell(value: Any, rng: np.random.Generator) -> Any:
 def _scalar(dtype: Any) -> Callable[[Any, np.random.Generator], Any]:
     def make(value: Any, rng: np.random.Generator) -> Any:
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise NotApplicable
+            raise NotApplicableError
         return dtype(value)
 
     return make
@@ -273,7 +274,7 @@ def _constant(value: Any) -> Callable[[Any, np.random.Generator], Any]:
 def _of_sequence(change: Callable[[Any], Any]) -> Callable[[Any, np.random.Generator], Any]:
     def make(value: Any, rng: np.random.Generator) -> Any:
         if not isinstance(value, list | tuple) or hasattr(value, "_fields") or not value:
-            raise NotApplicable
+            raise NotApplicableError
         return change(value)
 
     return make
@@ -281,9 +282,9 @@ def _of_sequence(change: Callable[[Any], Any]) -> Callable[[Any, np.random.Gener
 
 def _lists(value: Any, rng: np.random.Generator) -> Any:
     if not isinstance(value, jax.Array | np.ndarray) or not value.size or not value.ndim:
-        raise NotApplicable
+        raise NotApplicableError
     if jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
-        raise NotApplicable
+        raise NotApplicableError
     return np.asarray(value).tolist()
 
 
@@ -365,6 +366,9 @@ KINDS: dict[str, Kind] = SAME | {
 }
 
 
+UNKNOWN = "an unknown argument"  # beside all valid ones
+
+
 # The valid calls
 
 
@@ -395,7 +399,7 @@ def _cell_examples() -> Iterator[Example]:
         "max_phase": between(1e-300, 2 * np.pi), "backward_offset": is_integer,
     }  # fmt: skip
     own |= {
-        name: lambda v: isinstance(v, list | tuple | set | frozenset) and all(map(natural, v))
+        name: lambda v: _is_sized(v) and all(map(natural, v))
         for name in ("inputs", "outputs", "priority", "non_recurrent")
     }
     for entry in CATALOGUE:
@@ -517,6 +521,7 @@ def examples() -> tuple[Example, ...]:
         "Padded": data.Padded(2), "Bucketed": data.Bucketed((4, 8), 2),
         "Packed": data.Packed(2, 8),
     }  # fmt: skip
+    path = pathlib.Path(tempfile.mkdtemp(), "model.zip")
     result = [
         *_cell_examples(),
         of("LayerNorm", seqjax.LayerNorm, gain=1.0, shift=0.0),
@@ -561,7 +566,7 @@ def examples() -> tuple[Example, ...]:
                            and bool(np.isfinite(np.asarray(v)).all()))),
         of("init_train_state", training.init_train_state,
            params=Argument(vector, _is_floats), optimizer=learn["optimizer"],
-           carry=Argument(None, lambda v: _is_arrays(v) or np.isscalar(v))),
+           carry=Argument(None, _is_numbers)),
         of("mean_value_and_grad", training.mean_value_and_grad, loss_fn=learn["loss_fn"],
            axis_name=Argument(None, lambda v: v is None or isinstance(v, str))),
         of("train_step", training.train_step, **learn, state=Argument(train, is_state),
@@ -573,14 +578,15 @@ def examples() -> tuple[Example, ...]:
         of("data_parallel_steps of a batch",
            functools.partial(_run_parallel, loss_fn, optimizer, mesh),
            state=Argument(train, is_state), batches=Argument(batch, lambda v: (
-               _is_arrays(v) and np.shape(v)[1:2] == (4,)))),
+               _is_arrays(v) and {np.shape(leaf)[1:2] for leaf in jax.tree.leaves(v)} == {(4,)}))),
         of("one_cpu_device_per_core", devices.one_cpu_device_per_core),
         of("data_mesh", devices.data_mesh, rows=4),
         of("split_leading_axis", devices.split_leading_axis,
            tree=Argument({"a": batch}, lambda v: _is_arrays(v) and bool(jax.tree.leaves(v)) and all(
                np.ndim(leaf) and len(leaf) for leaf in jax.tree.leaves(v)))),
         of("drop_weights", regularization.drop_weights, key=key,
-           params=Argument(params, like(params)), rate=Argument(0.5, between(0, 0.999)),
+           params=Argument(params, lambda v: _is_floats(v) and hasattr(v, "recurrent_kernel")),
+           rate=Argument(0.5, between(0, 0.999)),
            names=Argument(("recurrent_kernel",), lambda v: isinstance(v, list | tuple) and all(
                isinstance(name, str) for name in v))),
         of("nn.Recurrent", nn.Recurrent, cell=cell, in_features=3, **of_nnx),
@@ -594,7 +600,7 @@ def examples() -> tuple[Example, ...]:
         of("export.Unroll", export.Unroll, lengths=True, initial_state=False, method="static",
            num_steps=3),
         of("export.Generate", export.Generate, length=3, sampling=sampling.Sampling()),
-        of("export.write", functools.partial(export.write, pathlib.Path(tempfile.mkdtemp(), "model.zip")),
+        of("export.write", functools.partial(export.write, path),
            cell=cell, params=run["params"], xs=Argument(xs, like(xs)),
            functions=Argument((export.Step(),), lambda v: False),
            platforms=Argument(("cpu",), lambda v: False)),
@@ -605,8 +611,8 @@ def examples() -> tuple[Example, ...]:
         *_interop_examples(),
         of("data.Padded", data.Padded, batch_size=2, multiple=4, drop_remainder=True),
         of("data.Bucketed", data.Bucketed, boundaries=Argument((4, 8), lambda v: isinstance(
-            v, list | tuple) and all(map(positive, v))), batch_size=Argument(2, lambda v: positive(v)
-            or (isinstance(v, list | tuple) and all(map(positive, v)))), multiple=2,
+            v, list | tuple) and all(map(positive, v))), batch_size=Argument(2, lambda v: positive(
+            v) or (isinstance(v, list | tuple) and all(map(positive, v)))), multiple=2,
            drop_remainder=True, drop_longer=True),
         of("data.Bucketed.of_steps", data.Bucketed.of_steps, boundaries=Argument(
             (4, 8), lambda v: isinstance(v, list | tuple) and all(map(positive, v))), steps=16,
@@ -620,7 +626,8 @@ def examples() -> tuple[Example, ...]:
             v, list | tuple) and all(map(natural, v))), policy=Argument(data.Padded(2), is_policy),
            seed=Argument(1, optional(natural)), epoch=Argument(0, natural), interleave=2),
         of("data.ListSource", data.ListSource, examples=Argument(
-            [{"x": np.arange(3)}], lambda v: isinstance(v, list | tuple) and not len(v)),
+            [{"x": np.arange(3)}], lambda v: _is_sized(v) and all(
+                isinstance(e, dict) and all(np.ndim(a) for a in e.values()) for e in v)),
            sequence_features=Argument({"x"}, lambda v: False),
            shards=Argument((1,), lambda v: v is None or (isinstance(v, list | tuple)
                            and all(map(natural, v))))),
@@ -631,7 +638,7 @@ def examples() -> tuple[Example, ...]:
            process=Argument(0, natural), processes=1, prefetch=2,
            start=Argument(data.Position(), lambda v: False)),
         of("data.Report.of_plan", data.Report.of_plan, **steps, plan=Argument(
-            [np.array([0, 1])], lambda v: isinstance(v, list | tuple) and not len(v)),
+            [np.array([0, 1])], lambda v: _is_sized(v) and all(map(integers(0, 2), v))),
             policy=Argument(data.Padded(2), is_policy)),
         of("data.Report.of_batch", data.Report.of_batch, **steps,
            policy=Argument(data.Padded(2), is_policy)),
@@ -641,6 +648,17 @@ def examples() -> tuple[Example, ...]:
 
 def _is_arrays(value: Any) -> bool:
     return all(isinstance(leaf, jax.Array | np.ndarray) for leaf in jax.tree.leaves(value))
+
+
+def _is_sized(value: Any) -> bool:
+    return isinstance(value, list | tuple | set | frozenset | dict)
+
+
+def _is_numbers(value: Any) -> bool:
+    return all(
+        isinstance(leaf, jax.Array | np.ndarray | int | float | complex)
+        for leaf in jax.tree.leaves(value)
+    )
 
 
 def _is_floats(value: Any) -> bool:
@@ -690,17 +708,17 @@ def _task_examples(key: Argument) -> Iterator[Example]:
         outputs = jnp.ones((1, example.weights.shape[1], task.output_size), jnp.float32)
         yield of(
             f"{name}.loss", task.loss, outputs=outputs,
-            example=Argument(example, lambda v, e=example, n=task.output_size - 1: (  # inputs are not read
-                type(v) is type(e) and like(e[1:], 0, n)(v[1:]))),
+            example=Argument(example, lambda v, e=example: (  # inputs are not read
+                type(v) is type(e) and like(e[1:])(v[1:]))),
         )  # fmt: skip
     task = tasks.BinaryDependency([(2, 0.5)], 0.25)
-    pairs = lambda v: (
-        isinstance(v, list | tuple)
-        and all(
+
+    def pairs(value: Any) -> bool:
+        return _is_sized(value) and all(
             isinstance(p, list | tuple) and len(p) == 2 and is_integer(p[0]) and is_number(p[1])
-            for p in v
+            for p in value
         )
-    )
+
     yield of(
         "tasks.BinaryDependency", tasks.BinaryDependency,
         dependencies=Argument([(2, 0.5)], pairs), base_rate=Argument(0.25, between(0, 1)),
@@ -716,7 +734,7 @@ def _task_examples(key: Argument) -> Iterator[Example]:
 
 
 def _interop_examples() -> Iterator[Example]:
-    """Each pair of a ``to_...`` and a ``from_...`` function that convert the parameters of a cell."""
+    """Each pair of a ``to_...`` and a ``from_...`` function, on the parameters of a cell."""
     params = {
         entry.name: _fill(entry.make(8).init, jax.random.key(0), entry.size(8, 3))
         for entry in reversed(CATALOGUE)  # the entry without options comes first, so it is kept
@@ -725,8 +743,8 @@ def _interop_examples() -> Iterator[Example]:
     normed = _fill(seqjax.LSTM(8, layer_norm=seqjax.LayerNorm()).init, jax.random.key(0), 3)
     other_names = {
         "simple": "BasicRNN", "simple_rnn": "BasicRNN", "rnn": "BasicRNN", "ind_rnn": "IndRNN",
-        "optimized_lstm": "LSTM", "projection": "OutputProjection", "weight_norm_lstm": "WeightNorm",
-        "multi_rnn": "Stack",
+        "optimized_lstm": "LSTM", "projection": "OutputProjection",
+        "weight_norm_lstm": "WeightNorm", "multi_rnn": "Stack",
     }  # fmt: skip
     kinds = {name.lower(): name for name in params}
     for module in (flax_linen, flax_nnx, keras, pytorch, tensorflow):
@@ -777,11 +795,10 @@ def _interop_examples() -> Iterator[Example]:
                 of_back = {"cell": Argument(inner, lambda v: True)}
             names = [*inspect.signature(back).parameters]
             if module is keras:
-                given = dict(zip(names, result, strict=False))
-                yield of(label.format("from"), back, **{
-                    key: Argument(array, optional(like(array)) if key == "bias" else like(array))
-                    for key, array in given.items()
-                })  # fmt: skip
+                arrays = dict(zip(names, result, strict=False))
+                rows = {key: Argument(a, _rows_like(a)) for key, a in arrays.items()}
+                bias = {"bias": Argument(arrays["bias"], optional(like(arrays["bias"])))}
+                yield of(label.format("from"), back, **rows | bias)
             else:
                 again = functools.partial(_there_again, there, back, _values(of_back))
                 yield of(label.format("from"), back, **of_back,
@@ -793,6 +810,14 @@ def _interop_examples() -> Iterator[Example]:
             f"tensorflow.{function.__name__}", function, scope=Argument("a", text),
             variables=Argument(variables, lambda v: isinstance(v, dict)),
         )  # fmt: skip
+
+
+def _rows_like(kernel: Any) -> Accepts:
+    """Like ``kernel``, for any number of inputs where that is free."""
+    return lambda v: (
+        like(kernel)(v)
+        or (isinstance(v, np.ndarray) and _is_floats(v) and v.shape[1:] == kernel.shape[1:])
+    )
 
 
 def _values(arguments: dict[str, Argument]) -> dict[str, Any]:
@@ -844,8 +869,16 @@ def public(module: types.ModuleType) -> list[str]:
 def run(example: Example, name: str, kind: str, rng: np.random.Generator) -> tuple[Outcome, str]:
     """Make the call of ``example`` with a value of ``kind`` for the argument ``name``."""
     argument = example.arguments[name]
-    value = KINDS[kind](argument.value, rng)
     given = {key: argument.value for key, argument in example.arguments.items()}
+    if kind == UNKNOWN:
+        try:
+            example.call(**given, unknown=argument.value)
+        except Exception as error:
+            return _outcome(error), f"{type(error).__name__}: {error}"
+        return "silent", "an unknown argument was accepted"
+    value = KINDS[kind](argument.value, rng)
+    if callable(argument.value) and callable(value):  # the errors of a function are its own
+        raise NotApplicableError
     try:
         result = example.call(**given | {name: value})
     except Exception as error:
@@ -865,8 +898,8 @@ def _outcome(error: Exception) -> Outcome:
         trace = trace.tb_next
     if isinstance(error, ValueError) and pathlib.Path(frames[-1]).is_relative_to(ROOT):
         return "error"
-    signature = r"unexpected keyword argument|required .*argument|positional argument"
-    if isinstance(error, TypeError) and re.search(signature, str(error)) and len(frames) == 2:
+    signature = r"unexpected keyword argument|missing a required argument|positional argument"
+    if isinstance(error, TypeError) and re.search(signature, str(error)):
         return "signature"
     return "crash"
 
@@ -888,11 +921,21 @@ def _short(value: Any) -> str:
     return f"a {type(value).__name__}"
 
 
-def draws(count: int, seed: int) -> Iterator[tuple[str, str, str, Outcome, str]]:
-    """Make ``count`` wrong calls: each gives the call, the argument, the kind and the outcome."""
+class Draw(NamedTuple):
+    """A call that was made."""
+
+    call: str
+    argument: str
+    kind: str
+    outcome: Outcome
+    message: str
+
+
+def draws(count: int, seed: int) -> Iterator[Draw]:
+    """Make ``count`` calls, each with one wrong argument."""
     rng = np.random.default_rng(seed)
     table = [example for example in examples() if example.arguments]
-    kinds = [*KINDS]
+    kinds = [*KINDS, UNKNOWN]
     made = 0
     while made < count:
         example = table[rng.integers(len(table))]
@@ -900,10 +943,10 @@ def draws(count: int, seed: int) -> Iterator[tuple[str, str, str, Outcome, str]]
         kind = kinds[rng.integers(len(kinds))]
         try:
             outcome, text = run(example, name, kind, rng)
-        except NotApplicable:
+        except NotApplicableError:
             continue
         made += 1
-        yield example.name, name, kind, outcome, text
+        yield Draw(example.name, name, kind, outcome, text)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -918,11 +961,15 @@ class Config:
 
 def main(config: Config) -> None:
     """Print the number of calls of each outcome, and each call that is not allowed."""
-    counts: Mapping[Outcome, int] = collections.Counter()
-    for name, argument, kind, outcome, text in draws(config.count, config.seed):
-        counts[outcome] += 1  # type: ignore[index]
-        if outcome in ("silent", "crash"):
-            print(f"{outcome}: {name}, {argument} = {kind}: {text[:200]}")
+    counts: collections.Counter[Outcome] = collections.Counter()
+    for draw in draws(config.count, config.seed):
+        counts[draw.outcome] += 1
+        if draw.outcome in ("silent", "crash"):
+            print(
+                f"{draw.call}, {draw.argument} = {draw.kind}: {draw.outcome}, {draw.message[:200]}"
+            )
+    calls = sum(bool(example.arguments) for example in examples())
+    print(f"{calls} valid calls, {len(KINDS)} kinds of values")
     print(f"{config.count} wrong calls: " + ", ".join(
         f"{counts[outcome]} {outcome}" for outcome in typing.get_args(Outcome)
     ))  # fmt: skip

@@ -217,6 +217,8 @@ recurrent_kernel (2,), bias (2,)
         @functools.wraps(to)
         def checked(params: Params, **options: Any) -> Any:
             params = check_type(owner, params, kind)
+            for path, leaf in jax.tree.leaves_with_path(params):
+                first_axis(owner, jax.tree_util.keystr(path, simple=True, separator="."), leaf)
             try:
                 result = to(params, **options)
                 again = back(*result) if isinstance(result, tuple) else back(result)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from seqjax.checks import check_activation, check_size
+from seqjax.checks import check_activation, check_size, is_integer
 from seqjax.operations.affine import affine
 from seqjax.operations.features import check_features
 from seqjax.operations.initializers import glorot_uniform
@@ -114,14 +114,13 @@ class GridRNN(Cell):
             )
         check_activation("GridRNN", self.activation)
         for name in ("inputs", "outputs", "priority", "non_recurrent"):
-            if not isinstance(getattr(self, name), Iterable):
-                raise ValueError(
-                    f"GridRNN: {name} must be a tuple of dimensions, got {getattr(self, name)!r}"
-                )
-            object.__setattr__(self, name, tuple(sorted(set(getattr(self, name)))))
-            for d in getattr(self, name):
-                if d not in range(self.dims):
-                    raise ValueError(f"GridRNN: {name} must lie in [0, {self.dims}), got {d}")
+            value = getattr(self, name)
+            if not isinstance(value, Iterable) or not getattr(value, "ndim", 1):
+                raise ValueError(f"GridRNN: {name} must be a tuple of dimensions, got {value!r}")
+            for d in value:
+                if not is_integer(d) or d not in range(self.dims):
+                    raise ValueError(f"GridRNN: {name} must lie in [0, {self.dims}), got {d!r}")
+            object.__setattr__(self, name, tuple(sorted(set(value))))
         for name in ("inputs", "outputs"):
             if not getattr(self, name):
                 raise ValueError(f"GridRNN: {name} must hold at least 1 dimension, got none")
