@@ -59,10 +59,27 @@ Outcome = Literal["error", "signature", "harmless", "silent", "crash"]
 Accepts = Callable[[Any], bool]
 ROOT = pathlib.Path(seqjax.__file__).parent
 MODULES = (
-    seqjax, cells, wrappers, losses, pooling, truncation, sampling, training, devices,
-    regularization, nn, export, tasks, data, flax_linen, flax_nnx, keras, linen, pytorch,
+    seqjax,
+    cells,
+    wrappers,
+    losses,
+    pooling,
+    truncation,
+    sampling,
+    training,
+    devices,
+    regularization,
+    nn,
+    export,
+    tasks,
+    data,
+    flax_linen,
+    flax_nnx,
+    keras,
+    linen,
+    pytorch,
     tensorflow,
-)  # fmt: skip
+)
 
 
 class Argument(NamedTuple):
@@ -167,6 +184,24 @@ def integers(low: int, high: int, any_shape: bool = False) -> Accepts:
     return accepts
 
 
+def floats(*shape: int | None) -> Accepts:
+    """Floating ``[..., *shape]``, with None for any size."""
+
+    def accepts(value: Any) -> bool:
+        try:
+            value = value if isinstance(value, jax.Array) else np.asarray(value)
+        except (TypeError, ValueError):
+            return False
+        last = value.shape[value.ndim - len(shape) :] if value.ndim >= len(shape) else None
+        return (
+            last is not None
+            and jnp.issubdtype(value.dtype, jnp.floating)
+            and all(size in (None, have) for size, have in zip(shape, last, strict=True))
+        )
+
+    return accepts
+
+
 def declared(annotation: Any, value: Any) -> Accepts:
     """What the annotation of an argument says; arrays must be `like` the valid ``value``."""
     origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
@@ -260,7 +295,7 @@ def _other_cell(value: Any, rng: np.random.Generator) -> Any:
 
 def _scalar(dtype: Any) -> Callable[[Any, np.random.Generator], Any]:
     def make(value: Any, rng: np.random.Generator) -> Any:
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if isinstance(value, bool) or not isinstance(value, int | float) or dtype(value) != value:
             raise NotApplicableError
         return dtype(value)
 
@@ -389,15 +424,20 @@ def _cell_examples() -> Iterator[Example]:
     rate = between(0, 1 - 1e-9)
     natural = between(0, 2**31 - 1, is_integer)
     own: dict[str, Accepts] = {
-        "input_rate": rate, "output_rate": rate, "recurrent_dropout": rate,
+        "input_rate": rate,
+        "output_rate": rate,
+        "recurrent_dropout": rate,
         "state_rate": lambda v: rate(v) or isinstance(v, tuple),
         "rate": lambda v: rate(v) or isinstance(v, tuple),
         "cell_clip": optional(between(1e-300, np.inf)),
         "projection_clip": optional(between(1e-300, np.inf)),
-        "leak": between(0, 1), "ratio_on": between(1e-300, 1),
-        "r_min": between(0, 1), "r_max": between(1e-300, 1),
-        "max_phase": between(1e-300, 2 * np.pi), "backward_offset": is_integer,
-    }  # fmt: skip
+        "leak": between(0, 1),
+        "ratio_on": between(1e-300, 1),
+        "r_min": between(0, 1),
+        "r_max": between(1e-300, 1),
+        "max_phase": between(1e-300, 2 * np.pi),
+        "backward_offset": is_integer,
+    }
     own |= {
         name: lambda v: _is_sized(v) and all(map(natural, v))
         for name in ("inputs", "outputs", "priority", "non_recurrent")
@@ -479,14 +519,14 @@ def examples() -> tuple[Example, ...]:
     del masked["lengths"]
     model = seqjax.LanguageModel(seqjax.GRU(4), 5)
     model_params = model.init(jax.random.key(0), 5)
-    tokens = {"tokens": Argument(rows, like(rows, 0, 4))}
+    tokens = {"tokens": Argument(rows, integers(0, 4, any_shape=True))}
     of_model = {"model": model, "params": Argument(model_params, like(model_params))}
     start = sampling.prime(model, model_params, jnp.asarray(rows))
     logits = jnp.ones((2, 3, 4), jnp.float32)
     scores = jnp.ones((2, 6), jnp.float32)
     weights = jnp.ones((2, 3), jnp.float32)
     short = Argument(np.array([3, 1]), optional(like(np.array([3, 1]), 0, 3)))
-    pool = {"ys": xs, "lengths": run["lengths"], "time_major": False}
+    pool = {"ys": Argument(xs, floats(2, 6, None)), "lengths": run["lengths"], "time_major": False}
     optimizer = optax.sgd(0.1)
 
     def loss_fn(params: Any, carry: Any, batch: Any) -> tuple[jax.Array, Any]:
@@ -496,153 +536,366 @@ def examples() -> tuple[Example, ...]:
     train = training.init_train_state(vector, optimizer, None)
     batch = jnp.ones((3, 4, 2), jnp.float32)
     is_state = lambda v: (  # noqa: E731
-        isinstance(v, training.TrainState) and like(train.step)(v.step) and _is_floats(v.params)
-        and v.carry is None and jax.tree.structure(v) == jax.tree.structure(train)
-    )  # fmt: skip
+        isinstance(v, training.TrainState)
+        and like(train.step)(v.step)
+        and _is_floats(v.params)
+        and v.carry is None
+        and jax.tree.structure(v) == jax.tree.structure(train)
+    )
     mesh = devices.data_mesh(4)
     is_optimizer = lambda v: isinstance(v, optax.GradientTransformation)  # noqa: E731
     learn: dict[str, Any] = {
-        "loss_fn": Argument(loss_fn, callable), "optimizer": Argument(optimizer, is_optimizer),
-    }  # fmt: skip
+        "loss_fn": Argument(loss_fn, callable),
+        "optimizer": Argument(optimizer, is_optimizer),
+    }
     sources = data.ListSource([{"x": np.arange(n)} for n in (1, 2, 3)], {"x"})
     counts = np.array([3, 1, 2])
     order = np.array([2, 0, 1])
     steps = {"lengths": Argument(counts, integers(0, 8))}
     placed = {
-        "order": Argument(order, integers(0, 2)), **steps,
-    }  # fmt: skip
+        "order": Argument(order, integers(0, 2)),
+        **steps,
+    }
     of_nnx = {
-        "deterministic": False, "param_dtype": Argument(jnp.float32, is_floating_dtype),
+        "deterministic": False,
+        "param_dtype": Argument(jnp.float32, is_floating_dtype),
         "rngs": Argument(nnx.Rngs(0), lambda v: isinstance(v, nnx.Rngs)),
-    }  # fmt: skip
+    }
     layer = nn.Recurrent(cell, 3, rngs=nnx.Rngs(0))
     is_policy = lambda v: isinstance(v, data.Padded | data.Bucketed | data.Packed)  # noqa: E731
     policies = {
-        "Padded": data.Padded(2), "Bucketed": data.Bucketed((4, 8), 2),
+        "Padded": data.Padded(2),
+        "Bucketed": data.Bucketed((4, 8), 2),
         "Packed": data.Packed(2, 8),
-    }  # fmt: skip
+    }
     path = pathlib.Path(tempfile.mkdtemp(), "model.zip")
     result = [
         *_cell_examples(),
         of("LayerNorm", seqjax.LayerNorm, gain=1.0, shift=0.0),
         of("unroll", seqjax.unroll, **run, reverse=False),
         of("unroll masked", seqjax.unroll, **masked, reverse=False),
-        of("unroll of tokens", seqjax.unroll, cell=cell, params=run["params"], lengths=short,
-           xs=Argument(rows, like(rows, 0, 2))),
-        of("unroll of tokens in full", seqjax.unroll, cell=cell, params=run["params"],
-           xs=Argument(rows, like(rows, 0, 2)), initial_state=run["initial_state"]),
-        of("step", seqjax.step, cell=cell, params=run["params"], state=run["initial_state"],
-           x=Argument(xs[:, 0], like(xs[:, 0])), key=run["key"], deterministic=False,
-           start=Argument(mask[:, 0], optional(like(mask[:, 0])))),
-        of("step of tokens", seqjax.step, cell=cell, params=run["params"],
-           state=run["initial_state"], x=Argument(rows[:, 0], like(rows[:, 0], 0, 2))),
+        of(
+            "unroll of tokens",
+            seqjax.unroll,
+            cell=cell,
+            params=run["params"],
+            lengths=short,
+            xs=Argument(rows, like(rows, 0, 2)),
+        ),
+        of(
+            "unroll of tokens in full",
+            seqjax.unroll,
+            cell=cell,
+            params=run["params"],
+            xs=Argument(rows, lambda v: integers(0, 2, any_shape=True)(v) and len(v) == 2),
+            initial_state=run["initial_state"],
+        ),
+        of(
+            "step",
+            seqjax.step,
+            cell=cell,
+            params=run["params"],
+            state=run["initial_state"],
+            x=Argument(xs[:, 0], like(xs[:, 0])),
+            key=run["key"],
+            deterministic=False,
+            start=Argument(mask[:, 0], optional(like(mask[:, 0]))),
+        ),
+        of(
+            "step of tokens",
+            seqjax.step,
+            cell=cell,
+            params=run["params"],
+            state=run["initial_state"],
+            x=Argument(rows[:, 0], lambda v: like(rows[:, 0], 0, 2)(v) or floats(2, 3)(v)),
+        ),
         of("truncated_unroll", truncation.truncated_unroll, **run, num_steps=2),
-        of("truncated_chunk", truncation.truncated_chunk,
-           **run | {"initial_state": Argument(state, like(state))}, num_steps=3),
-        of("chunks", truncation.chunks, num_steps=2, streams=Argument(
-            {"a": np.ones((2, 6)), "b": rows.repeat(2, 1)},
-            lambda v: isinstance(v, dict | tuple | list | np.ndarray | jax.Array)
-            and len({np.shape(leaf)[:2] for leaf in jax.tree.leaves(v)}) == 1
-            and all(isinstance(leaf, np.ndarray | jax.Array) and leaf.ndim > 1
-                    for leaf in jax.tree.leaves(v)))),
-        of("sequence_loss", losses.sequence_loss, logits=logits, lengths=short,
-           targets=Argument(rows, like(rows, 0, 3)), average_over_time=True,
-           average_over_batch=True, time_major=False),
-        of("sequence_loss weighted", losses.sequence_loss, logits=logits,
-           targets=Argument(rows, like(rows, 0, 3)),
-           weights=Argument(weights, lambda v: v is None or like(weights)(v)
-                            or like(rows, 0)(v) or like(rows > 0)(v))),
+        of(
+            "truncated_chunk",
+            truncation.truncated_chunk,
+            **run | {"initial_state": Argument(state, like(state))},
+            num_steps=3,
+        ),
+        of(
+            "chunks",
+            truncation.chunks,
+            num_steps=2,
+            streams=Argument(
+                {"a": np.ones((2, 6)), "b": rows.repeat(2, 1)},
+                lambda v: (
+                    isinstance(v, dict | tuple | list | np.ndarray | jax.Array)
+                    and len({np.shape(leaf)[:2] for leaf in jax.tree.leaves(v)}) == 1
+                    and all(
+                        isinstance(leaf, np.ndarray | jax.Array) and leaf.ndim > 1
+                        for leaf in jax.tree.leaves(v)
+                    )
+                ),
+            ),
+        ),
+        of(
+            "sequence_loss",
+            losses.sequence_loss,
+            logits=Argument(logits, floats(2, 3, None)),
+            lengths=short,
+            targets=Argument(rows, like(rows, 0, 3)),
+            average_over_time=True,
+            average_over_batch=True,
+            time_major=False,
+        ),
+        of(
+            "sequence_loss weighted",
+            losses.sequence_loss,
+            logits=Argument(logits, floats(2, 3, None)),
+            targets=Argument(rows, like(rows, 0, 3)),
+            weights=Argument(
+                weights,
+                lambda v: v is None or like(weights)(v) or like(rows, 0)(v) or like(rows > 0)(v),
+            ),
+        ),
         of("last_valid", pooling.last_valid, **pool),
         of("mean_valid", pooling.mean_valid, **pool),
         of("attention_pool", pooling.attention_pool, **pool, scores=scores),
-        of("last_valid masked", pooling.last_valid, ys=xs, mask=masked["mask"]),
-        of("Sampling", sampling.Sampling, top_k=2, top_p=Argument(0.5, between(1e-300, 1)),
-           temperature=Argument(0.7, between(0, np.inf))),
+        of(
+            "last_valid masked",
+            pooling.last_valid,
+            ys=Argument(xs, floats(2, 6, None)),
+            mask=masked["mask"],
+        ),
+        of(
+            "Sampling",
+            sampling.Sampling,
+            top_k=2,
+            top_p=Argument(0.5, between(1e-300, 1)),
+            temperature=Argument(0.7, between(0, np.inf)),
+        ),
         of("prime", sampling.prime, **of_model, **tokens),
-        of("generate", sampling.generate, **of_model, generation=Argument(start, like(start)),
-           key=key, length=Argument(3, natural), sampling=sampling.Sampling(0.5)),
-        of("draw", sampling.draw, key=key, sampling=sampling.Sampling(top_k=2, top_p=0.5),
-           logits=Argument(logits[0], lambda v: like(logits[0])(v)
-                           and bool(np.isfinite(np.asarray(v)).all()))),
-        of("init_train_state", training.init_train_state,
-           params=Argument(vector, _is_floats), optimizer=learn["optimizer"],
-           carry=Argument(None, _is_numbers)),
-        of("mean_value_and_grad", training.mean_value_and_grad, loss_fn=learn["loss_fn"],
-           axis_name=Argument(None, lambda v: v is None or isinstance(v, str))),
-        of("train_step", training.train_step, **learn, state=Argument(train, is_state),
-           batch=Argument(batch[0], _is_arrays), axis_name=Argument(None, lambda v: v is None)),
-        of("train_steps", training.train_steps, **learn, state=Argument(train, is_state),
-           batches=Argument(batch, _is_arrays), axis_name=Argument(None, lambda v: v is None)),
-        of("data_parallel_steps", training.data_parallel_steps, **learn,
-           mesh=Argument(mesh, lambda v: isinstance(v, jax.sharding.Mesh))),
-        of("data_parallel_steps of a batch",
-           functools.partial(_run_parallel, loss_fn, optimizer, mesh),
-           state=Argument(train, is_state), batches=Argument(batch, lambda v: (
-               _is_arrays(v) and {np.shape(leaf)[1:2] for leaf in jax.tree.leaves(v)} == {(4,)}))),
+        of(
+            "generate",
+            sampling.generate,
+            **of_model,
+            generation=Argument(start, like(start)),
+            key=key,
+            length=Argument(3, natural),
+            sampling=sampling.Sampling(0.5),
+        ),
+        of(
+            "draw",
+            sampling.draw,
+            key=key,
+            sampling=sampling.Sampling(top_k=2, top_p=0.5),
+            logits=Argument(
+                logits[0], lambda v: floats(None)(v) and bool(np.isfinite(np.asarray(v)).all())
+            ),
+        ),
+        of(
+            "init_train_state",
+            training.init_train_state,
+            params=Argument({"w": vector}, _is_floats),
+            optimizer=learn["optimizer"],
+            carry=Argument(None, _is_numbers),
+        ),
+        of(
+            "mean_value_and_grad",
+            training.mean_value_and_grad,
+            loss_fn=learn["loss_fn"],
+            axis_name=Argument(None, lambda v: v is None or isinstance(v, str)),
+        ),
+        of(
+            "train_step",
+            training.train_step,
+            **learn,
+            state=Argument(train, is_state),
+            batch=Argument(batch[0], lambda v: True),
+            axis_name=Argument(None, lambda v: v is None),
+        ),
+        of(
+            "train_steps",
+            training.train_steps,
+            **learn,
+            state=Argument(train, is_state),
+            batches=Argument(batch, _is_arrays),
+            axis_name=Argument(None, lambda v: v is None),
+        ),
+        of(
+            "data_parallel_steps",
+            training.data_parallel_steps,
+            **learn,
+            mesh=Argument(mesh, lambda v: isinstance(v, jax.sharding.Mesh)),
+        ),
+        of(
+            "data_parallel_steps of a batch",
+            functools.partial(_run_parallel, loss_fn, optimizer, mesh),
+            state=Argument(train, is_state),
+            batches=Argument(
+                batch,
+                lambda v: _is_arrays(v) and all(np.ndim(leaf) > 1 for leaf in jax.tree.leaves(v)),
+            ),
+        ),
         of("one_cpu_device_per_core", devices.one_cpu_device_per_core),
         of("data_mesh", devices.data_mesh, rows=4),
-        of("split_leading_axis", devices.split_leading_axis,
-           tree=Argument({"a": batch}, lambda v: _is_arrays(v) and bool(jax.tree.leaves(v)) and all(
-               np.ndim(leaf) and len(leaf) for leaf in jax.tree.leaves(v)))),
-        of("drop_weights", regularization.drop_weights, key=key,
-           params=Argument(params, lambda v: _is_floats(v) and hasattr(v, "recurrent_kernel")),
-           rate=Argument(0.5, between(0, 0.999)),
-           names=Argument(("recurrent_kernel",), lambda v: isinstance(v, list | tuple) and all(
-               isinstance(name, str) for name in v))),
+        of(
+            "split_leading_axis",
+            devices.split_leading_axis,
+            tree=Argument(
+                {"a": batch},
+                lambda v: (
+                    _is_arrays(v)
+                    and bool(jax.tree.leaves(v))
+                    and all(np.ndim(leaf) and len(leaf) for leaf in jax.tree.leaves(v))
+                ),
+            ),
+        ),
+        of(
+            "drop_weights",
+            regularization.drop_weights,
+            key=key,
+            params=Argument(params, lambda v: _is_floats(v) and hasattr(v, "recurrent_kernel")),
+            rate=Argument(0.5, between(0, 0.999)),
+            names=Argument(
+                ("recurrent_kernel",),
+                lambda v: isinstance(v, list | tuple) and all(isinstance(name, str) for name in v),
+            ),
+        ),
         of("nn.Recurrent", nn.Recurrent, cell=cell, in_features=3, **of_nnx),
-        of("nn.Recurrent.__call__", layer, xs=Argument(xs, like(xs)), lengths=run["lengths"],
-           key=run["key"], deterministic=Argument(None, optional(flag))),
-        of("nn.Bidirectional", nn.Bidirectional, forward=cell, backward=cell, in_features=3,
-           **of_nnx),
-        of("nn.SequenceModel", nn.SequenceModel, cell=cell, vocabulary_size=5, embedding_size=2,
-           num_classes=2, **of_nnx),
+        of(
+            "nn.Recurrent.__call__",
+            layer,
+            xs=Argument(xs, like(xs)),
+            lengths=run["lengths"],
+            key=run["key"],
+            deterministic=Argument(None, optional(flag)),
+        ),
+        of(
+            "nn.Bidirectional",
+            nn.Bidirectional,
+            forward=cell,
+            backward=cell,
+            in_features=3,
+            **of_nnx,
+        ),
+        of(
+            "nn.SequenceModel",
+            nn.SequenceModel,
+            cell=cell,
+            vocabulary_size=5,
+            embedding_size=2,
+            num_classes=2,
+            **of_nnx,
+        ),
         of("export.Step", export.Step),
-        of("export.Unroll", export.Unroll, lengths=True, initial_state=False, method="static",
-           num_steps=3),
+        of(
+            "export.Unroll",
+            export.Unroll,
+            lengths=True,
+            initial_state=False,
+            method="static",
+            num_steps=3,
+        ),
         of("export.Generate", export.Generate, length=3, sampling=sampling.Sampling()),
-        of("export.write", functools.partial(export.write, path),
-           cell=cell, params=run["params"], xs=Argument(xs, like(xs)),
-           functions=Argument((export.Step(),), lambda v: False),
-           platforms=Argument(("cpu",), lambda v: False)),
-        of("ToLinen", linen.ToLinen, cell=cell,
-           param_dtype=Argument(jnp.float32, is_floating_dtype)),
+        of(
+            "export.write",
+            functools.partial(export.write, path),
+            cell=cell,
+            params=run["params"],
+            xs=Argument(xs, like(xs)),
+            functions=Argument((export.Step(),), lambda v: False),
+            platforms=Argument(("cpu",), lambda v: False),
+        ),
+        of(
+            "ToLinen",
+            linen.ToLinen,
+            cell=cell,
+            param_dtype=Argument(jnp.float32, is_floating_dtype),
+        ),
         of("FromLinen", linen.FromLinen, module=flax.linen.GRUCell(4), in_features=3),
         *_task_examples(key),
         *_interop_examples(),
         of("data.Padded", data.Padded, batch_size=2, multiple=4, drop_remainder=True),
-        of("data.Bucketed", data.Bucketed, boundaries=Argument((4, 8), lambda v: isinstance(
-            v, list | tuple) and all(map(positive, v))), batch_size=Argument(2, lambda v: positive(
-            v) or (isinstance(v, list | tuple) and all(map(positive, v)))), multiple=2,
-           drop_remainder=True, drop_longer=True),
-        of("data.Bucketed.of_steps", data.Bucketed.of_steps, boundaries=Argument(
-            (4, 8), lambda v: isinstance(v, list | tuple) and all(map(positive, v))), steps=16,
-           drop_longer=Argument(True, flag)),
-        of("data.Packed", data.Packed, batch_size=2, steps=8, drop_remainder=True,
-           drop_longer=True),
-        *(of(f"data.{name}.batches", policy.batches, **placed)
-          for name, policy in policies.items()),
+        of(
+            "data.Bucketed",
+            data.Bucketed,
+            boundaries=Argument(
+                (4, 8), lambda v: isinstance(v, list | tuple) and all(map(positive, v))
+            ),
+            batch_size=Argument(
+                2, lambda v: positive(v) or (isinstance(v, list | tuple) and all(map(positive, v)))
+            ),
+            multiple=2,
+            drop_remainder=True,
+            drop_longer=True,
+        ),
+        of(
+            "data.Bucketed.of_steps",
+            data.Bucketed.of_steps,
+            boundaries=Argument(
+                (4, 8), lambda v: isinstance(v, list | tuple) and all(map(positive, v))
+            ),
+            steps=16,
+            drop_longer=Argument(True, flag),
+        ),
+        of(
+            "data.Packed", data.Packed, batch_size=2, steps=8, drop_remainder=True, drop_longer=True
+        ),
+        *(
+            of(f"data.{name}.batches", policy.batches, **placed)
+            for name, policy in policies.items()
+        ),
         *(of(f"data.{name}.place", policy.place, **steps) for name, policy in policies.items()),
-        of("data.plan", data.plan, **steps, shards=Argument((2, 1), lambda v: isinstance(
-            v, list | tuple) and all(map(natural, v))), policy=Argument(data.Padded(2), is_policy),
-           seed=Argument(1, optional(natural)), epoch=Argument(0, natural), interleave=2),
-        of("data.ListSource", data.ListSource, examples=Argument(
-            [{"x": np.arange(3)}], lambda v: _is_sized(v) and all(
-                isinstance(e, dict) and all(np.ndim(a) for a in e.values()) for e in v)),
-           sequence_features=Argument({"x"}, lambda v: False),
-           shards=Argument((1,), lambda v: v is None or (isinstance(v, list | tuple)
-                           and all(map(natural, v))))),
-        of("data.Loader", _load, source=Argument(sources, lambda v: v is sources),
-           policy=Argument(data.Padded(2), is_policy), seed=Argument(1, optional(natural)),
-           epochs=Argument(1, natural), interleave=2, pad_values=Argument({"x": 0}, lambda v: (
-               v is None or (isinstance(v, dict) and not v))),
-           process=Argument(0, natural), processes=1, prefetch=2,
-           start=Argument(data.Position(), lambda v: False)),
-        of("data.Report.of_plan", data.Report.of_plan, **steps, plan=Argument(
-            [np.array([0, 1])], lambda v: _is_sized(v) and all(map(integers(0, 2), v))),
-            policy=Argument(data.Padded(2), is_policy)),
-        of("data.Report.of_batch", data.Report.of_batch, **steps,
-           policy=Argument(data.Padded(2), is_policy)),
-    ]  # fmt: skip
+        of(
+            "data.plan",
+            data.plan,
+            **steps,
+            shards=Argument((2, 1), lambda v: isinstance(v, list | tuple) and all(map(natural, v))),
+            policy=Argument(data.Padded(2), is_policy),
+            seed=Argument(1, optional(natural)),
+            epoch=Argument(0, natural),
+            interleave=2,
+        ),
+        of(
+            "data.ListSource",
+            data.ListSource,
+            examples=Argument(
+                [{"x": np.arange(3)}],
+                lambda v: (
+                    _is_sized(v)
+                    and all(isinstance(e, dict) and all(np.ndim(a) for a in e.values()) for e in v)
+                ),
+            ),
+            sequence_features=Argument({"x"}, lambda v: False),
+            shards=Argument(
+                (1,), lambda v: v is None or (isinstance(v, list | tuple) and all(map(natural, v)))
+            ),
+        ),
+        of(
+            "data.Loader",
+            _load,
+            source=Argument(sources, lambda v: v is sources),
+            policy=Argument(data.Padded(2), is_policy),
+            seed=Argument(1, optional(natural)),
+            epochs=Argument(1, natural),
+            interleave=2,
+            pad_values=Argument({"x": 0}, lambda v: v is None or (isinstance(v, dict) and not v)),
+            process=Argument(0, natural),
+            processes=1,
+            prefetch=2,
+            start=Argument(data.Position(), lambda v: False),
+        ),
+        of(
+            "data.Report.of_plan",
+            data.Report.of_plan,
+            **steps,
+            plan=Argument(
+                [np.array([0, 1])], lambda v: _is_sized(v) and all(map(integers(0, 2), v))
+            ),
+            policy=Argument(data.Padded(2), is_policy),
+        ),
+        of(
+            "data.Report.of_batch",
+            data.Report.of_batch,
+            **steps,
+            policy=Argument(data.Padded(2), is_policy),
+        ),
+    ]
     return tuple(result)
 
 
@@ -690,27 +943,44 @@ def _load(
 def _task_examples(key: Argument) -> Iterator[Example]:
     """Each task: its constructor and its methods."""
     made: tuple[Any, ...] = (
-        tasks.Adding(), tasks.Copy(4, 2), tasks.DelayedParity(), tasks.AssociativeRecall(),
-    )  # fmt: skip
+        tasks.Adding(),
+        tasks.Copy(4, 2),
+        tasks.DelayedParity(),
+        tasks.AssociativeRecall(),
+    )
     for task in made:
         name = f"tasks.{type(task).__name__}"
         length = Argument(4, between(1, 2**31 - 1, is_integer))
         if dataclasses.fields(task):
             fields = {f.name: getattr(task, f.name) for f in dataclasses.fields(task)}
-            yield of(name, type(task), **fields | (
-                {"delay": Argument(task.delay, between(0, 2**31 - 1, is_integer))}
-                if "delay" in fields else {}
-            ))  # fmt: skip
+            yield of(
+                name,
+                type(task),
+                **fields
+                | (
+                    {"delay": Argument(task.delay, between(0, 2**31 - 1, is_integer))}
+                    if "delay" in fields
+                    else {}
+                ),
+            )
         else:
             yield of(name, type(task))
         yield of(f"{name}.sample", task.sample, key=key, length=length)
         example = jax.tree.map(lambda a: a[None], task.sample(key.value, 4))
         outputs = jnp.ones((1, example.weights.shape[1], task.output_size), jnp.float32)
         yield of(
-            f"{name}.loss", task.loss, outputs=outputs,
-            example=Argument(example, lambda v, e=example: (  # inputs are not read
-                type(v) is type(e) and like(e[1:])(v[1:]))),
-        )  # fmt: skip
+            f"{name}.loss",
+            task.loss,
+            outputs=outputs,
+            example=Argument(
+                example,
+                lambda v, e=example: (  # inputs are not read
+                    type(v) is type(e)
+                    and like(e.targets)(v.targets)
+                    and (like(e.weights)(v.weights) or like(e.weights > 0)(np.equal(v.weights, 1)))
+                ),
+            ),
+        )
     task = tasks.BinaryDependency([(2, 0.5)], 0.25)
 
     def pairs(value: Any) -> bool:
@@ -720,16 +990,19 @@ def _task_examples(key: Argument) -> Iterator[Example]:
         )
 
     yield of(
-        "tasks.BinaryDependency", tasks.BinaryDependency,
-        dependencies=Argument([(2, 0.5)], pairs), base_rate=Argument(0.25, between(0, 1)),
-    )  # fmt: skip
-    known = lambda v: isinstance(v, list | tuple | set) and all(map(is_integer, v))  # noqa: E731
+        "tasks.BinaryDependency",
+        tasks.BinaryDependency,
+        dependencies=Argument([(2, 0.5)], pairs),
+        base_rate=Argument(0.25, between(0, 1)),
+    )
+    known = lambda v: not np.size(v) or (_is_sized(v) and all(map(is_integer, v)))  # noqa: E731
     yield of("tasks.BinaryDependency.expected_loss", task.expected_loss, known=Argument([2], known))
     bits = jnp.array([0, 1, 1, 0])
     yield of(
-        "tasks.BinaryDependency.probabilities", task.probabilities,
+        "tasks.BinaryDependency.probabilities",
+        task.probabilities,
         xs=Argument(bits, integers(0, 1, any_shape=True)),
-    )  # fmt: skip
+    )
     yield of("tasks.BinaryDependency.sample", task.sample, key=key, num_steps=5)
 
 
@@ -742,10 +1015,15 @@ def _interop_examples() -> Iterator[Example]:
     }
     normed = _fill(seqjax.LSTM(8, layer_norm=seqjax.LayerNorm()).init, jax.random.key(0), 3)
     other_names = {
-        "simple": "BasicRNN", "simple_rnn": "BasicRNN", "rnn": "BasicRNN", "ind_rnn": "IndRNN",
-        "optimized_lstm": "LSTM", "projection": "OutputProjection",
-        "weight_norm_lstm": "WeightNorm", "multi_rnn": "Stack",
-    }  # fmt: skip
+        "simple": "BasicRNN",
+        "simple_rnn": "BasicRNN",
+        "rnn": "BasicRNN",
+        "ind_rnn": "IndRNN",
+        "optimized_lstm": "LSTM",
+        "projection": "OutputProjection",
+        "weight_norm_lstm": "WeightNorm",
+        "multi_rnn": "Stack",
+    }
     kinds = {name.lower(): name for name in params}
     for module in (flax_linen, flax_nnx, keras, pytorch, tensorflow):
         names = [name for name in public(module) if name.startswith("to_")]
@@ -764,8 +1042,10 @@ def _interop_examples() -> Iterator[Example]:
                 more = {"cells": Argument([("lstm_cell", tensorflow.to_lstm)] * 2, pairs)}
                 of_back = {"cells": Argument([("lstm_cell", tensorflow.from_lstm)] * 2, pairs)}
             elif converted == "grid_rnn":
-                grid = {"grid": Argument(seqjax.GridRNN(seqjax.LSTM(8)), lambda v: False),
-                        "scope": Argument("lstm_cell", lambda v: isinstance(v, str))}  # fmt: skip
+                grid = {
+                    "grid": Argument(seqjax.GridRNN(seqjax.LSTM(8)), lambda v: False),
+                    "scope": Argument("lstm_cell", lambda v: isinstance(v, str)),
+                }
                 more = grid | {"to_cell": Argument(tensorflow.to_lstm, lambda v: False)}
                 of_back = grid | {"from_cell": Argument(tensorflow.from_lstm, lambda v: False)}
             elif converted == "gru" and module is not tensorflow:
@@ -785,9 +1065,11 @@ def _interop_examples() -> Iterator[Example]:
                 return call(*result) if module is keras else call(result)
 
             yield of(
-                label.format("to"), to, **more,
+                label.format("to"),
+                to,
+                **more,
                 **{argument: Argument(own, _survives(lambda v, t=there, r=read: r(t(v))))},
-            )  # fmt: skip
+            )
             result = there(own)
             if converted in ("highway", "attention_cell", "projection"):
                 result, inner = result
@@ -801,15 +1083,21 @@ def _interop_examples() -> Iterator[Example]:
                 yield of(label.format("from"), back, **rows | bias)
             else:
                 again = functools.partial(_there_again, there, back, _values(of_back))
-                yield of(label.format("from"), back, **of_back,
-                         **{names[0]: Argument(result, _survives(again))})  # fmt: skip
+                yield of(
+                    label.format("from"),
+                    back,
+                    **of_back,
+                    **{names[0]: Argument(result, _survives(again))},
+                )
     variables = {"a/b": jnp.ones(2, jnp.float32)}
     text = lambda v: isinstance(v, str)  # noqa: E731
     for function in (tensorflow.split_scope, tensorflow.join_scope):
         yield of(
-            f"tensorflow.{function.__name__}", function, scope=Argument("a", text),
+            f"tensorflow.{function.__name__}",
+            function,
+            scope=Argument("a", text),
             variables=Argument(variables, lambda v: isinstance(v, dict)),
-        )  # fmt: skip
+        )
 
 
 def _rows_like(kernel: Any) -> Accepts:
@@ -833,6 +1121,7 @@ def _survives(convert: Callable[[Any], Any]) -> Accepts:
     """Floating arrays that come back in the same shapes from a conversion there and back."""
 
     def shapes(tree: Any) -> Any:
+        tree = tuple(tree) if isinstance(tree, list) else tree
         return jax.tree.structure(tree), [np.shape(leaf) for leaf in jax.tree.leaves(tree)]
 
     def accepts(value: Any) -> bool:
@@ -970,9 +1259,10 @@ def main(config: Config) -> None:
             )
     calls = sum(bool(example.arguments) for example in examples())
     print(f"{calls} valid calls, {len(KINDS)} kinds of values")
-    print(f"{config.count} wrong calls: " + ", ".join(
-        f"{counts[outcome]} {outcome}" for outcome in typing.get_args(Outcome)
-    ))  # fmt: skip
+    print(
+        f"{config.count} wrong calls: "
+        + ", ".join(f"{counts[outcome]} {outcome}" for outcome in typing.get_args(Outcome))
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Argument checks: their errors say what was given, what was expected and what to do."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -72,6 +72,18 @@ def describe(value: Any) -> str:
         value = value.tolist()
     text = " ".join(repr(value).split())
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def check_iterable(owner: str, name: str, value: Any, of: str) -> None:
+    """Raise ``ValueError`` unless ``value`` is a list, or anything else to iterate over.
+
+    >>> check_iterable("GridLSTM", "blocks", 2.5, of="pairs of numbers")
+    Traceback (most recent call last):
+    ...
+    ValueError: GridLSTM: blocks must be a list of pairs of numbers, got 2.5
+    """
+    if not isinstance(value, Iterable) or isinstance(value, str) or not getattr(value, "ndim", 1):
+        raise ValueError(f"{owner}: {name} must be a list of {of}, got {describe(value)}")
 
 
 def is_integer(value: Any) -> bool:

@@ -44,7 +44,7 @@ import numpy as np
 from jax import export as jax_export
 
 from seqjax import cells, sampling, types, wrappers
-from seqjax.arrays import as_params
+from seqjax.arrays import as_params, given_array
 from seqjax.checks import check_choice, check_flag, check_size
 from seqjax.engine.step import step
 from seqjax.engine.unroll import unroll
@@ -351,7 +351,10 @@ def _check_inputs(cell: Cell, params: Params, xs: PyTree) -> PyTree:
         leading.append(cell.leading_shape(params, xs))
         return xs
 
-    xs = jax.eval_shape(look, xs)
+    def given(x: Any) -> Any:
+        return x if isinstance(x, jax.ShapeDtypeStruct) else given_array("xs", x)
+
+    xs = jax.eval_shape(look, jax.tree.map(given, xs))
     if len(leading[0]) != 2:
         raise ValueError(
             "xs must have one batch and one time axis, [B, T, ...], got batch and time axes "

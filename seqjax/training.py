@@ -47,8 +47,14 @@ def init_train_state(
     0
     """
     _check_optimizer(optimizer)
-    params, carry = as_params(params), as_arrays("carry", carry)
+    params, carry = _check_params(params), as_arrays("carry", carry)
     return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params), carry)
+
+
+def _check_params(params: Params) -> Params:
+    if not jax.tree.leaves(params):
+        raise ValueError(f"params must hold at least one array to train, got {describe(params)}")
+    return as_params(params)
 
 
 def _check_optimizer(optimizer: Any) -> None:
@@ -71,7 +77,7 @@ def _check_state(optimizer: optax.GradientTransformation, state: Any) -> TrainSt
     if not isinstance(state, TrainState):
         raise ValueError(f"state must be a TrainState from init_train_state, got {describe(state)}")
     state = TrainState(*as_arrays("state", state._replace(params=None)))._replace(
-        params=as_params(state.params)
+        params=_check_params(state.params)
     )
     step = state.step
     if not isinstance(step, Array) or step.shape or not jnp.issubdtype(step.dtype, jnp.integer):

@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from seqjax.checks import check_count, check_integers, check_size
+from seqjax.checks import check_count, check_integers, check_iterable, check_size
 from seqjax.data.policies import Policy, check_policy
 
 Example = dict[str, np.ndarray]  # context features [*shape], sequence features [T, *step_shape]
@@ -78,14 +78,9 @@ class ListSource:
         sequence_features: Collection[str],
         shards: Sequence[int] | None = None,
     ) -> None:
-        if not isinstance(examples, Iterable):
-            raise ValueError(f"examples must be dictionaries of arrays, got {examples!r}")
+        check_iterable("ListSource", "examples", examples, of="dictionaries of arrays")
         self._examples = [_arrays(index, example) for index, example in enumerate(examples)]
-        if not isinstance(sequence_features, Collection) or isinstance(sequence_features, str):
-            raise ValueError(
-                "sequence_features must be a set of names, such as {'x'}, got "
-                f"{sequence_features!r}"
-            )
+        check_iterable("ListSource", "sequence_features", sequence_features, of="names")
         if not all(isinstance(name, str) for name in sequence_features):
             raise ValueError(f"sequence_features must be names, got {sequence_features!r}")
         self.sequence_features = frozenset(sequence_features)
@@ -213,10 +208,7 @@ class Report:
         """Report on the batches of an epoch; ``lengths`` are those of all examples, ``int[N]``."""
         check_policy("Report", policy)
         lengths = check_integers("Report", "lengths", lengths)
-        if not isinstance(plan, Iterable) or not getattr(plan, "ndim", 1):
-            raise ValueError(
-                f"Report: plan must be batches of indices, as plan returns, got {plan!r}"
-            )
+        check_iterable("Report", "plan", plan, of="batches of indices, as plan returns it")
         total = cls()
         for batch in plan:
             indices = check_integers("Report", "a batch", batch, high=len(lengths) - 1)

@@ -116,6 +116,8 @@ def split_gates(z: Array, gates: int) -> tuple[Array, ...]:
     >>> [gate.shape for gate in split_gates(jnp.zeros((5, 3, 8)), 4)]
     [(5, 3, 2), (5, 3, 2), (5, 3, 2), (5, 3, 2)]
     """
+    if z.shape[-1] % gates:
+        raise ValueError(f"the last axis must hold {gates} gates of one size, got shape {z.shape}")
     return tuple(jnp.split(z, gates, axis=-1))
 
 

@@ -91,8 +91,8 @@ class Adding(MemoryTask):
         wanted = targets.shape
         if outputs.shape != (*wanted, 1) or not jnp.issubdtype(outputs.dtype, jnp.floating):
             raise ValueError(
-                f"Adding: outputs must be floating of shape {(*wanted, 1)}, one for each target, got "
-                f"{outputs.dtype} of shape {outputs.shape}"
+                f"Adding: outputs must be floating of shape {(*wanted, 1)}, one for each target, "
+                f"got {outputs.dtype} of shape {outputs.shape}"
             )
         if weights.shape != wanted or not all(
             jnp.issubdtype(a.dtype, jnp.floating) for a in (targets, weights)
