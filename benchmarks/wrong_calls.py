@@ -540,7 +540,7 @@ def examples() -> tuple[Example, ...]:
         and like(train.step)(v.step)
         and _is_floats(v.params)
         and v.carry is None
-        and jax.tree.structure(v) == jax.tree.structure(train)
+        and len({jax.tree.structure(v), jax.tree.structure(train)}) == 1
     )
     mesh = devices.data_mesh(4)
     is_optimizer = lambda v: isinstance(v, optax.GradientTransformation)  # noqa: E731
@@ -563,7 +563,7 @@ def examples() -> tuple[Example, ...]:
     }
     layer = nn.Recurrent(cell, 3, rngs=nnx.Rngs(0))
     is_policy = lambda v: isinstance(v, data.Padded | data.Bucketed | data.Packed)  # noqa: E731
-    policies = {
+    policies: dict[str, Any] = {
         "Padded": data.Padded(2),
         "Bucketed": data.Bucketed((4, 8), 2),
         "Packed": data.Packed(2, 8),
@@ -974,11 +974,7 @@ def _task_examples(key: Argument) -> Iterator[Example]:
             outputs=outputs,
             example=Argument(
                 example,
-                lambda v, e=example: (  # inputs are not read
-                    type(v) is type(e)
-                    and like(e.targets)(v.targets)
-                    and (like(e.weights)(v.weights) or like(e.weights > 0)(np.equal(v.weights, 1)))
-                ),
+                functools.partial(_is_answered, example),
             ),
         )
     task = tasks.BinaryDependency([(2, 0.5)], 0.25)
@@ -1068,7 +1064,7 @@ def _interop_examples() -> Iterator[Example]:
                 label.format("to"),
                 to,
                 **more,
-                **{argument: Argument(own, _survives(lambda v, t=there, r=read: r(t(v))))},
+                **{argument: Argument(own, _survives(functools.partial(_back_again, there, read)))},
             )
             result = there(own)
             if converted in ("highway", "attention_cell", "projection"):
@@ -1112,6 +1108,22 @@ def _values(arguments: dict[str, Argument]) -> dict[str, Any]:
     return {name: argument.value for name, argument in arguments.items()}
 
 
+def _back_again(there: Any, read: Any, params: Any) -> Any:
+    return read(there(params))
+
+
+def _is_answered(example: Any, value: Any) -> bool:
+    """Whether targets and weights are like those of ``example``; inputs are not read."""
+    return (
+        type(value) is type(example)
+        and like(example.targets)(value.targets)
+        and (
+            like(example.weights)(value.weights)
+            or like(example.weights > 0)(np.equal(value.weights, 1))
+        )
+    )
+
+
 def _there_again(there: Any, back: Any, options: dict[str, Any], variables: Any) -> Any:
     result = there(back(variables, **options))
     return result[0] if isinstance(result, tuple) else result
@@ -1146,9 +1158,9 @@ def public(module: types.ModuleType) -> list[str]:
         for name, value in values.items()
         if callable(value)
         and typing.get_origin(value) is None
-        and not (
-            isinstance(value, type) and (issubclass(value, tuple) or inspect.isabstract(value))
-        )
+        and not (isinstance(value, type) and issubclass(value, tuple))
+        and not inspect.isabstract(value)
+        and not getattr(value, "_is_protocol", False)
     ]
 
 

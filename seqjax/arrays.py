@@ -9,8 +9,8 @@ import numpy as np
 from seqjax.checks import LARGEST, describe
 
 
-def given_array(name: str, value: Any) -> jax.Array | np.ndarray:
-    """Return ``value`` as an array that still holds the values that were given.
+def given_array(name: str, value: Any) -> Any:
+    """Return ``value`` as a NumPy or JAX array that still holds the values that were given.
 
     JAX's integers have 32 bits by default, and wider ones wrap around. So check the values of
     ``given_array``, and convert it to a JAX array after that.

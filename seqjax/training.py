@@ -60,7 +60,8 @@ def _check_params(params: Params) -> Params:
 def _check_optimizer(optimizer: Any) -> None:
     if not all(callable(getattr(optimizer, name, None)) for name in ("init", "update")):
         raise ValueError(
-            f"optimizer must be an optax transformation, such as optax.adam(1e-3), got {optimizer!r}"
+            "optimizer must be an optax transformation, such as optax.adam(1e-3), got "
+            f"{optimizer!r}"
         )
 
 

@@ -5,6 +5,8 @@ weights of a ``Bidirectional`` layer are those of its forward layer, followed by
 backward layer.
 """
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 
@@ -160,10 +162,12 @@ def _take(
     of_state: bool = False,
 ) -> tuple[Array, Array, Array]:
     """The weights as arrays; with ``of_state`` the bias is ``[2, ...]``, of input and state."""
-    given = {"kernel": kernel, "recurrent_kernel": recurrent_kernel}
+    given: dict[str, Any] = {"kernel": kernel, "recurrent_kernel": recurrent_kernel}
     given |= {} if bias is None else {"bias": bias}
     axes = {"kernel": 2, "recurrent_kernel": 2}
-    arrays = take(owner, given, axes, {"bias": np.ndim(bias)}, advice=_ADVICE)
+    arrays = take(
+        owner, given, axes, {"bias": 0 if bias is None else np.ndim(bias)}, advice=_ADVICE
+    )
     units = arrays["recurrent_kernel"].shape[0]
     shape = (2, gates * units) if of_state else (gates * units,)
     arrays.setdefault("bias", jnp.zeros(shape, arrays["kernel"].dtype))

@@ -291,7 +291,10 @@ def check_gru(owner: str, params: GRUParams) -> GRUParams:
     """Return arrays, or raise ``ValueError`` unless they are of a `seqjax.GRU`."""
     params = check_type(owner, params, GRUParams)
     units = first_axis(owner, "candidate_kernel", params.candidate_kernel)
-    shapes = {"candidate_kernel": (units, units), "gate_kernel": (units, 2 * units)}
+    shapes: dict[str, tuple[int, ...]] = {
+        "candidate_kernel": (units, units),
+        "gate_kernel": (units, 2 * units),
+    }
     if params.candidate_bias is not None:
         shapes["candidate_bias"] = (units,)
     check_params(owner, params, **shapes, bias=(3 * units,))

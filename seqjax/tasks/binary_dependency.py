@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -49,10 +50,11 @@ class BinaryDependency:
 
     def __post_init__(self) -> None:
         check_number("BinaryDependency", "base_rate", self.base_rate)
+        pairs: tuple[tuple[Any, Any], ...]
         try:
             pairs = tuple((lag, change) for lag, change in self.dependencies)
         except (TypeError, ValueError):
-            pairs = ((None, None),)
+            pairs = (("", ""),)
         if not all(is_integer(lag) and is_number(change) for lag, change in pairs):
             raise ValueError(
                 "dependencies must be pairs of a whole number (lag) and a number (change), such as "

@@ -17,6 +17,7 @@ from seqjax.cells import (
 from seqjax.interop.layout import (
     check_lstm,
     check_params,
+    given_names,
     permute_gates,
     refuse_options,
     writer,
@@ -25,7 +26,6 @@ from seqjax.interop.tensorflow.core import DENSE, IJFO, PEEPHOLES, PROJECTION, r
 from seqjax.interop.tensorflow.variables import (
     Variables,
     check_arrays,
-    given_names,
     shift_gate,
     split_rows,
     take_variables,

@@ -6,12 +6,11 @@ TensorFlow's gates i, j, f, o are i, g, f, o in seqjax, in the order i, f, g, o.
 import jax.numpy as jnp
 
 from seqjax.cells import ConvLSTMParams, LSTMParams, Peepholes, PhasedLSTMParams
-from seqjax.interop.layout import check_params, permute_gates, refuse_options, writer
+from seqjax.interop.layout import check_params, given_names, permute_gates, refuse_options, writer
 from seqjax.interop.tensorflow.core import DENSE, IJFO, PROJECTION
 from seqjax.interop.tensorflow.variables import (
     Variables,
     check_arrays,
-    given_names,
     shift_gate,
     split_rows,
     take_variables,
