@@ -369,7 +369,10 @@ KINDS: dict[str, Kind] = SAME | {
     "array of strings": _constant(np.array(["a", "b"])),
     "array of objects": _constant(np.array([None, 1], object)),
     "dtype": _constant(jnp.int32),
-    "parameters": lambda value, rng: HiddenState(jnp.ones((2, 4), jnp.float32)),
+    "a state": lambda value, rng: HiddenState(jnp.ones((2, 4), jnp.float32)),
+    "parameters of another cell": lambda value, rng: _fill(
+        seqjax.MGU(2).init, jax.random.key(0), 3
+    ),
     "one axis more": one_array(lambda a: a[None]),
     "one axis less": one_array(_needs_axes(lambda a: a[:1].reshape(a.shape[1:]))),
     "no axes": one_array(_needs_axes(lambda a: a.reshape(-1)[:1].reshape(()))),
@@ -429,8 +432,8 @@ def _cell_examples() -> Iterator[Example]:
         "recurrent_dropout": rate,
         "state_rate": lambda v: rate(v) or isinstance(v, tuple),
         "rate": lambda v: rate(v) or isinstance(v, tuple),
-        "cell_clip": optional(between(1e-300, np.inf)),
-        "projection_clip": optional(between(1e-300, np.inf)),
+        "cell_clip": optional(lambda v: (is_number(v) or isinstance(v, float)) and v > 0),
+        "projection_clip": optional(lambda v: (is_number(v) or isinstance(v, float)) and v > 0),
         "leak": between(0, 1),
         "ratio_on": between(1e-300, 1),
         "r_min": between(0, 1),
@@ -885,7 +888,8 @@ def examples() -> tuple[Example, ...]:
             data.Report.of_plan,
             **steps,
             plan=Argument(
-                [np.array([0, 1])], lambda v: _is_sized(v) and all(map(integers(0, 2), v))
+                [np.array([0, 1])],
+                lambda v: not np.size(v) or (_is_sized(v) and all(map(integers(0, 2), v))),
             ),
             policy=Argument(data.Padded(2), is_policy),
         ),

@@ -61,6 +61,8 @@ def as_arrays(name: str, tree: Any) -> Any:
                 )
         return jnp.asarray(given)
 
+    if all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(tree)):
+        return tree
     return jax.tree.map_with_path(one, tree)
 
 
@@ -76,6 +78,8 @@ def as_params(params: Any, name: str = "params") -> Any:
     ValueError: params['bias'] must be a floating array, got an array of int64
     """
     params = as_arrays(name, params)
+    if all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in jax.tree.leaves(params)):
+        return params
     for path, leaf in jax.tree.leaves_with_path(params):
         if not jnp.issubdtype(leaf.dtype, jnp.floating):
             where = f"{name}{jax.tree_util.keystr(path)}"

@@ -73,8 +73,8 @@ def _check_loss_fn(loss_fn: Any) -> None:
         )
 
 
-def _check_state(optimizer: optax.GradientTransformation, state: Any) -> TrainState:
-    """Check that ``state`` is one for ``optimizer``; return arrays."""
+def _check_state(state: Any) -> TrainState:
+    """Check that ``state`` is a `TrainState`; return arrays."""
     if not isinstance(state, TrainState):
         raise ValueError(f"state must be a TrainState from init_train_state, got {describe(state)}")
     state = TrainState(*as_arrays("state", state._replace(params=None)))._replace(
@@ -83,6 +83,11 @@ def _check_state(optimizer: optax.GradientTransformation, state: Any) -> TrainSt
     step = state.step
     if not isinstance(step, Array) or step.shape or not jnp.issubdtype(step.dtype, jnp.integer):
         raise ValueError(f"the step of state must be one integer, got {describe(step)}")
+    return state
+
+
+def _check_opt_state(optimizer: optax.GradientTransformation, state: TrainState) -> None:
+    """Raise ``ValueError`` unless the state of the optimizer has the shapes that ``init`` gives."""
     shapes = [
         (jax.tree.structure(tree), [leaf.shape for leaf in jax.tree.leaves(tree)])
         for tree in (state.opt_state, jax.eval_shape(optimizer.init, state.params))
@@ -92,7 +97,6 @@ def _check_state(optimizer: optax.GradientTransformation, state: Any) -> TrainSt
             "the opt_state of state is for another optimizer or other parameters; make the state "
             "with init_train_state and this optimizer"
         )
-    return state
 
 
 def mean_value_and_grad(
@@ -168,7 +172,8 @@ def train_step(
     2.0 [1. 1.] 1
     """
     _check_optimizer(optimizer)
-    state = _check_state(optimizer, state)
+    state = _check_state(state)
+    _check_opt_state(optimizer, state)
     gradient = mean_value_and_grad(loss_fn, axis_name)
     (loss, carry), grads = gradient(state.params, state.carry, batch)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
@@ -209,7 +214,7 @@ def train_steps(
     """
     _check_loss_fn(loss_fn)
     _check_optimizer(optimizer)
-    state, batches = _check_state(optimizer, state), as_arrays("batches", batches)
+    state, batches = _check_state(state), as_arrays("batches", batches)
     check_leading_axes("batches", batches, "K")
     step = functools.partial(train_step, loss_fn, optimizer, axis_name=axis_name)
     return jax.lax.scan(step, state, batches)
@@ -274,7 +279,7 @@ def data_parallel_steps(
     waits = mesh.size > 1 and mesh.devices.flat[0].platform == "cpu"
 
     def run(state: TrainState, batches: Batch) -> tuple[TrainState, Array]:
-        state, batches = _check_state(optimizer, state), as_arrays("batches", batches)
+        state, batches = _check_state(state), as_arrays("batches", batches)
         _check_rows(mesh, state.carry, batches)
         result = program(state, batches)
         if waits and isinstance(result[1], jax.core.Tracer):

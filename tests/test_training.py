@@ -110,7 +110,7 @@ def test_rows_that_devices_do_not_divide_are_a_clear_error():
     state, (xs, ys) = start(jax.random.key(0)), batches(jax.random.key(1))
     with pytest.raises(ValueError, match=r"B=3 rows of batches"):
         steps(state, (xs[:, :3], ys[:, :3]))
-    with pytest.raises(ValueError, match="2 devices of mesh must divide the rows .* got 3"):
+    with pytest.raises(ValueError, match=r"2 devices of mesh must divide the rows .* got 3"):
         steps(state._replace(carry=None), (xs[:, :3], ys[:, :3]))
 
 

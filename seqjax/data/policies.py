@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from seqjax.checks import check_flag, check_integers, check_size
+from seqjax.checks import check_flag, check_integers, check_iterable, check_size
 
 
 class Placement(NamedTuple):
@@ -271,13 +271,11 @@ def _chunks(indices: np.ndarray, size: int, drop_remainder: bool) -> list[np.nda
 
 
 def _check_boundaries(boundaries: Any) -> None:
-    if not isinstance(boundaries, Sequence | np.ndarray) or isinstance(boundaries, str):
-        raise ValueError(
-            f"Bucketed: boundaries must be a list of lengths, such as (10, 20), got {boundaries!r}"
-        )
+    check_iterable("Bucketed", "boundaries", boundaries, of="lengths, such as (10, 20)")
+    boundaries = tuple(boundaries)
     for boundary in boundaries:
         check_size("Bucketed", "a boundary", boundary)
-    if not len(boundaries) or any(map(operator.ge, boundaries, boundaries[1:])):
+    if not boundaries or any(map(operator.ge, boundaries, boundaries[1:])):
         raise ValueError(f"Bucketed: boundaries must ascend, got {boundaries}")
 
 

@@ -155,6 +155,7 @@ def run_checked(
     params = as_params(params)
     initial_state = as_arrays("initial_state", initial_state)
     check_params(cell, params)
+    xs = jax.tree.map(functools.partial(given_array, "xs"), xs)
     leading_shape = cell.leading_shape(params, xs)
     time_axis = 0 if time_major else len(leading_shape) - 1
     batch_shape = check_batch(leading_shape, time_axis)
@@ -162,7 +163,6 @@ def run_checked(
     mask = resolve_mask(lengths, mask, leading_shape, time_axis)
 
     def convert(x: Array | np.ndarray) -> Array:
-        x = given_array("xs", x)
         if not jnp.issubdtype(x.dtype, jnp.integer):
             return jnp.asarray(x)
         _check_is_tokens(x, cell.input_size(params))
