@@ -1,11 +1,12 @@
 """Argument checks: their errors say what was given, what was expected and what to do."""
 
-import math
-import operator
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+
+LARGEST = 2**31 - 1  # of the integers that JAX holds by default
 
 
 def check_size(owner: str, name: str, value: Any) -> None:
@@ -16,28 +17,82 @@ def check_size(owner: str, name: str, value: Any) -> None:
     ...
     ValueError: GRU: units must be a whole number of at least 1, got 0
     """
-    try:
-        ok = not isinstance(value, bool) and operator.index(value) >= 1
-    except TypeError:
-        ok = False
-    if not ok:
-        raise ValueError(f"{owner}: {name} must be a whole number of at least 1, got {value!r}")
+    check_count(owner, name, value, low=1)
 
 
-def check_count(owner: str, name: str, value: Any) -> None:
-    """Raise ``ValueError`` unless ``value`` is a whole number of at least 0.
+def check_count(owner: str, name: str, value: Any, low: int = 0, high: int = LARGEST) -> None:
+    """Raise ``ValueError`` unless ``value`` is a whole number in ``[low, high]``.
 
     >>> check_count("Loader", "process", -1)
     Traceback (most recent call last):
     ...
     ValueError: Loader: process must be a whole number of at least 0, got -1
     """
+    if not is_integer(value) or value < low:
+        raise ValueError(f"{owner}: {name} must be a whole number of at least {low}, got {value!r}")
+    if value > high:
+        raise ValueError(f"{owner}: {name} must be at most {high}, got {value!r}")
+
+
+def check_integers(
+    owner: str, name: str, value: Any, low: int = 0, high: int = LARGEST, least: int = 0
+) -> np.ndarray:
+    """Return ``int64[N]``, or raise ``ValueError`` unless all N >= ``least`` are in range.
+
+    >>> check_integers("plan", "lengths", [3, -1])
+    Traceback (most recent call last):
+    ...
+    ValueError: plan: lengths must be integers [N] in [0, 2147483647], got [3, -1]
+    """
     try:
-        ok = not isinstance(value, bool) and operator.index(value) >= 0
-    except TypeError:
-        ok = False
-    if not ok:
-        raise ValueError(f"{owner}: {name} must be a whole number of at least 0, got {value!r}")
+        array = np.asarray(value)
+    except (TypeError, ValueError):  # a ragged list, for one
+        array = np.empty((0, 0))
+    whole = getattr(array.dtype, "kind", None) in ("i", "u") or array.shape == (
+        0,
+    )  # [] is of floats in NumPy
+    if array.ndim != 1 or not whole or not ((array >= low) & (array <= high)).all():
+        raise ValueError(
+            f"{owner}: {name} must be integers [N] in [{low}, {high}], got {describe(value)}"
+        )
+    if len(array) < least:
+        raise ValueError(f"{owner}: {name} must hold at least {least}, got {len(array)}")
+    return array.astype(np.int64)
+
+
+def describe(value: Any) -> str:
+    """``value`` in an error message, cut to a length that can be read.
+
+    >>> describe(np.array([1, 2])), describe(np.zeros((3, 4)))
+    ('[1, 2]', 'float64[3, 4]')
+    """
+    if isinstance(getattr(value, "shape", None), tuple) and hasattr(value, "dtype"):
+        if getattr(value.dtype, "kind", "O") not in "biuf" or value.ndim > 1 or value.size > 10:
+            return f"{value.dtype}{list(value.shape)}"
+        value = value.tolist()
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def check_iterable(owner: str, name: str, value: Any, of: str) -> None:
+    """Raise ``ValueError`` unless ``value`` is a list, or anything else to iterate over.
+
+    >>> check_iterable("GridLSTM", "blocks", 2.5, of="pairs of numbers")
+    Traceback (most recent call last):
+    ...
+    ValueError: GridLSTM: blocks must be a list of pairs of numbers, got 2.5
+    """
+    if not isinstance(value, Iterable) or isinstance(value, str) or not getattr(value, "ndim", 1):
+        raise ValueError(f"{owner}: {name} must be a list of {of}, got {describe(value)}")
+
+
+def is_integer(value: Any) -> bool:
+    """Whether ``value`` is one whole number of Python or NumPy; True and False are none.
+
+    >>> is_integer(np.int64(3)), is_integer(True), is_integer(3.0)
+    (True, False, False)
+    """
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def check_clip(owner: str, name: str, value: Any) -> None:
@@ -50,7 +105,7 @@ def check_clip(owner: str, name: str, value: Any) -> None:
     """
     if value is None:
         return
-    if not _is_number(value) or not value > 0:
+    if not is_number(value) or not value > 0:  # infinity clips nothing, which is allowed
         raise ValueError(
             f"{owner}: {name} must be a number above 0, or None for no clip, got {value!r}"
         )
@@ -90,7 +145,7 @@ def check_number(owner: str, name: str, value: Any) -> None:
     ...
     ValueError: LSTM: forget_bias must be a finite number, got nan
     """
-    if not _is_number(value) or not math.isfinite(value):
+    if not is_number(value) or not abs(value) <= sys.float_info.max:
         raise ValueError(f"{owner}: {name} must be a finite number, got {value!r}")
 
 
@@ -102,7 +157,7 @@ def check_range(owner: str, name: str, value: Any, low: float, high: float) -> N
     ...
     ValueError: PhasedLSTM: leak must lie in [0, 1], got 2
     """
-    if not _is_number(value) or not low <= value <= high:
+    if not is_number(value) or not low <= value <= high:
         raise ValueError(f"{owner}: {name} must lie in [{low}, {high}], got {value!r}")
 
 
@@ -117,7 +172,7 @@ def check_pair(owner: str, name: str, value: Any) -> tuple[Any, Any]:
     if (
         not isinstance(value, Sequence | np.ndarray)
         or len(value) != 2
-        or not all(map(_is_number, value))
+        or not all(map(is_number, value))
     ):
         raise ValueError(f"{owner}: {name} must be a pair of numbers, got {value!r}")
     first, second = value
@@ -132,7 +187,7 @@ def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
     ...
     ValueError: method must be one of 'scan', 'static', got 'fast'
     """
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
 
 
@@ -157,11 +212,7 @@ def check_rate(owner: str, name: str, value: Any) -> None:
     ...
     ValueError: Dropout: input_rate must be a probability in [0, 1), got 1
     """
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float | np.floating)
-        or not 0 <= value < 1
-    ):
+    if not is_number(value) or not 0 <= value < 1:
         raise ValueError(f"{owner}: {name} must be a probability in [0, 1), got {value!r}")
 
 
@@ -192,7 +243,7 @@ def check_key(key: Any) -> None:
 
     is_key = isinstance(key, jax.Array) and (
         (jax.numpy.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ())
-        or (key.dtype == np.uint32 and key.ndim == 1)
+        or (key.dtype == np.uint32 and key.shape == jax.eval_shape(jax.random.PRNGKey, 0).shape)
     )
     if not is_key:
         given = f"{key.dtype}{list(key.shape)}" if isinstance(key, jax.Array) else repr(key)
@@ -209,9 +260,11 @@ def check_dtype(dtype: Any) -> None:
     """
     import jax
 
+    # NumPy takes None for float64, and an array for its dtype
+    given = dtype is not None and not isinstance(dtype, jax.Array | np.ndarray | np.generic)
     try:
-        floating = jax.numpy.issubdtype(np.dtype(dtype), np.floating)
-    except TypeError:
+        floating = given and jax.numpy.issubdtype(np.dtype(dtype), np.floating)
+    except (KeyError, SyntaxError, TypeError, ValueError):
         floating = False
     if not floating:
         raise ValueError(f"dtype must be floating, such as jax.numpy.float32, got {dtype!r}")
@@ -225,10 +278,19 @@ def check_batch_shape(shape: Any) -> None:
     ...
     ValueError: batch_shape must be a tuple of sizes, such as (32,), got 2
     """
-    sizes = isinstance(shape, Sequence) and not isinstance(shape, str)
-    if not sizes or any(isinstance(n, int) and n < 0 for n in shape):
+    import jax.export
+
+    def is_size(n: Any) -> bool:
+        return (is_integer(n) and 0 <= n <= LARGEST) or jax.export.is_symbolic_dim(n)
+
+    if not isinstance(shape, list | tuple) or not all(map(is_size, shape)):
         raise ValueError(f"batch_shape must be a tuple of sizes, such as (32,), got {shape!r}")
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float | np.floating) and not isinstance(value, bool)
+def is_number(value: Any) -> bool:
+    """Whether ``value`` is one real number of Python or NumPy; True and False are none.
+
+    >>> is_number(np.float32(0.5)), is_number(True), is_number("3")
+    (True, False, False)
+    """
+    return is_integer(value) or isinstance(value, float | np.floating)

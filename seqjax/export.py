@@ -44,6 +44,7 @@ import numpy as np
 from jax import export as jax_export
 
 from seqjax import cells, sampling, types, wrappers
+from seqjax.arrays import as_params, given_array
 from seqjax.checks import check_choice, check_flag, check_size
 from seqjax.engine.step import step
 from seqjax.engine.unroll import unroll
@@ -286,7 +287,7 @@ def write(
         functions = [Step(), Unroll()] if cell.can_step else [Unroll()]
     functions = _check_functions(functions)
     platforms = _check_platforms(platforms)
-    params = jax.tree.map(jnp.asarray, params)
+    params = as_params(params)
     check_params(cell, params)
     xs = _check_inputs(cell, params, xs)
     entries: dict[str, Entry] = {}
@@ -338,7 +339,7 @@ def _check_functions(functions: Any) -> list[Function]:
 
 
 def _check_platforms(platforms: Any) -> list[Platform]:
-    if isinstance(platforms, str) or not platforms:
+    if not isinstance(platforms, list | tuple) or not platforms:
         raise ValueError(f"platforms must be a list such as ['cpu', 'cuda'], got {platforms!r}")
     for platform in platforms:
         check_choice("a platform", platform, get_args(Platform))
@@ -353,7 +354,10 @@ def _check_inputs(cell: Cell, params: Params, xs: PyTree) -> PyTree:
         leading.append(cell.leading_shape(params, xs))
         return xs
 
-    xs = jax.eval_shape(look, xs)
+    def given(x: Any) -> Any:
+        return x if isinstance(x, jax.ShapeDtypeStruct) else given_array("xs", x)
+
+    xs = jax.eval_shape(look, jax.tree.map(given, xs))
     if len(leading[0]) != 2:
         raise ValueError(
             "xs must have one batch and one time axis, [B, T, ...], got batch and time axes "

@@ -4,6 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from seqjax.arrays import as_int32, given_array
+from seqjax.checks import check_flag
 from seqjax.operations.affine import accumulation_dtype
 from seqjax.operations.masking import check_tokens, resolve_mask, zero_outside
 from seqjax.types import Array
@@ -63,7 +65,11 @@ def sequence_loss(
     >>> print(sequence_loss(logits, targets, lengths=jnp.array([3, 1])))  # log(4)
     1.3862944
     """
-    logits, targets = jnp.asarray(logits), jnp.asarray(targets)
+    check_flag("sequence_loss", "average_over_time", average_over_time)
+    check_flag("sequence_loss", "average_over_batch", average_over_batch)
+    check_flag("sequence_loss", "time_major", time_major)
+    logits = jnp.asarray(given_array("logits", logits))
+    targets = given_array("targets", targets)
     if not (jnp.issubdtype(logits.dtype, jnp.floating) and logits.ndim >= 2 and logits.shape[-1]):
         raise ValueError(
             f"logits must be floating [B, T, V], got {logits.dtype} of shape {logits.shape}"
@@ -82,14 +88,16 @@ def sequence_loss(
         weights = jnp.ones(leading_shape, logits.dtype) if mask is None else mask
     elif lengths is not None:
         raise ValueError("lengths and weights were both given; give the one or the other")
-    weights = jnp.asarray(weights).astype(logits.dtype)
-    if weights.shape != leading_shape:
+    weights = given_array("weights", weights)
+    if weights.shape != leading_shape or jnp.issubdtype(weights.dtype, jnp.complexfloating):
         raise ValueError(
-            f"weights must have shape {leading_shape}, the batch and time axes of the logits, got "
-            f"{weights.shape}"
+            f"weights must have shape {leading_shape}, the batch and time axes of the logits, and "
+            f"be real, got {weights.dtype} of shape {weights.shape}"
         )
+    weights = jnp.asarray(weights, logits.dtype)
     counts = weights != 0
     check_tokens("targets", targets, classes, counts)
+    targets = as_int32(targets)
     # where the weight is 0, an undefined cross-entropy must not make the loss 0 * NaN
     in_range = (targets >= 0) & (targets < classes)
     bounded = (jnp.abs(logits) < float(np.finfo(logits.dtype).max) / 4).all(-1)

@@ -7,7 +7,9 @@ import jax.numpy as jnp
 from flax import nnx
 
 from seqjax import wrappers
+from seqjax.checks import check_flag
 from seqjax.engine.unroll import unroll
+from seqjax.engine.validation import check_cell
 from seqjax.types import Array, Cell, Params, PyTree, State
 
 
@@ -54,6 +56,8 @@ class Recurrent(nnx.Module):
     ):
         if not isinstance(rngs, nnx.Rngs):
             raise ValueError(f"rngs must be flax.nnx.Rngs, such as nnx.Rngs(0), got {rngs!r}")
+        check_cell(cell)
+        check_flag(type(self).__name__, "deterministic", deterministic)
         self.cell = cell
         self.params = _to_variables(cell.init(rngs.params(), in_features, param_dtype))
         self.deterministic = deterministic
@@ -79,6 +83,7 @@ class Recurrent(nnx.Module):
           ``(final_state, outputs)``, as in `seqjax.unroll`.
         """
         deterministic = self.deterministic if deterministic is None else deterministic
+        check_flag(type(self).__name__, "deterministic", deterministic)
         if key is None and self.rngs is not None and not deterministic:
             key = self.rngs()
         return unroll(

@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from seqjax.arrays import given_array
+from seqjax.checks import check_flag
 from seqjax.operations.affine import accumulation_dtype
 from seqjax.operations.masking import resolve_mask, zero_outside
 from seqjax.types import Array
@@ -121,8 +123,8 @@ def attention_pool(
     >>> print(attention_pool(ys, scores, lengths=jnp.array([2])))
     [[1.25]]
     """
-    scores = jnp.asarray(scores)
-    wanted = jnp.shape(ys)[:-1]
+    scores, ys = given_array("scores", scores), given_array("ys", ys)
+    wanted = ys.shape[:-1]
     if scores.shape != wanted or not jnp.issubdtype(scores.dtype, jnp.floating):
         raise ValueError(
             f"scores must be floating of shape {wanted}, the batch and time axes of ys, got "
@@ -130,6 +132,7 @@ def attention_pool(
         )
     ys, counts = _time_first(ys, lengths, mask, time_major)
     ys = ys.astype(accumulation_dtype(ys.dtype))
+    scores = jnp.asarray(scores)
     scores = (scores if time_major else jnp.moveaxis(scores, -1, 0)).astype(ys.dtype)
     # not -inf, since a softmax over -inf alone is NaN
     scores = jnp.where(counts, scores, float(np.finfo(ys.dtype).min))
@@ -141,7 +144,8 @@ def _time_first(
     ys: Array, lengths: Array | None, mask: Array | None, time_major: bool
 ) -> tuple[Array, Array]:
     """Check the arguments; return ``ys [T, B, H]`` and the mask of valid steps, ``bool[T, B]``."""
-    ys = jnp.asarray(ys)
+    check_flag("pooling", "time_major", time_major)
+    ys = jnp.asarray(given_array("ys", ys))
     if not (jnp.issubdtype(ys.dtype, jnp.floating) and ys.ndim >= 2):
         raise ValueError(f"ys must be floating [B, T, H], got {ys.dtype} of shape {ys.shape}")
     leading_shape = ys.shape[:-1]

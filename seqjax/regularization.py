@@ -1,11 +1,12 @@
 """Weight dropout."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Set
 
 import jax
 import jax.numpy as jnp
 
-from seqjax.checks import check_rate
+from seqjax.arrays import as_params
+from seqjax.checks import check_key, check_rate
 from seqjax.types import Array, Params
 
 RECURRENT = ("recurrent_kernel", "gate_kernel", "candidate_kernel")  # a GRU has the last two
@@ -46,16 +47,19 @@ def drop_weights(
     >>> bool((dropped.input_kernel == params.input_kernel).all())
     True
     """
+    check_key(key)
     check_rate("drop_weights", "rate", rate)
-    leaves, structure = jax.tree.flatten_with_path(params)
+    if isinstance(names, str) or not isinstance(names, list | tuple | Set):
+        raise ValueError(f"drop_weights: names must be a list of names, got {names!r}")
+    leaves, structure = jax.tree.flatten_with_path(as_params(params))
     is_named = [jax.tree_util.keystr(path[-1:], simple=True) in names for path, _ in leaves]
     if not any(is_named):
         given = sorted(
             {jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in leaves}
         )
         raise ValueError(
-            f"drop_weights: no parameter has the name {' or '.join(names)}; give names among "
-            f"{', '.join(given)}"
+            f"drop_weights: no parameter has the name {' or '.join(map(str, names))}; give "
+            f"names among {', '.join(given)}"
         )
     if not rate:
         return params

@@ -2,14 +2,14 @@
 
 import dataclasses
 import functools
-import operator
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqjax.checks import check_key, check_number, check_size
+from seqjax.arrays import as_arrays, as_params, given_array
+from seqjax.checks import check_count, check_key, check_number, check_size
 from seqjax.engine.step import step
 from seqjax.engine.unroll import unroll
 from seqjax.engine.validation import (
@@ -96,7 +96,7 @@ def prime(model: Cell, params: Params, tokens: Array) -> Generation:
     (1, 5)
     """
     params = _check_model(model, params)
-    tokens = jnp.asarray(tokens)
+    tokens = given_array("tokens", tokens)
     if tokens.ndim == 0 or tokens.shape[-1] == 0:
         raise ValueError(f"tokens must hold at least one token per row, got shape {tokens.shape}")
     if not jnp.issubdtype(tokens.dtype, jnp.integer):
@@ -150,7 +150,8 @@ def generate(
     generation = _check_generation(model, params, generation)
     check_key(key)
     _check_sampling(sampling)
-    return _generate(model, params, generation, key, _check_length(length), sampling)
+    check_count("generate", "length", length)
+    return _generate(model, params, generation, key, int(length), sampling)
 
 
 @functools.partial(jax.jit, static_argnames=("model", "length", "sampling"))
@@ -194,7 +195,7 @@ def draw(key: Array, logits: Array, sampling: Sampling) -> Array:
     """
     check_key(key)
     _check_sampling(sampling)
-    logits = jnp.asarray(logits)
+    logits = jnp.asarray(given_array("logits", logits))
     _check_logits(logits)
     if sampling.temperature == 0:
         return logits.argmax(-1).astype(jnp.int32)
@@ -215,7 +216,7 @@ def _check_model(model: Any, params: Params) -> Params:
     """Check that ``model`` can read the tokens drawn from its outputs; return arrays."""
     check_cell(model)
     check_can_step(model)
-    params = jax.tree.map(jnp.asarray, params)
+    params = as_params(params)
     check_params(model, params)
     logits, tokens = model.output_size, model.input_size(params)
     if isinstance(logits, tuple) or isinstance(tokens, tuple) or logits > tokens:
@@ -233,8 +234,11 @@ def _check_generation(model: Cell, params: Params, generation: Any) -> Generatio
             "generation must be a Generation from seqjax.sampling.prime, got a "
             f"{type(generation).__name__}"
         )
-    generation = jax.tree.map(jnp.asarray, generation)
+    generation = as_arrays("generation", generation)
     state, logits, position = generation
+    for name, part in (("logits", logits), ("position", position)):
+        if not isinstance(part, jax.Array):
+            raise ValueError(f"the {name} of generation must be an array, got {part!r}")
     _check_logits(logits)
     if logits.shape[-1] != model.output_size:
         raise ValueError(
@@ -256,16 +260,6 @@ def _check_sampling(sampling: Any) -> None:
         raise ValueError(
             f"sampling must be a Sampling, such as Sampling(temperature=0.8), got {sampling!r}"
         )
-
-
-def _check_length(length: Any) -> int:
-    try:
-        number = -1 if isinstance(length, bool) else operator.index(length)
-    except TypeError:
-        number = -1
-    if number < 0:
-        raise ValueError(f"length must be a whole number of at least 0, got {length!r}")
-    return number
 
 
 def _check_logits(logits: Array) -> None:

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, PartitionSpec
 
-from seqjax.checks import check_key
+from seqjax.arrays import as_arrays, as_params, check_leading_axes
+from seqjax.checks import check_key, describe
 from seqjax.types import Array, Params, PyTree, State
 
 Batch = PyTree
@@ -39,10 +40,64 @@ def init_train_state(
 ) -> TrainState:
     """Create the `TrainState` of step 0, with the recurrent state ``carry``.
 
+    Raises:
+      ValueError: ``params`` are not floating arrays, ``carry`` is not a pytree of arrays, or
+        ``optimizer`` is not an optax transformation.
+
     >>> print(init_train_state(jnp.zeros(2), optax.sgd(0.1), carry=None).step)
     0
     """
+    _check_optimizer(optimizer)
+    params, carry = _check_params(params), as_arrays("carry", carry)
     return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params), carry)
+
+
+def _check_params(params: Params) -> Params:
+    if not jax.tree.leaves(params):
+        raise ValueError(f"params must hold at least one array to train, got {describe(params)}")
+    return as_params(params)
+
+
+def _check_optimizer(optimizer: Any) -> None:
+    if not all(callable(getattr(optimizer, name, None)) for name in ("init", "update")):
+        raise ValueError(
+            "optimizer must be an optax transformation, such as optax.adam(1e-3), got "
+            f"{optimizer!r}"
+        )
+
+
+def _check_loss_fn(loss_fn: Any) -> None:
+    if not callable(loss_fn):
+        raise ValueError(
+            "loss_fn must be a function (params, carry, batch) -> (loss, next carry), got "
+            f"{loss_fn!r}"
+        )
+
+
+def _check_state(state: Any) -> TrainState:
+    """Check that ``state`` is a `TrainState`; return arrays."""
+    if not isinstance(state, TrainState):
+        raise ValueError(f"state must be a TrainState from init_train_state, got {describe(state)}")
+    state = TrainState(*as_arrays("state", state._replace(params=None)))._replace(
+        params=_check_params(state.params)
+    )
+    step = state.step
+    if not isinstance(step, Array) or step.shape or not jnp.issubdtype(step.dtype, jnp.integer):
+        raise ValueError(f"the step of state must be one integer, got {describe(step)}")
+    return state
+
+
+def _check_opt_state(optimizer: optax.GradientTransformation, state: TrainState) -> None:
+    """Raise ``ValueError`` unless the state of the optimizer has the shapes that ``init`` gives."""
+    shapes = [
+        (jax.tree.structure(tree), [leaf.shape for leaf in jax.tree.leaves(tree)])
+        for tree in (state.opt_state, jax.eval_shape(optimizer.init, state.params))
+    ]
+    if shapes[0] != shapes[1]:
+        raise ValueError(
+            "the opt_state of state is for another optimizer or other parameters; make the state "
+            "with init_train_state and this optimizer"
+        )
 
 
 def mean_value_and_grad(
@@ -63,13 +118,17 @@ def mean_value_and_grad(
       ``(params, ...) -> (the results of loss_fn, gradients)``.
 
     Raises:
-      ValueError: when it is called, if ``loss_fn`` returns anything else, or a loss with axes.
+      ValueError: ``loss_fn`` is not a function, or ``axis_name`` is not a string or None; also when
+        the result is called, if ``loss_fn`` returns anything else, or a loss with axes.
 
     >>> gradient = mean_value_and_grad(lambda w, x: ((w * x) ** 2, None), axis_name=None)
     >>> (loss, _), slope = gradient(2.0, 3.0)
     >>> print(loss, slope)
     36.0 36.0
     """
+    _check_loss_fn(loss_fn)
+    if not isinstance(axis_name, str | None):
+        raise ValueError(f"axis_name must be the name of a mesh axis or None, got {axis_name!r}")
 
     def split(params: Params, *arguments: PyTree) -> tuple[Array, Any]:
         loss, *more = _check_result(loss_fn(params, *arguments))
@@ -134,7 +193,9 @@ def train_step(
       returns any. Metrics of several devices are averaged.
 
     Raises:
-      ValueError: ``key`` is not a key, or as in `mean_value_and_grad`.
+      ValueError: ``key`` is not a key, ``loss_fn`` is not a function, ``optimizer`` is not an
+        optax transformation, ``state`` is not a `TrainState` for this optimizer, or as in
+        `mean_value_and_grad`.
 
     >>> def loss_fn(params, carry, batch):
     ...     return ((params - batch) ** 2).sum(), carry
@@ -159,6 +220,9 @@ def train_step(
     >>> print(*metrics, state.step)
     largest 2
     """
+    _check_optimizer(optimizer)
+    state = _check_state(state)
+    _check_opt_state(optimizer, state)
     keys: tuple[Array, ...] = ()
     if key is not None:
         check_key(key)
@@ -199,6 +263,9 @@ def train_steps(
     Returns:
       ``(next_state, losses)``, with ``losses [K]``, and metrics ``[K, ...]`` if there are any.
 
+    Raises:
+      ValueError: as in `train_step`, or the arrays of ``batches`` differ in K.
+
     >>> def loss_fn(params, carry, batch):
     ...     return ((params - batch) ** 2).sum(), carry
     >>> state = init_train_state(jnp.zeros(2, jnp.float32), optax.sgd(0.5), carry=None)
@@ -206,6 +273,12 @@ def train_steps(
     >>> print(losses, state.step)
     [2. 0. 0.] 3
     """
+    _check_loss_fn(loss_fn)
+    _check_optimizer(optimizer)
+    if key is not None:
+        check_key(key)
+    state, batches = _check_state(state), as_arrays("batches", batches)
+    check_leading_axes("batches", batches, "K")
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Any]:
         state, *measured = train_step(loss_fn, optimizer, state, batch, axis_name, key=key)
@@ -226,7 +299,9 @@ def data_parallel_steps(
     `data_parallel_steps` compiles a new program.
 
     On several CPU devices, each call waits for its result. Otherwise a queued program could start
-    on some devices, wait for the others and deadlock. Take many steps per call.
+    on some devices, wait for the others and deadlock. Take many steps per call. An outer `jax.jit`
+    would remove the wait, so there the function refuses to be traced. To look at the program, use
+    its method ``lower``, with the same arguments, as of `jax.jit`.
 
     Args:
       loss_fn: as in `train_step`, where the loss is a mean over rows.
@@ -239,6 +314,11 @@ def data_parallel_steps(
       ``[B, ...]`` and those of the batches ``[K, B, ...]``; the number of devices must divide B.
       The input state is donated: use the returned state from then on.
 
+    Raises:
+      ValueError: an argument has the wrong type, or ``mesh`` has other axes than ``"data"``. The
+        returned function raises it as `train_steps` does, if rows do not divide evenly, and on
+        several CPU devices if it is traced by an outer transformation such as `jax.jit`.
+
     >>> from seqjax.devices import data_mesh
     >>> def loss_fn(params, carry, batch):
     ...     return ((params - batch) ** 2).mean(), carry
@@ -248,6 +328,13 @@ def data_parallel_steps(
     >>> print(losses, state.params)
     [1. 0. 0.] 1.0
     """
+    _check_loss_fn(loss_fn)
+    _check_optimizer(optimizer)
+    if not isinstance(mesh, Mesh) or mesh.axis_names != ("data",):
+        raise ValueError(
+            "mesh must have one axis, 'data', as seqjax.devices.data_mesh makes it, got "
+            f"{describe(mesh)}"
+        )
     rows: PyTree = PartitionSpec("data")
     whole: PyTree = PartitionSpec()
     spec = TrainState(whole, whole, whole, rows)
@@ -266,8 +353,37 @@ def data_parallel_steps(
     waits = mesh.size > 1 and mesh.devices.flat[0].platform == "cpu"
 
     def run(state: TrainState, batches: Batch, key: Array | None = None) -> Any:
+        state, batches = _check_state(state), as_arrays("batches", batches)
+        if key is not None:
+            check_key(key)
+        _check_rows(mesh, state.carry, batches)
         state, measured = program(state, batches, key)
         result = (state, *measured)
-        return jax.block_until_ready(result) if waits else result
+        if not waits:
+            return result
+        if isinstance(state.step, jax.core.Tracer):
+            raise ValueError(
+                "data_parallel_steps was traced, for example by an outer jax.jit. On several CPU "
+                "devices each call waits for its result, which a traced call cannot do, and "
+                "programs could wait for each other for ever. The function is compiled already: "
+                "call it outside of jit, with more steps in a call"
+            )
+        return jax.block_until_ready(result)
 
+    def lower(state: TrainState, batches: Batch, key: Array | None = None) -> Any:
+        return program.lower(state, batches, key)
+
+    run.lower = lower  # type: ignore[attr-defined]
     return run
+
+
+def _check_rows(mesh: Mesh, carry: State, batches: Batch) -> None:
+    """Raise ``ValueError`` unless the devices of ``mesh`` divide the rows of all arrays."""
+    _, rows = check_leading_axes("batches", batches, "K", "B")
+    if jax.tree.leaves(carry) and check_leading_axes("the carry", carry, "B") != (rows,):
+        raise ValueError(f"the carry must be arrays [B, ...] with the B={rows} rows of batches")
+    if rows % mesh.size:
+        raise ValueError(
+            f"the {mesh.size} devices of mesh must divide the rows of a batch, got {rows}; use "
+            f"data_mesh({rows})"
+        )

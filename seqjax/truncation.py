@@ -10,6 +10,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
+from seqjax.arrays import as_arrays, check_leading_axes
 from seqjax.checks import check_size
 from seqjax.engine.loop import Method, SequenceLoop, run_chunks
 from seqjax.engine.unroll import Run, run_checked
@@ -44,12 +45,8 @@ def chunks(streams: PyTree, num_steps: int) -> PyTree:
       [7 8]]]
     """
     check_size("chunks", "num_steps", num_steps)
-    shapes = {leaf.shape[:2] for leaf in jax.tree.leaves(streams)}
-    if len(shapes) != 1 or len(next(iter(shapes))) != 2:
-        raise ValueError(
-            f"streams must be arrays [B, N, ...] with the same B and N, got leading axes {shapes}"
-        )
-    rows, length = shapes.pop()
+    streams = as_arrays("streams", streams)
+    rows, length = check_leading_axes("streams", streams, "B", "N")
     count = length // num_steps
     if not count:
         raise ValueError(

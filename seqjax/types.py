@@ -33,6 +33,7 @@ from seqjax.checks import (
     check_flag,
     check_key,
     check_number,
+    check_size,
 )
 from seqjax.values import PlainValue
 
@@ -274,6 +275,9 @@ def _checked_init(init: Callable[..., Params]) -> Callable[..., Params]:
     @functools.wraps(init)
     def checked(self: Cell, key: Array, input_size: Size, dtype: Any = jnp.float32) -> Params:
         check_key(key)
+        name = type(self).__name__
+        for size in input_size if isinstance(input_size, tuple) else (input_size,):
+            check_size(name, "input_size", size)
         check_dtype(dtype)
         return init(self, key, input_size, dtype)
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqjax.devices import split_leading_axis
+from seqjax.devices import data_mesh, split_leading_axis
 
 
 def test_an_axis_splits_where_it_divides():
@@ -22,6 +22,18 @@ def test_an_axis_splits_where_it_divides():
     np.testing.assert_array_equal(result, jnp.cumsum(whole, 1))
     odd = split_leading_axis(whole[:3])
     assert len(odd.sharding.device_set) == 1
+
+
+@pytest.mark.parametrize("rows", [0, -2, 2.0, "4", None, True])
+def test_a_mesh_for_no_rows_is_a_clear_error(rows):
+    with pytest.raises(ValueError, match="data_mesh: rows must be a whole number of at least 1"):
+        data_mesh(rows)
+
+
+@pytest.mark.parametrize("tree", [(), 3, jnp.ones(()), jnp.ones((0, 2)), {"a": "text"}])
+def test_what_has_no_axis_to_split_is_a_clear_error(tree):
+    with pytest.raises(ValueError, match="tree"):
+        split_leading_axis(tree)
 
 
 def test_every_core_becomes_a_device():
@@ -38,7 +50,7 @@ def test_many_seeds_draw_large_kernels_on_all_devices_without_waiting_for_each_o
     code = """
 import jax
 from seqjax import GRU
-from seqjax.devices import split_leading_axis
+from seqjax.devices import data_mesh, split_leading_axis
 jax.config.update("jax_num_cpu_devices", 2)
 keys = jax.random.split(jax.random.key(0), 8)
 def draw(key):

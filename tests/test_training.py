@@ -150,9 +150,51 @@ def test_what_is_no_key_is_a_clear_error():
 def test_gradients_meet_in_one_reduction_a_step():
     state, data = start(jax.random.key(0)), batches(jax.random.key(1))
     steps = data_parallel_steps(loss_fn, OPTIMIZER, data_mesh(4))
-    program = jax.jit(steps).lower(state, data).compile().as_text()
+    program = steps.lower(state, data).compile().as_text()
     reductions = [line for line in program.splitlines() if " all-reduce(" in line]
     assert len(reductions) == 1, reductions
+
+
+def test_steps_on_several_devices_refuse_to_be_traced():
+    state, data = start(jax.random.key(0)), batches(jax.random.key(1))
+    steps = data_parallel_steps(loss_fn, OPTIMIZER, data_mesh(4))
+    for traced in (
+        lambda: jax.jit(steps)(state, data),
+        lambda: jax.jit(lambda: steps(state, data))(),
+        lambda: jax.eval_shape(steps, state, data),
+        lambda: jax.jit(lambda x: steps(state, jax.tree.map(lambda a: a + x, data)))(0),
+    ):
+        with pytest.raises(ValueError, match=r"was traced, for example by an outer jax\.jit"):
+            traced()
+    steps(state, data)
+    one = data_parallel_steps(loss_fn, OPTIMIZER, data_mesh(1))
+    jax.jit(one)(start(jax.random.key(0)), data)  # which waits for no other device
+
+
+def test_rows_that_devices_do_not_divide_are_a_clear_error():
+    steps = data_parallel_steps(loss_fn, OPTIMIZER, data_mesh(4))
+    state, (xs, ys) = start(jax.random.key(0)), batches(jax.random.key(1))
+    with pytest.raises(ValueError, match=r"B=3 rows of batches"):
+        steps(state, (xs[:, :3], ys[:, :3]))
+    with pytest.raises(ValueError, match=r"2 devices of mesh must divide the rows .* got 3"):
+        steps(state._replace(carry=None), (xs[:, :3], ys[:, :3]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"loss_fn": None}, "loss_fn must be a function"),
+        ({"optimizer": 0.1}, "optimizer must be an optax transformation, .*got 0.1"),
+        ({"state": None}, "state must be a TrainState from init_train_state, got None"),
+        ({"optimizer": optax.adam(0.1)}, "for another optimizer or other parameters"),
+        ({"batches": ()}, r"batches must be arrays \[K, ...\] with the same K, got no array"),
+    ],
+)
+def test_what_cannot_be_trained_is_a_clear_error(changes, message):
+    given = {"loss_fn": loss_fn, "optimizer": OPTIMIZER, "batches": batches(jax.random.key(1))}
+    given["state"] = start(jax.random.key(0))
+    with pytest.raises(ValueError, match=message):
+        train_steps(**given | changes)
 
 
 @pytest.mark.slow

@@ -8,7 +8,14 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.cells.lstm import LSTMState
-from seqjax.checks import check_clip, check_fixed_size, check_number, check_pair, check_size
+from seqjax.checks import (
+    check_clip,
+    check_fixed_size,
+    check_iterable,
+    check_number,
+    check_pair,
+    check_size,
+)
 from seqjax.operations.affine import affine, split_gates
 from seqjax.operations.features import check_features
 from seqjax.operations.initializers import glorot_uniform, orthogonal
@@ -102,6 +109,7 @@ class GridLSTM(Cell):
         super().__post_init__()
         check_size("GridLSTM", "units", self.units)
         check_size("GridLSTM", "frequencies", self.frequencies)
+        check_iterable("GridLSTM", "blocks", self.blocks, of="pairs of numbers")
         blocks = tuple(check_pair("GridLSTM", "each block", block) for block in self.blocks)
         object.__setattr__(self, "blocks", blocks)
         for start, stop in blocks:

@@ -12,7 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from seqjax.checks import check_count, check_size
+from seqjax.checks import check_count, check_integers, check_iterable, check_size
 from seqjax.data.policies import Policy, check_policy
 
 Example = dict[str, np.ndarray]  # context features [*shape], sequence features [T, *step_shape]
@@ -85,16 +85,11 @@ class ListSource:
         sequence_features: Collection[str],
         shards: Sequence[int] | None = None,
     ) -> None:
-        if not isinstance(examples, Iterable):
-            raise ValueError(
-                f"examples must be an iterable of dictionaries of arrays, got {examples!r}"
-            )
+        check_iterable("ListSource", "examples", examples, of="dictionaries of arrays")
         self._examples = [_arrays(index, example) for index, example in enumerate(examples)]
-        if not isinstance(sequence_features, Collection) or isinstance(sequence_features, str):
-            raise ValueError(
-                "sequence_features must be a set of names, such as {'x'}, got "
-                f"{sequence_features!r}"
-            )
+        check_iterable("ListSource", "sequence_features", sequence_features, of="names")
+        if not all(isinstance(name, str) for name in sequence_features):
+            raise ValueError(f"sequence_features must be names, got {sequence_features!r}")
         self.sequence_features = frozenset(sequence_features)
         if not self.sequence_features:
             raise ValueError("sequence_features must name at least one feature with a time axis")
@@ -171,7 +166,7 @@ def plan(
     [array([2, 4]), array([1, 3]), array([0])]
     """
     check_policy("plan", policy)
-    lengths = check_lengths("plan", lengths)
+    lengths = check_integers("plan", "lengths", lengths)
     shards = _check_shards(shards, len(lengths))
     check_count("plan", "epoch", epoch)
     if interleave is not None:
@@ -181,7 +176,7 @@ def plan(
     if seed is None:
         group_size = interleave or 1
     else:
-        check_count("plan", "seed", seed)
+        check_count("plan", "seed", seed, high=2**64 - 1)
         bits = np.random.PCG64([seed, epoch])
         group_size = interleave or _MIXED_SHARDS
         examples = [examples[shard] for shard in _permutation(bits, len(shards))]
@@ -228,13 +223,19 @@ class Report:
     def of_plan(cls, plan: Iterable[np.ndarray], lengths: np.ndarray, policy: Policy) -> "Report":
         """Report on the batches of an epoch, given the lengths of all examples, ``int[N]``."""
         check_policy("Report", policy)
-        lengths = check_lengths("Report", lengths)
-        total = sum((cls.of_batch(lengths[batch], policy) for batch in plan), cls())
+        lengths = check_integers("Report", "lengths", lengths)
+        check_iterable("Report", "plan", plan, of="batches of indices, as plan returns it")
+        total = cls()
+        for batch in plan:
+            indices = check_integers("Report", "a batch", batch, high=len(lengths) - 1)
+            total += cls.of_batch(lengths[indices], policy)
         return dataclasses.replace(total, dropped=len(lengths) - total.examples)
 
     @classmethod
     def of_batch(cls, lengths: np.ndarray, policy: Policy) -> "Report":
         """Report on one batch, given the lengths of its examples, ``int[B]``."""
+        check_policy("Report", policy)
+        lengths = check_integers("Report", "lengths", lengths, least=1)
         shape = policy.place(lengths).shape
         return cls(
             batches=1,
@@ -277,23 +278,6 @@ class Report:
 def _permutation(bits: np.random.PCG64, size: int) -> np.ndarray:
     # NumPy keeps this raw stream the same in all versions, but not Generator.permutation
     return np.argsort(bits.random_raw(size), kind="stable")
-
-
-def check_lengths(owner: str, lengths: Any) -> np.ndarray:
-    """Return ``lengths`` as an array, or raise ``ValueError`` unless they are ``int[N]``.
-
-    >>> check_lengths("plan", [2.5])
-    Traceback (most recent call last):
-    ...
-    ValueError: plan: lengths must be integers [N], the steps of each example, got float64[1]
-    """
-    lengths = np.asarray(lengths)
-    if lengths.ndim != 1 or (lengths.size and lengths.dtype.kind not in "iu"):
-        raise ValueError(
-            f"{owner}: lengths must be integers [N], the steps of each example, got "
-            f"{lengths.dtype}{list(lengths.shape)}"
-        )
-    return lengths
 
 
 def _arrays(index: int, example: Any) -> Example:

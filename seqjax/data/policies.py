@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from seqjax.checks import check_size
+from seqjax.checks import check_flag, check_integers, check_iterable, check_size
 
 
 class Placement(NamedTuple):
@@ -77,15 +77,19 @@ class Padded:
     drop_remainder: bool = False
 
     def __post_init__(self) -> None:
+        check_flag("Padded", "drop_remainder", self.drop_remainder)
         check_size("Padded", "batch_size", self.batch_size)
         check_size("Padded", "multiple", self.multiple)
 
     def batches(self, order: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
         """Split ``order`` into batches of ``batch_size`` examples."""
+        lengths = check_integers("Padded", "lengths", lengths)
+        order = check_integers("Padded", "order", order, high=len(lengths) - 1)
         return _chunks(order, self.batch_size, self.drop_remainder)
 
     def place(self, lengths: np.ndarray) -> Placement:
         """Give each example its own row."""
+        lengths = check_integers("Padded", "lengths", lengths, least=1)
         return _one_a_row(lengths, _round_up(int(lengths.max()), self.multiple))
 
 
@@ -126,6 +130,8 @@ class Bucketed:
     drop_longer: bool = False
 
     def __post_init__(self) -> None:
+        check_flag("Bucketed", "drop_remainder", self.drop_remainder)
+        check_flag("Bucketed", "drop_longer", self.drop_longer)
         _check_boundaries(self.boundaries)
         object.__setattr__(self, "boundaries", tuple(self.boundaries))
         if isinstance(self.batch_size, Sequence):
@@ -172,6 +178,8 @@ class Bucketed:
 
     def batches(self, order: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
         """Split ``order`` into the batches of each bucket."""
+        lengths = check_integers("Bucketed", "lengths", lengths)
+        order = check_integers("Bucketed", "order", order, high=len(lengths) - 1)
         order = _without_longer("Bucketed", order, lengths, self.boundaries[-1], self.drop_longer)
         bucket_of = np.searchsorted(self.boundaries, lengths[order])
         full: list[tuple[int, np.ndarray]] = []  # after the place in the order that filled it
@@ -186,6 +194,7 @@ class Bucketed:
 
     def place(self, lengths: np.ndarray) -> Placement:
         """Give each example its own row."""
+        lengths = check_integers("Bucketed", "lengths", lengths, high=self.boundaries[-1], least=1)
         longest = int(lengths.max())
         boundary = self.boundaries[int(np.searchsorted(self.boundaries, longest))]
         steps = boundary if self.multiple is None else _round_up(longest, self.multiple)
@@ -224,11 +233,15 @@ class Packed:
     drop_longer: bool = False
 
     def __post_init__(self) -> None:
+        check_flag("Packed", "drop_remainder", self.drop_remainder)
+        check_flag("Packed", "drop_longer", self.drop_longer)
         check_size("Packed", "batch_size", self.batch_size)
         check_size("Packed", "steps", self.steps)
 
     def batches(self, order: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
         """Fill the rows of one batch after another; a batch is its rows, concatenated."""
+        lengths = check_integers("Packed", "lengths", lengths)
+        order = check_integers("Packed", "order", order, high=len(lengths) - 1)
         order = _without_longer("Packed", order, lengths, self.steps, self.drop_longer)
         batches: list[list[list[int]]] = []
         room: list[int] = []
@@ -252,6 +265,7 @@ class Packed:
         The first example of a row had no room in the row before it; otherwise `batches` would have
         placed it there.
         """
+        lengths = check_integers("Packed", "lengths", lengths, high=self.steps, least=1)
         rows, at, row, end = [], [], 0, 0
         for length in lengths.tolist():
             if end + length > self.steps:
@@ -269,13 +283,11 @@ def _chunks(indices: np.ndarray, size: int, drop_remainder: bool) -> list[np.nda
 
 
 def _check_boundaries(boundaries: Any) -> None:
-    if not isinstance(boundaries, Sequence | np.ndarray) or isinstance(boundaries, str):
-        raise ValueError(
-            f"Bucketed: boundaries must be a list of lengths, such as (10, 20), got {boundaries!r}"
-        )
+    check_iterable("Bucketed", "boundaries", boundaries, of="lengths, such as (10, 20)")
+    boundaries = tuple(boundaries)
     for boundary in boundaries:
         check_size("Bucketed", "a boundary", boundary)
-    if not len(boundaries) or any(map(operator.ge, boundaries, boundaries[1:])):
+    if not boundaries or any(map(operator.ge, boundaries, boundaries[1:])):
         raise ValueError(f"Bucketed: boundaries must ascend, got {boundaries}")
 
 

@@ -4,7 +4,9 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from seqjax.arrays import as_arrays, as_int32, as_params, given_array
 from seqjax.engine.validation import (
     check_can_step,
     check_cell,
@@ -67,19 +69,24 @@ def step(
     check_cell(cell)
     check_can_step(cell)
     check_noise(cell, key, deterministic)
-    params, state = jax.tree.map(jnp.asarray, (params, state))
+    params, state = as_params(params), as_arrays("state", state)
     check_params(cell, params)
-    with_time = jax.tree.map(lambda a: jnp.asarray(a)[None], x)
-    leading_shape = cell.leading_shape(params, with_time)
+    given = jax.tree.map(functools.partial(given_array, "x"), x)
+    leading_shape = cell.leading_shape(params, jax.tree.map(lambda a: a[None], given))
     batch_shape = leading_shape[1:]
-    for leaf in jax.tree.leaves(with_time):
-        if jnp.issubdtype(leaf.dtype, jnp.integer):
-            check_tokens("x", leaf[0], cell.input_size(params))
+
+    def convert(a: Array | np.ndarray) -> Array:
+        if not jnp.issubdtype(a.dtype, jnp.integer):
+            return jnp.asarray(a)[None]
+        check_tokens("x", a, cell.input_size(params))
+        return as_int32(a)[None]
+
+    with_time = jax.tree.map(convert, given)
     dtype = state_dtype(cell, params, with_time)
     if state is not None:
         check_state(cell, state, batch_shape, dtype, "state")
     if start is not None:
-        start = jnp.asarray(start)
+        start = given_array("start", start)
         if start.shape != batch_shape or start.dtype != bool:
             raise ValueError(
                 f"start must be bool of shape {batch_shape}, the batch axes of x, got "

@@ -7,8 +7,10 @@ from typing import get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from seqjax.checks import check_choice, check_size
+from seqjax.arrays import as_arrays, as_int32, as_params, given_array
+from seqjax.checks import check_choice, check_flag, check_size
 from seqjax.engine.loop import Method, SequenceLoop
 from seqjax.engine.validation import (
     check_batch,
@@ -148,23 +150,31 @@ def run_checked(
         check_size("unroll", "remat", remat)
     check_cell(cell)
     check_noise(cell, key, deterministic)
-    params, initial_state = jax.tree.map(jnp.asarray, (params, initial_state))
+    check_flag("a run", "reverse", reverse)
+    check_flag("a run", "time_major", time_major)
+    params = as_params(params)
+    initial_state = as_arrays("initial_state", initial_state)
     check_params(cell, params)
+    xs = jax.tree.map(functools.partial(given_array, "xs"), xs)
     leading_shape = cell.leading_shape(params, xs)
-    xs = jax.tree.map(jnp.asarray, xs)
     time_axis = 0 if time_major else len(leading_shape) - 1
     batch_shape = check_batch(leading_shape, time_axis)
     check_fixed_time(leading_shape[time_axis], method, remat)
     mask = resolve_mask(lengths, mask, leading_shape, time_axis)
-    for x in jax.tree.leaves(xs):
-        if jnp.issubdtype(x.dtype, jnp.integer):
-            _check_is_tokens(x, cell.input_size(params))
-            check_tokens("xs", x, cell.input_size(params), mask)
+
+    def convert(x: Array | np.ndarray) -> Array:
+        if not jnp.issubdtype(x.dtype, jnp.integer):
+            return jnp.asarray(x)
+        _check_is_tokens(x, cell.input_size(params))
+        check_tokens("xs", x, cell.input_size(params), mask)
+        return as_int32(x)
+
+    xs = jax.tree.map(convert, xs)
     dtype = state_dtype(cell, params, xs)
     if initial_state is not None:
         check_state(cell, initial_state, batch_shape, dtype, "initial_state")
     if lengths is not None:
-        lengths = jnp.asarray(lengths)
+        lengths = as_int32(given_array("lengths", lengths))
     return _run(
         run, cell, params, xs, mask, lengths, initial_state, key, leading_shape, time_axis, dtype,
         reverse, method, remat,
@@ -209,7 +219,7 @@ def _run(
     return state, jax.tree.map(lambda y: jnp.moveaxis(y, 0, time_axis), ys)
 
 
-def _check_is_tokens(xs: Array, input_size: int) -> None:
+def _check_is_tokens(xs: Array | np.ndarray, input_size: int) -> None:
     if xs.ndim > 2 and xs.shape[-1] == input_size:
         raise ValueError(
             f"xs is an integer array of shape {xs.shape}, but integers are tokens [..., T]; cast "

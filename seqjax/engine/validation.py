@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from seqjax.checks import check_key
+from seqjax.checks import check_flag, check_key
 from seqjax.operations.affine import accumulation_dtype
 from seqjax.types import Array, Cell, Noise, Params, PyTree, State
 
@@ -56,13 +56,10 @@ def check_can_step(cell: Cell) -> None:
 
 def check_params(cell: Cell, params: Params) -> None:
     """Raise ``ValueError`` unless ``params`` have the structure and shapes of `Cell.init`."""
-    for leaf in jax.tree.leaves(params):
-        if not jnp.issubdtype(leaf.dtype, jnp.floating):
-            raise ValueError(f"params must be floating arrays, got an array of {leaf.dtype}")
     try:
         input_size = cell.input_size(params)
         expected = _expected_params(cell, input_size)
-    except (AttributeError, IndexError, TypeError):
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
         raise ValueError(
             f"params must have the structure that {cell}.init returns, got "
             f"{jax.tree.structure(params)}"
@@ -147,8 +144,7 @@ def check_state(
 
 def check_noise(cell: Cell, key: Array | None, deterministic: bool) -> None:
     """Raise ``ValueError`` unless a noisy cell has either a key or ``deterministic=True``."""
-    if not isinstance(deterministic, bool):
-        raise ValueError(f"deterministic must be True or False, got {deterministic!r}")
+    check_flag("a run", "deterministic", deterministic)
     if key is not None:
         check_key(key)
         if deterministic:

@@ -53,7 +53,7 @@ def to_simple(params: BasicRNNParams) -> dict[str, dict[str, Array]]:
     >>> sorted(to_simple(BasicRNN(2).init(jax.random.key(0), 3)))
     ['h', 'i']
     """
-    check_basic_rnn("SimpleCell", params)
+    params = check_basic_rnn("SimpleCell", params)
     return {
         "i": {"kernel": params.input_kernel, "bias": params.bias},
         "h": {"kernel": params.recurrent_kernel},
@@ -96,7 +96,7 @@ def to_lstm(params: LSTMParams) -> dict[str, dict[str, Array]]:
     >>> print(*to_lstm(LSTM(2).init(jax.random.key(0), 3)))
     ii if ig io hi hf hg ho
     """
-    check_lstm("LSTMCell", params)
+    params = check_lstm("LSTMCell", params)
     refuse_options("LSTMCell", params, "peepholes", "projection_kernel", "norm")
     w, u, b = (
         split_gates(a, 4) for a in (params.input_kernel, params.recurrent_kernel, params.bias)
@@ -143,7 +143,7 @@ def to_gru(params: GRUParams) -> dict[str, dict[str, Array]]:
     >>> print(*to_gru(GRU(2, reset_after=True).init(jax.random.key(0), 3)))
     ir iz in hr hz hn
     """
-    check_gru("GRUCell", params)
+    params = check_gru("GRUCell", params)
     if params.candidate_bias is None:
         raise ValueError(
             "Flax's GRUCell resets after the product, got parameters of a GRU that resets before "

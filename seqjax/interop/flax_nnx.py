@@ -64,7 +64,7 @@ def to_simple(params: BasicRNNParams) -> Tree:
     >>> cell = nnx.SimpleCell(3, 2, rngs=nnx.Rngs(0))
     >>> nnx.update(cell, to_simple(from_simple(cell)))
     """
-    check_basic_rnn("SimpleCell", params)
+    params = check_basic_rnn("SimpleCell", params)
     return {
         "dense_i": {"kernel": params.input_kernel, "bias": params.bias},
         "dense_h": {"kernel": params.recurrent_kernel},
@@ -140,7 +140,7 @@ def to_optimized_lstm(params: LSTMParams) -> Tree:
     >>> cell = nnx.OptimizedLSTMCell(3, 2, rngs=nnx.Rngs(0))
     >>> nnx.update(cell, to_optimized_lstm(from_optimized_lstm(cell)))
     """
-    check_lstm("OptimizedLSTMCell", params)
+    params = check_lstm("OptimizedLSTMCell", params)
     refuse_options("OptimizedLSTMCell", params, "peepholes", "projection_kernel", "norm")
     return {
         "dense_i": {"kernel": params.input_kernel},
@@ -185,7 +185,7 @@ def to_gru(params: GRUParams) -> Tree:
     >>> cell = nnx.GRUCell(3, 2, rngs=nnx.Rngs(0))
     >>> nnx.update(cell, to_gru(from_gru(cell)))
     """
-    check_gru("GRUCell", params)
+    params = check_gru("GRUCell", params)
     bias = params.candidate_bias
     if bias is None:
         raise ValueError(

@@ -5,6 +5,8 @@ weights of a ``Bidirectional`` layer are those of its forward layer, followed by
 backward layer.
 """
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 
@@ -53,7 +55,7 @@ def to_simple_rnn(params: BasicRNNParams) -> tuple[Array, Array, Array]:
     >>> [weight.shape for weight in to_simple_rnn(params)]
     [(3, 2), (2, 2), (2,)]
     """
-    check_basic_rnn("SimpleRNN", params)
+    params = check_basic_rnn("SimpleRNN", params)
     return params.input_kernel, params.recurrent_kernel, params.bias
 
 
@@ -87,7 +89,7 @@ def to_lstm(params: LSTMParams) -> tuple[Array, Array, Array]:
     >>> [weight.shape for weight in to_lstm(params)]
     [(3, 8), (2, 8), (8,)]
     """
-    check_lstm("LSTM", params)
+    params = check_lstm("LSTM", params)
     refuse_options("LSTM", params, "peepholes", "projection_kernel", "norm")
     return params.input_kernel, params.recurrent_kernel, params.bias
 
@@ -141,7 +143,7 @@ def to_gru(params: GRUParams) -> tuple[Array, Array, Array]:
     >>> [weight.shape for weight in to_gru(params)]
     [(3, 6), (2, 6), (6,)]
     """
-    check_gru("GRU", params)
+    params = check_gru("GRU", params)
     recurrent = jnp.concatenate([params.gate_kernel, params.candidate_kernel], axis=1)
     w, u, b = (permute_gates(a, _ZRH) for a in (params.input_kernel, recurrent, params.bias))
     if params.candidate_bias is None:
@@ -160,10 +162,12 @@ def _take(
     of_state: bool = False,
 ) -> tuple[Array, Array, Array]:
     """The weights as arrays; with ``of_state`` the bias is ``[2, ...]``, of input and state."""
-    given = {"kernel": kernel, "recurrent_kernel": recurrent_kernel}
+    given: dict[str, Any] = {"kernel": kernel, "recurrent_kernel": recurrent_kernel}
     given |= {} if bias is None else {"bias": bias}
     axes = {"kernel": 2, "recurrent_kernel": 2}
-    arrays = take(owner, given, axes, {"bias": np.ndim(given.get("bias", 0))}, advice=_ADVICE)
+    arrays = take(
+        owner, given, axes, {"bias": 0 if bias is None else np.ndim(bias)}, advice=_ADVICE
+    )
     units = arrays["recurrent_kernel"].shape[0]
     shape = (2, gates * units) if of_state else (gates * units,)
     arrays.setdefault("bias", jnp.zeros(shape, arrays["kernel"].dtype))

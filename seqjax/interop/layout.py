@@ -1,12 +1,16 @@
 """Helpers for the layouts of all frameworks: named arrays with gates side by side."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from seqjax.arrays import as_params, given_array
 from seqjax.cells import BasicRNNParams, GRUParams, LSTMParams
+from seqjax.checks import describe
 from seqjax.operations.affine import split_gates
 from seqjax.types import Array, Params
 
@@ -63,12 +67,8 @@ def take(
         )
     taken = {}
     for name, axes in wanted.items():
-        try:
-            taken[name] = jnp.asarray(arrays[name])
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"{owner}: {name} must be an array, got a {type(arrays[name]).__name__}"
-            ) from error
+        given = given_array(f"{owner}: {name}", arrays[name])
+        taken[name] = as_params(given, f"{owner}: {name}")
         if taken[name].ndim != axes:
             raise ValueError(
                 f"{owner}: {name} must have {axes} {'axis' if axes == 1 else 'axes'}, "
@@ -166,8 +166,8 @@ into a list
     raise ValueError(f"{owner}: expected a list of the parameters of each layer, got {given}")
 
 
-def check_type(owner: str, params: Params, expected: type) -> None:
-    """Raise ``ValueError`` unless ``params`` are of the ``expected`` type and hold arrays.
+def check_type(owner: str, params: Params, expected: type) -> Any:
+    """Return ``params`` as JAX arrays, or raise ``ValueError`` unless they are ``expected``.
 
     >>> check_type("GRUCell", (), GRUParams)
     Traceback (most recent call last):
@@ -178,12 +178,71 @@ def check_type(owner: str, params: Params, expected: type) -> None:
         raise ValueError(
             f"{owner}: params must be {expected.__name__}, got a {type(params).__name__}"
         )
-    for path, leaf in jax.tree.leaves_with_path(params):
-        if not hasattr(leaf, "shape"):
-            name = jax.tree_util.keystr(path, simple=True, separator=".")
-            raise ValueError(
-                f"{owner}: {name} of the params must be an array, got a {type(leaf).__name__}"
-            )
+    return as_params(params, f"{owner}: params")
+
+
+Convert = TypeVar("Convert", bound=Callable[..., Any])
+
+
+def writer(owner: str, kind: type, back: Callable[..., Params]) -> Callable[[Convert], Convert]:
+    """Let a ``to_...`` function check its parameters, by a conversion back.
+
+    Args:
+      owner: the name of the cell, for error messages.
+      kind: the type of the parameters.
+      back: the ``from_...`` function. What it makes of the result has to have the shapes of the
+        parameters.
+
+    Raises:
+      ValueError: when the function is called, if the parameters are of another type, are not
+        floating arrays, or do not fit together.
+
+    >>> @writer("RNN", LSTMParams, back=lambda bias: LSTMParams(bias, bias, bias))
+    ... def to_rnn(params):
+    ...     return params.bias
+    >>> to_rnn(LSTMParams(*[jnp.zeros(2)] * 3)).shape
+    (2,)
+    >>> to_rnn(LSTMParams(jnp.zeros(4), jnp.zeros(2), jnp.zeros(2)))
+    Traceback (most recent call last):
+    ...
+    ValueError: RNN: the arrays of params do not fit together, got input_kernel (4,), \
+recurrent_kernel (2,), bias (2,)
+    """
+
+    def decorate(to: Convert) -> Convert:
+        @functools.wraps(to)
+        def checked(params: Params, **options: Any) -> Any:
+            params = check_type(owner, params, kind)
+            for path, leaf in jax.tree.leaves_with_path(params):
+                first_axis(owner, jax.tree_util.keystr(path, simple=True, separator="."), leaf)
+            try:
+                result = to(params, **options)
+                again = back(*result) if isinstance(result, tuple) else back(result)
+                fit = _shapes(again) == _shapes(params)
+            except (
+                AttributeError,
+                IndexError,
+                TypeError,
+                ZeroDivisionError,
+            ):  # of a missing array, or another rank
+                fit = False
+            if not fit:
+                given = ", ".join(f"{name} {shape}" for name, shape in _shapes(params).items())
+                raise ValueError(
+                    f"{owner}: the arrays of params do not fit together, got {given or 'none'}"
+                )
+            return result
+
+        return cast(Convert, checked)
+
+    return decorate
+
+
+def _shapes(params: Params) -> dict[str, tuple[int, ...]]:
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="."): leaf.shape
+        for path, leaf in jax.tree.leaves_with_path(params)
+    }
 
 
 def check_shapes(owner: str, shapes: dict[str, tuple[Array, tuple[int, ...]]]) -> None:
@@ -195,40 +254,66 @@ def check_shapes(owner: str, shapes: dict[str, tuple[Array, tuple[int, ...]]]) -
     ValueError: LSTM: bias must have shape (4,) to match the other weights, got (3,)
     """
     for name, (array, shape) in shapes.items():
-        if array.shape != shape:
+        if np.shape(array) != shape:
             raise ValueError(
                 f"{owner}: {name} must have shape {shape} to match the other weights, "
-                f"got {array.shape}"
+                f"got {np.shape(array)}"
             )
 
 
-def check_basic_rnn(owner: str, params: BasicRNNParams) -> None:
-    """Raise ``ValueError`` unless ``params`` are those of a `seqjax.BasicRNN`."""
-    check_type(owner, params, BasicRNNParams)
-    units = params.recurrent_kernel.shape[0]
+def check_basic_rnn(owner: str, params: BasicRNNParams) -> BasicRNNParams:
+    """Return arrays, or raise ``ValueError`` unless they are of a `seqjax.BasicRNN`."""
+    params = check_type(owner, params, BasicRNNParams)
+    units = first_axis(owner, "bias", params.bias)
     check_params(owner, params, recurrent_kernel=(units, units), bias=(units,))
+    return params
 
 
-def check_lstm(owner: str, params: LSTMParams) -> None:
-    """Raise ``ValueError`` unless ``params`` are those of a `seqjax.LSTM`.
+def check_lstm(owner: str, params: LSTMParams) -> LSTMParams:
+    """Return arrays, or raise ``ValueError`` unless they are of a `seqjax.LSTM`.
 
     >>> check_lstm("LSTM", LSTMParams(jnp.zeros((3, 6)), jnp.zeros((2, 6)), jnp.zeros(6)))
     Traceback (most recent call last):
     ...
     ValueError: LSTM: recurrent_kernel must have shape (2, 8) to match the other weights, got (2, 6)
     """
-    check_type(owner, params, LSTMParams)
-    width = params.recurrent_kernel.shape[0]
-    units = width if params.projection_kernel is None else params.projection_kernel.shape[0]
+    params = check_type(owner, params, LSTMParams)
+    width = first_axis(owner, "recurrent_kernel", params.recurrent_kernel)
+    units = width
+    if params.projection_kernel is not None:
+        units = first_axis(owner, "projection_kernel", params.projection_kernel)
+        check_params(owner, params, projection_kernel=(units, width), bias=(4 * units,))
     check_params(owner, params, recurrent_kernel=(width, 4 * units), bias=(4 * units,))
+    return params
 
 
-def check_gru(owner: str, params: GRUParams) -> None:
-    """Raise ``ValueError`` unless ``params`` are those of a `seqjax.GRU`."""
-    check_type(owner, params, GRUParams)
-    units = params.candidate_kernel.shape[0]
-    shapes = {"candidate_kernel": (units, units), "gate_kernel": (units, 2 * units)}
+def check_gru(owner: str, params: GRUParams) -> GRUParams:
+    """Return arrays, or raise ``ValueError`` unless they are of a `seqjax.GRU`."""
+    params = check_type(owner, params, GRUParams)
+    units = first_axis(owner, "candidate_kernel", params.candidate_kernel)
+    shapes: dict[str, tuple[int, ...]] = {
+        "candidate_kernel": (units, units),
+        "gate_kernel": (units, 2 * units),
+    }
+    if params.candidate_bias is not None:
+        shapes["candidate_bias"] = (units,)
     check_params(owner, params, **shapes, bias=(3 * units,))
+    return params
+
+
+def first_axis(owner: str, name: str, array: Array | None) -> int:
+    """The size of the first axis of a required array, or raise ``ValueError``.
+
+    >>> first_axis("LSTM", "bias", None)
+    Traceback (most recent call last):
+    ...
+    ValueError: LSTM: bias of the params must be an array with an axis, got None
+    """
+    if not isinstance(array, Array) or not array.ndim:
+        raise ValueError(
+            f"{owner}: {name} of the params must be an array with an axis, got {describe(array)}"
+        )
+    return array.shape[0]
 
 
 def check_params(owner: str, params: Params, **shapes: tuple[int, ...]) -> None:
@@ -240,7 +325,8 @@ def check_params(owner: str, params: Params, **shapes: tuple[int, ...]) -> None:
     ...
     ValueError: RNN: recurrent_kernel must have shape (2, 2) to match the other weights, got (2,)
     """
-    shapes.setdefault("input_kernel", (params.input_kernel.shape[0], *shapes["bias"]))
+    rows = first_axis(owner, "input_kernel", params.input_kernel)
+    shapes.setdefault("input_kernel", (rows, *shapes["bias"]))
     check_shapes(owner, {name: (getattr(params, name), shape) for name, shape in shapes.items()})
 
 

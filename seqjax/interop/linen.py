@@ -7,9 +7,10 @@ import flax.linen
 import jax
 import jax.numpy as jnp
 
-from seqjax.checks import check_size
+from seqjax.checks import check_dtype, check_size
 from seqjax.operations.affine import accumulation_dtype
 from seqjax.types import Array, Cell, Noise, Params, PyTree, State
+from seqjax.wrappers.wrapper import check_cell
 
 
 class ToLinen(flax.linen.RNNCellBase):
@@ -25,6 +26,9 @@ class ToLinen(flax.linen.RNNCellBase):
       param_dtype: the dtype of the parameters. The state has this dtype too, or float32 for 16-bit
         dtypes.
 
+    Raises:
+      ValueError: ``cell`` is not a seqjax cell, or ``param_dtype`` is not floating.
+
     >>> import flax.linen, seqjax
     >>> rnn = flax.linen.RNN(ToLinen(seqjax.LSTM(4)))
     >>> ys, _ = rnn.init_with_output(jax.random.key(0), jnp.ones((2, 5, 3), jnp.float32))
@@ -34,6 +38,11 @@ class ToLinen(flax.linen.RNNCellBase):
 
     cell: Cell
     param_dtype: Any = jnp.float32
+
+    def __post_init__(self) -> None:
+        check_cell("ToLinen", self.cell)
+        check_dtype(self.param_dtype)
+        super().__post_init__()
 
     @flax.linen.compact
     def __call__(self, carry: State, inputs: Array) -> tuple[State, PyTree]:

@@ -6,6 +6,7 @@ Where PyTorch only adds its two biases, they become one bias. In the conversion 
 bias is then 0.
 """
 
+import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -72,7 +73,7 @@ def to_rnn(layers: Sequence[Params]) -> dict[str, Array]:
     """
 
     def convert(params: BasicRNNParams) -> _Weights:
-        check_basic_rnn("nn.RNN", params)
+        params = check_basic_rnn("nn.RNN", params)
         return _unfold(*params)
 
     return _write_layers("nn.RNN", layers, convert)
@@ -116,7 +117,7 @@ def to_lstm(layers: Sequence[Params]) -> dict[str, Array]:
     """
 
     def convert(params: LSTMParams) -> _Weights:
-        check_lstm("nn.LSTM", params)
+        params = check_lstm("nn.LSTM", params)
         refuse_options("nn.LSTM", params, "peepholes", "norm")
         projection = params.projection_kernel
         weights = _unfold(params.input_kernel, params.recurrent_kernel, params.bias)
@@ -170,7 +171,7 @@ def to_gru(layers: Sequence[Params]) -> dict[str, Array]:
     """
 
     def convert(params: GRUParams) -> _Weights:
-        check_gru("nn.GRU", params)
+        params = check_gru("nn.GRU", params)
         if params.candidate_bias is None:
             raise ValueError(
                 "PyTorch's GRU resets after the product, got parameters of a GRU that resets "
@@ -199,6 +200,7 @@ def _read_layers(
     names = names if "weight_ih_l0" in names else ["weight_ih_l0", "weight_hh_l0", *names]
     axes = {name: 2 if name.startswith("weight") else 1 for name in names}
     left = take(owner, state_dict, axes, advice=_ADVICE)
+    given = dict(left)
 
     def read(suffix: str) -> Params:
         rows, inputs = left[f"weight_ih{suffix}"].shape
@@ -225,6 +227,7 @@ def _read_layers(
         raise ValueError(
             f"{owner}: {', '.join(left)} fit no layer beside the other names. {_ADVICE}"
         )
+    _check_widths(owner, given)
     return tuple(layers)
 
 
@@ -238,4 +241,21 @@ def _write_layers(
         for params, suffix in zip(directions, ("", "_reverse"), strict=False):
             weights = convert(params)._asdict().items()
             state_dict |= {f"{name}_l{n}{suffix}": a for name, a in weights if a is not None}
+    _check_widths(owner, state_dict)
     return state_dict
+
+
+def _check_widths(owner: str, state_dict: Mapping[str, Array]) -> None:
+    """Raise ``ValueError`` unless each layer reads the outputs of the layer below."""
+    for n in itertools.count(1):
+        if f"weight_ih_l{n}" not in state_dict:
+            return
+        below = [state_dict.get(f"weight_hh_l{n - 1}{way}") for way in ("", "_reverse")]
+        outputs = sum(a.shape[1] for a in below if a is not None)
+        for way in ("", "_reverse"):
+            weights = state_dict.get(f"weight_ih_l{n}{way}")
+            if weights is not None and weights.shape[1] != outputs:
+                raise ValueError(
+                    f"{owner}: layer {n} must read the {outputs} outputs of the layer below, got "
+                    f"weight_ih_l{n}{way} for {weights.shape[1]} inputs"
+                )

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from seqjax.arrays import as_int32
 from seqjax.types import Array, PyTree
 
 
@@ -115,6 +116,8 @@ def split_gates(z: Array, gates: int) -> tuple[Array, ...]:
     >>> [gate.shape for gate in split_gates(jnp.zeros((5, 3, 8)), 4)]
     [(5, 3, 2), (5, 3, 2), (5, 3, 2), (5, 3, 2)]
     """
+    if z.shape[-1] % gates:
+        raise ValueError(f"the last axis must hold {gates} gates of one size, got shape {z.shape}")
     return tuple(jnp.split(z, gates, axis=-1))
 
 
@@ -179,7 +182,7 @@ def _has_explicit_layouts() -> bool:
 
 
 def _rows(kernel: Array, tokens: Array) -> Array:
-    tokens = tokens.astype(jnp.int32)
+    tokens = as_int32(tokens)
     tokens = jnp.where(tokens < 0, kernel.shape[0], tokens)  # -1 is invalid, not the last row
     layout = None
     if _has_explicit_layouts():

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from seqjax.arrays import as_int32, given_array
 from seqjax.types import Array, PyTree
 
 
@@ -22,7 +23,7 @@ def lengths_to_mask(lengths: Array, num_steps: int) -> Array:
      [0 0 0]
      [1 1 1]]
     """
-    lengths = lengths.astype(jnp.int32)  # a narrower dtype may not hold num_steps
+    lengths = as_int32(lengths)  # a narrower dtype may not hold num_steps
     steps = jnp.arange(num_steps, dtype=jnp.int32)
     return jnp.expand_dims(lengths, -1) > steps.reshape((1,) * lengths.ndim + (-1,))
 
@@ -85,16 +86,16 @@ def resolve_mask(
     if lengths is not None and mask is not None:
         raise ValueError("lengths and mask were both given; give only one of them")
     if mask is not None:
-        mask = jnp.asarray(mask)
+        mask = given_array("mask", mask)
         if mask.shape != leading_shape or mask.dtype != bool:
             raise ValueError(
                 f"mask must be bool of shape {leading_shape}, the batch and time axes of the "
                 f"inputs, got {mask.dtype} of shape {mask.shape}"
             )
-        return mask
+        return jnp.asarray(mask)
     if lengths is None:
         return None
-    lengths = jnp.asarray(lengths)
+    lengths = given_array("lengths", lengths)
     num_steps = leading_shape[time_axis]
     batch_shape = leading_shape[:time_axis] + leading_shape[time_axis + 1 :]
     if lengths.shape != batch_shape or not jnp.issubdtype(lengths.dtype, jnp.integer):
@@ -103,29 +104,39 @@ def resolve_mask(
             f"got {lengths.dtype} of shape {lengths.shape}"
         )
     _check_range("lengths", lengths, 0, num_steps, ", the number of time steps")
-    return jnp.moveaxis(lengths_to_mask(lengths, num_steps), -1, time_axis)
+    return jnp.moveaxis(lengths_to_mask(as_int32(lengths), num_steps), -1, time_axis)
 
 
-def check_tokens(name: str, tokens: Array, size: int, mask: Array | None = None) -> None:
+def check_tokens(
+    name: str, tokens: Array | np.ndarray, size: int, mask: Array | None = None
+) -> None:
     """Raise ``ValueError`` if a token is outside ``[0, size)`` where ``mask`` is true.
 
-    Tokens whose values are not available pass: traced tokens inside ``jax.jit``, and tokens on
-    other hosts.
+    Give the tokens as the user gave them: wide integers wrap around when JAX converts them. Tokens
+    whose values are not available pass: traced tokens inside ``jax.jit``, and tokens on other
+    hosts.
 
     >>> check_tokens("xs", jnp.array([1, 5]), 5)
     Traceback (most recent call last):
     ...
     ValueError: xs must lie in [0, 4], the vocabulary, got 5 at index 1
     """
-    if isinstance(mask, jax.core.Tracer):
+    if not (_is_known(tokens) and _is_known(mask)):
         return
     if mask is not None:
-        tokens = zero_outside(mask, tokens)
+        tokens = np.where(mask, tokens, np.zeros((), tokens.dtype))
     _check_range(name, tokens, 0, size - 1, ", the vocabulary")
 
 
-def _check_range(name: str, values: Array, low: int, high: int, what: str) -> None:
-    if isinstance(values, jax.core.Tracer) or not values.is_fully_addressable:
+def _is_known(values: Array | np.ndarray | None) -> bool:
+    """Whether the values are here, without a wait for a program or another machine."""
+    if isinstance(values, jax.core.Tracer):
+        return False
+    return not isinstance(values, Array) or values.is_fully_addressable
+
+
+def _check_range(name: str, values: Array | np.ndarray, low: int, high: int, what: str) -> None:
+    if not _is_known(values):
         return
     host = np.asarray(values)
     outside = np.argwhere((host < low) | (host > high))

@@ -5,7 +5,9 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from seqjax.tasks.memory_task import Example, MemoryTask
+from seqjax.arrays import given_array
+from seqjax.checks import check_key, check_size
+from seqjax.tasks.memory_task import Example, MemoryTask, check_example
 from seqjax.types import Array
 
 
@@ -56,6 +58,8 @@ class Adding(MemoryTask):
         Raises:
           ValueError: ``length`` is less than 2.
         """
+        check_key(key)
+        check_size("Adding", "length", length)
         if length < 2:
             raise ValueError(f"Adding: length must be at least 2, for two marks, got {length}")
         value_key, *mark_keys = jax.random.split(key, 3)
@@ -78,7 +82,24 @@ class Adding(MemoryTask):
         Returns:
           A scalar.
         """
+        check_example("Adding", example)
+        outputs = jnp.asarray(given_array("outputs", outputs))
         targets, weights = (
-            jnp.asarray(a).astype(outputs.dtype) for a in (example.targets, example.weights)
+            jnp.asarray(given_array(name, getattr(example, name)))
+            for name in ("targets", "weights")
         )
+        wanted = targets.shape
+        if outputs.shape != (*wanted, 1) or not jnp.issubdtype(outputs.dtype, jnp.floating):
+            raise ValueError(
+                f"Adding: outputs must be floating of shape {(*wanted, 1)}, one for each target, "
+                f"got {outputs.dtype} of shape {outputs.shape}"
+            )
+        if weights.shape != wanted or not all(
+            jnp.issubdtype(a.dtype, jnp.floating) for a in (targets, weights)
+        ):
+            raise ValueError(
+                f"Adding: targets and weights must be floating and of one shape, got "
+                f"{targets.dtype} of shape {wanted} and {weights.dtype} of shape {weights.shape}"
+            )
+        targets, weights = targets.astype(outputs.dtype), weights.astype(outputs.dtype)
         return (weights * (outputs[..., 0] - targets) ** 2).sum() / weights.sum()

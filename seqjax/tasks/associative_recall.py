@@ -6,7 +6,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from seqjax.checks import check_size
+from seqjax.checks import check_key, check_size
 from seqjax.tasks.memory_task import Example, MemoryTask
 from seqjax.types import Array
 
@@ -87,6 +87,7 @@ class AssociativeRecall(MemoryTask):
         Raises:
           ValueError: ``length`` is not a whole number in ``[1, keys]``.
         """
+        check_key(key)
         self._check_length(length)
         key_key, value_key, query_key = jax.random.split(key, 3)
         all_keys = self.values + jnp.arange(self.keys, dtype=jnp.int32)

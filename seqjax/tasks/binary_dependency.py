@@ -3,12 +3,15 @@
 import dataclasses
 import itertools
 import math
-import operator
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from seqjax.arrays import given_array
+from seqjax.checks import check_key, check_number, check_size, describe, is_integer, is_number
+from seqjax.operations.masking import check_tokens
 from seqjax.types import Array
 
 _ARTICLE = ((3, 0.5), (8, -0.25))
@@ -46,13 +49,18 @@ class BinaryDependency:
     base_rate: float = 0.5
 
     def __post_init__(self) -> None:
+        check_number("BinaryDependency", "base_rate", self.base_rate)
+        pairs: tuple[tuple[Any, Any], ...]
         try:
-            pairs = tuple((operator.index(lag), float(change)) for lag, change in self.dependencies)
+            pairs = tuple((lag, change) for lag, change in self.dependencies)
         except (TypeError, ValueError):
+            pairs = (("", ""),)
+        if not all(is_integer(lag) and is_number(change) for lag, change in pairs):
             raise ValueError(
                 "dependencies must be pairs of a whole number (lag) and a number (change), such as "
                 f"[(3, 0.5)], got {self.dependencies!r}"
-            ) from None
+            )
+        pairs = tuple((int(lag), float(change)) for lag, change in pairs)
         object.__setattr__(self, "dependencies", pairs)
         lags = self._lags
         if len(set(lags)) != len(lags):
@@ -81,7 +89,10 @@ class BinaryDependency:
         Raises:
           ValueError: ``known`` holds a lag that is not a lag of this task.
         """
-        known = tuple(dict.fromkeys(known))
+        try:
+            known = tuple(dict.fromkeys(known))
+        except TypeError:
+            raise ValueError(f"known must be a list of lags, got {describe(known)}") from None
         if not set(known) <= set(self._lags):
             raise ValueError(f"known must be lags of this task, {self._lags}, got {list(known)}")
         # an X that is not known is a fair coin, and P(Y = 1) is linear in it
@@ -101,9 +112,16 @@ class BinaryDependency:
         Returns:
           ``float32[..., N]``.
 
+        Raises:
+          ValueError: ``xs`` are not integers, or outside of `jax.jit` not in {0, 1}.
+
         >>> print(BinaryDependency([(1, 0.5)], 0.25).probabilities(jnp.array([0, 0, 1])))
         [0.75 0.25 0.25]
         """
+        xs = given_array("xs", xs)
+        if not xs.ndim or not jnp.issubdtype(xs.dtype, jnp.integer):
+            raise ValueError(f"xs must be integers [..., N] in {{0, 1}}, got {describe(xs)}")
+        check_tokens("xs", xs, 2)
         ps = jnp.full(xs.shape, self.base_rate, jnp.float32)
         for lag, change in self.dependencies:
             ps = ps + change * jnp.roll(xs, lag, axis=-1).astype(jnp.float32)
@@ -126,6 +144,8 @@ class BinaryDependency:
         >>> xs.shape, ys.shape
         ((1000,), (1000,))
         """
+        check_key(key)
+        check_size("BinaryDependency", "num_steps", num_steps)
         longest = max(map(abs, self._lags), default=0)
         if num_steps <= longest:
             raise ValueError(

@@ -5,7 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from seqjax.checks import check_size
+from seqjax.checks import check_key, check_size
 from seqjax.tasks.memory_task import Example, MemoryTask
 from seqjax.types import Array
 
@@ -71,6 +71,7 @@ class Copy(MemoryTask):
         Raises:
           ValueError: ``length`` is not a whole number of at least 1.
         """
+        check_key(key)
         check_size("Copy", "length", length)
         kept = jax.random.randint(key, (self.count,), 0, self.symbols, jnp.int32)
         blanks = jnp.full(length - 1, self.symbols, jnp.int32)

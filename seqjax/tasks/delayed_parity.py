@@ -1,12 +1,11 @@
 """Parity: whether a sequence of coins has an even or an odd number of ones."""
 
 import dataclasses
-import operator
 
 import jax
 import jax.numpy as jnp
 
-from seqjax.checks import check_size
+from seqjax.checks import check_count, check_flag, check_key, check_size
 from seqjax.tasks.memory_task import Example, MemoryTask
 from seqjax.types import Array
 
@@ -52,14 +51,8 @@ class DelayedParity(MemoryTask):
     every_step: bool = False
 
     def __post_init__(self) -> None:
-        try:
-            ok = not isinstance(self.delay, bool) and operator.index(self.delay) >= 0
-        except TypeError:
-            ok = False
-        if not ok:
-            raise ValueError(
-                f"DelayedParity: delay must be a whole number of at least 0, got {self.delay!r}"
-            )
+        check_count("DelayedParity", "delay", self.delay)
+        check_flag("DelayedParity", "every_step", self.every_step)
 
     @property
     def input_size(self) -> int:
@@ -80,6 +73,7 @@ class DelayedParity(MemoryTask):
         Raises:
           ValueError: ``length`` is not a whole number of at least 1.
         """
+        check_key(key)
         check_size("DelayedParity", "length", length)
         coins = jax.random.randint(key, (length,), 0, 2, jnp.int32)
         parity = jnp.cumsum(jnp.pad(coins, (0, self.delay)), dtype=jnp.int32) % 2

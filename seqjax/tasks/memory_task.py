@@ -2,8 +2,10 @@
 
 import abc
 import math
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
+from seqjax.arrays import given_array
+from seqjax.checks import describe
 from seqjax.losses import sequence_loss
 from seqjax.types import Array
 
@@ -69,4 +71,19 @@ class MemoryTask(abc.ABC):
         Returns:
           A scalar.
         """
+        check_example(type(self).__name__, example)
+        outputs = given_array("outputs", outputs)
+        if outputs.shape[-1:] != (self.output_size,):
+            raise ValueError(
+                f"{type(self).__name__}: outputs must be logits [B, T, {self.output_size}], got "
+                f"shape {outputs.shape}"
+            )
         return sequence_loss(outputs, example.targets, weights=example.weights)
+
+
+def check_example(owner: str, example: Any) -> None:
+    """Raise ``ValueError`` unless ``example`` is an `Example`."""
+    if not isinstance(example, Example):
+        raise ValueError(
+            f"{owner}: example must be an Example from sample, got {describe(example)}"
+        )

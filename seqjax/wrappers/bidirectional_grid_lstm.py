@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from seqjax.cells.grid_lstm import GridLSTM, GridLSTMParams
 from seqjax.cells.lstm import LSTMState
+from seqjax.checks import is_integer
 from seqjax.operations.features import check_features
 from seqjax.types import Array, Noise
 from seqjax.wrappers.wrapper import Wrapper
@@ -73,7 +74,7 @@ class BidirectionalGridLSTM(Wrapper):
         super().__post_init__()
         if not isinstance(self.cell, GridLSTM):
             raise ValueError(f"BidirectionalGridLSTM: cell must be a GridLSTM, got {self.cell!r}")
-        if isinstance(self.backward_offset, bool) or not hasattr(self.backward_offset, "__index__"):
+        if not is_integer(self.backward_offset):
             raise ValueError(
                 "BidirectionalGridLSTM: backward_offset must be a whole number, "
                 f"got {self.backward_offset!r}"

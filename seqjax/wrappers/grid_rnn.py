@@ -1,13 +1,13 @@
 """A grid of cells, one along each dimension, that read each other's outputs."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from seqjax.checks import check_activation, check_size
+from seqjax.checks import check_activation, check_iterable, check_size, is_integer
 from seqjax.operations.affine import affine
 from seqjax.operations.features import check_features
 from seqjax.operations.initializers import glorot_uniform
@@ -114,14 +114,12 @@ class GridRNN(Cell):
             )
         check_activation("GridRNN", self.activation)
         for name in ("inputs", "outputs", "priority", "non_recurrent"):
-            if not isinstance(getattr(self, name), Iterable):
-                raise ValueError(
-                    f"GridRNN: {name} must be a tuple of dimensions, got {getattr(self, name)!r}"
-                )
-            object.__setattr__(self, name, tuple(sorted(set(getattr(self, name)))))
-            for d in getattr(self, name):
-                if d not in range(self.dims):
-                    raise ValueError(f"GridRNN: {name} must lie in [0, {self.dims}), got {d}")
+            value = getattr(self, name)
+            check_iterable("GridRNN", name, value, of="dimensions")
+            for d in value:
+                if not is_integer(d) or d not in range(self.dims):
+                    raise ValueError(f"GridRNN: {name} must lie in [0, {self.dims}), got {d!r}")
+            object.__setattr__(self, name, tuple(sorted(set(value))))
         for name in ("inputs", "outputs"):
             if not getattr(self, name):
                 raise ValueError(f"GridRNN: {name} must hold at least 1 dimension, got none")

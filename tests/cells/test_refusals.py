@@ -54,7 +54,7 @@ def run(cell, input_size, xs):
         ),
         (lambda: GridRNN(IntersectionRNN(4)), "must hold its output as h"),
         (lambda: GridRNN(LRU(4, 4)), "must hold its output as h"),
-        (lambda: GridRNN(LSTM(3), inputs=0), "inputs must be a tuple of dimensions, got 0"),
+        (lambda: GridRNN(LSTM(3), inputs=0), "inputs must be a list of dimensions, got 0"),
         (lambda: Mogrifier(LRU(4, 2)), "must have a real hidden vector"),
         (lambda: AttentionCell(LRU(4, 2), 3), "the state of the cell must be real"),
         (lambda: GridLSTM(4, 8, 2, 2, blocks=[0, 4]), "block must be a pair of numbers, got 0"),

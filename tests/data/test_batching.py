@@ -191,7 +191,7 @@ def test_reports_add_up():
         (lambda: plan(np.ones(3, int), [3], Padded(1), seed=0, epoch="a"), "epoch must be .* 'a'"),
         (lambda: plan(np.ones(3, int), [3], 2), r"must be a Policy, such as Padded\(.*, got 2"),
         (lambda: plan(np.ones(3, int), [3], Padded), "must be a Policy"),
-        (lambda: plan(np.ones(3), [3], Padded(1)), r"integers \[N\], .*, got float64\[3\]"),
+        (lambda: plan(np.ones(3), [3], Padded(1)), r"integers \[N\] in .*, got \[1.0, 1.0, 1.0\]"),
         (lambda: plan(np.ones(3, int), 3, Padded(1)), "shards must be a list .*, got 3"),
         (lambda: plan(np.ones(3, int), ["a"], Padded(1)), "a whole number of at least 0, got 'a'"),
         (lambda: Report.of_plan([], np.ones(3, int), 2), "Report: policy must be a Policy"),
@@ -201,9 +201,12 @@ def test_reports_add_up():
         ),
         (lambda: Bucketed.of_steps(4, 8), "boundaries must be a list of lengths"),
         (lambda: Bucketed.of_steps((4, 8), "a"), "steps must be a whole number .* got 'a'"),
-        (lambda: ListSource(3, {"x"}), "must be an iterable of dictionaries of arrays, got 3"),
+        (lambda: ListSource(3, {"x"}), "must be a list of dictionaries of arrays, got 3"),
         (lambda: ListSource([np.arange(3)], {"x"}), "example 0 must be a dictionary .* a ndarray"),
-        (lambda: ListSource([{"x": np.arange(3)}], "x"), "a set of names, such as {'x'}, got 'x'"),
+        (
+            lambda: ListSource([{"x": np.arange(3)}], "x"),
+            "sequence_features must be a list of names, got 'x'",
+        ),
     ],
 )
 def test_bad_arguments_are_clear_errors(make, message):

@@ -490,7 +490,7 @@ def zeros(*shapes):
         ),
         (
             lambda: flax_linen.from_simple(flax_linen.to_simple(RNN) | {"h": {"kernel": None}}),
-            "SimpleCell: h/kernel must be an array, got a NoneType",
+            "SimpleCell: h/kernel must be an array of numbers, got None",
         ),
         (lambda: flax_linen.to_lstm(GRU_BEFORE), "LSTMCell: params must be LSTMParams, got a GRUP"),
         (

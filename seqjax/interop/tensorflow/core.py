@@ -11,6 +11,7 @@ from seqjax.interop.layout import (
     check_lstm,
     permute_gates,
     refuse_options,
+    writer,
 )
 from seqjax.interop.tensorflow.variables import (
     Variables,
@@ -55,7 +56,7 @@ def to_basic_rnn(params: BasicRNNParams) -> dict[str, Array]:
     >>> to_basic_rnn(params)["kernel"].shape
     (5, 2)
     """
-    check_basic_rnn("BasicRNNCell", params)
+    params = check_basic_rnn("BasicRNNCell", params)
     return {
         "kernel": jnp.concatenate([params.input_kernel, params.recurrent_kernel]),
         "bias": params.bias,
@@ -85,6 +86,7 @@ def from_lstm(variables: Variables, *, forget_bias: float = 1.0) -> LSTMParams:
     return read_lstm("LSTMCell", arrays, forget_bias)
 
 
+@writer("LSTMCell", LSTMParams, back=from_lstm)
 def to_lstm(params: LSTMParams, *, forget_bias: float = 1.0) -> dict[str, Array]:
     """Convert parameters of `seqjax.LSTM` to the variables of an ``LSTMCell``.
 
@@ -95,7 +97,7 @@ def to_lstm(params: LSTMParams, *, forget_bias: float = 1.0) -> dict[str, Array]
     >>> print(to_lstm(params)["bias"])
     [ 0.  0.  0.  0. -1. -1.  0.  0.]
     """
-    check_lstm("LSTMCell", params)
+    params = check_lstm("LSTMCell", params)
     refuse_options("LSTMCell", params, "norm")
     return write_lstm(params, forget_bias)
 
@@ -190,7 +192,7 @@ def to_gru(params: GRUParams) -> dict[str, Array]:
     >>> print(*to_gru(params))
     gates/kernel gates/bias candidate/kernel candidate/bias
     """
-    check_gru("GRUCell", params)
+    params = check_gru("GRUCell", params)
     if params.candidate_bias is not None:
         raise ValueError(
             "TensorFlow's GRUCell resets before the product, got parameters of a GRU that resets "

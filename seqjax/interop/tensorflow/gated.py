@@ -10,7 +10,7 @@ from seqjax.cells import (
     SRUParams,
     UGRNNParams,
 )
-from seqjax.interop.layout import check_type, permute_gates
+from seqjax.interop.layout import permute_gates, writer
 from seqjax.interop.tensorflow.core import DENSE
 from seqjax.interop.tensorflow.variables import (
     Variables,
@@ -43,6 +43,7 @@ def from_ugrnn(variables: Variables, *, forget_bias: float = 1.0) -> UGRNNParams
     return UGRNNParams(w, u, shift_gate(b, 2, 0, forget_bias))
 
 
+@writer("UGRNNCell", UGRNNParams, back=from_ugrnn)
 def to_ugrnn(params: UGRNNParams, *, forget_bias: float = 1.0) -> dict[str, Array]:
     """Convert parameters of `seqjax.UGRNN` to the variables of a ``UGRNNCell``.
 
@@ -53,7 +54,6 @@ def to_ugrnn(params: UGRNNParams, *, forget_bias: float = 1.0) -> dict[str, Arra
     >>> print(to_ugrnn(params)["bias"])
     [-1. -1.  0.  0.]
     """
-    check_type("UGRNNCell", params, UGRNNParams)
     return {
         "kernel": jnp.concatenate([params.input_kernel, params.recurrent_kernel]),
         "bias": shift_gate(params.bias, 2, 0, -forget_bias),
@@ -85,6 +85,7 @@ def from_intersection_rnn(
     return IntersectionRNNParams(w, u, _open_both(b, forget_bias))
 
 
+@writer("IntersectionRNNCell", IntersectionRNNParams, back=from_intersection_rnn)
 def to_intersection_rnn(
     params: IntersectionRNNParams, *, forget_bias: float = 1.0
 ) -> dict[str, Array]:
@@ -97,7 +98,6 @@ def to_intersection_rnn(
     >>> print(to_intersection_rnn(params)["bias"])
     [-1.  0. -1.  0.]
     """
-    check_type("IntersectionRNNCell", params, IntersectionRNNParams)
     return {
         "kernel": jnp.concatenate([params.input_kernel, params.recurrent_kernel]),
         "bias": _open_both(params.bias, -forget_bias),
@@ -137,6 +137,7 @@ def from_nas(variables: Variables) -> NASParams:
     return NASParams(arrays["kernel"], arrays["recurrent_kernel"], arrays.get("bias"), projection)
 
 
+@writer("NASCell", NASParams, back=from_nas)
 def to_nas(params: NASParams) -> dict[str, Array]:
     """Convert parameters of `seqjax.NAS` to the variables of a ``NASCell``.
 
@@ -146,7 +147,6 @@ def to_nas(params: NASParams) -> dict[str, Array]:
     >>> print(*to_nas(NASParams(jnp.zeros((3, 16)), jnp.zeros((2, 16)), jnp.zeros(16), None)))
     kernel recurrent_kernel bias
     """
-    check_type("NASCell", params, NASParams)
     variables = {
         "kernel": params.input_kernel,
         "recurrent_kernel": params.recurrent_kernel,
@@ -166,8 +166,9 @@ def from_sru(variables: Variables) -> SRUParams:
     Raises:
       ValueError: a variable is missing or unknown, or has an unexpected shape.
 
-    >>> print(from_sru({"kernel": jnp.array([[1, 2, 3, 4]]), "bias": jnp.zeros(2)}).input_kernel)
-    [[2 3 1 4]]
+    >>> kernel = jnp.array([[1.0, 2.0, 3.0, 4.0]])
+    >>> print(from_sru({"kernel": kernel, "bias": jnp.zeros(2)}).input_kernel)
+    [[2. 3. 1. 4.]]
     """
     arrays = take_variables("SRUCell", variables, DENSE)
     rows, columns = arrays["kernel"].shape
@@ -176,16 +177,16 @@ def from_sru(variables: Variables) -> SRUParams:
     return SRUParams(permute_gates(arrays["kernel"], (1, 2, 0, 3)), arrays["bias"])
 
 
+@writer("SRUCell", SRUParams, back=from_sru)
 def to_sru(params: SRUParams) -> dict[str, Array]:
     """Convert parameters of `seqjax.SRU` to the variables of an ``SRUCell``.
 
     Raises:
       ValueError: ``params`` are not those of a `seqjax.SRU`.
 
-    >>> print(to_sru(SRUParams(jnp.array([[2, 3, 1, 4]]), jnp.zeros(2)))["kernel"])
-    [[1 2 3 4]]
+    >>> print(to_sru(SRUParams(jnp.array([[2.0, 3.0, 1.0, 4.0]]), jnp.zeros(2)))["kernel"])
+    [[1. 2. 3. 4.]]
     """
-    check_type("SRUCell", params, SRUParams)
     return {"kernel": permute_gates(params.input_kernel, (2, 0, 1, 3)), "bias": params.bias}
 
 
@@ -211,6 +212,7 @@ def from_minimal_rnn(variables: Variables) -> MinimalRNNParams:
     return MinimalRNNParams(w, rest[:units], rest[units:], arrays["bias"])
 
 
+@writer("MinimalRNNCell", MinimalRNNParams, back=from_minimal_rnn)
 def to_minimal_rnn(params: MinimalRNNParams) -> dict[str, Array]:
     """Convert parameters of `seqjax.MinimalRNN` to the variables of a ``MinimalRNNCell``.
 
@@ -221,7 +223,6 @@ def to_minimal_rnn(params: MinimalRNNParams) -> dict[str, Array]:
     >>> to_minimal_rnn(MinimalRNNParams(square, square, square, jnp.zeros(2)))["kernel"].shape
     (6, 2)
     """
-    check_type("MinimalRNNCell", params, MinimalRNNParams)
     kernels = params.input_kernel, params.gate_kernel, params.recurrent_kernel
     return {"kernel": jnp.concatenate(kernels), "bias": params.bias}
 
@@ -252,6 +253,7 @@ def from_cfn(variables: Variables) -> CFNParams:
     return CFNParams(*(arrays[name] for name in names))
 
 
+@writer("CFNCell", CFNParams, back=from_cfn)
 def to_cfn(params: CFNParams) -> dict[str, Array]:
     """Convert parameters of `seqjax.CFN` to the variables of a ``CFNCell``.
 
@@ -261,7 +263,6 @@ def to_cfn(params: CFNParams) -> dict[str, Array]:
     >>> print(*to_cfn(CFNParams(jnp.zeros((3, 6)), jnp.zeros((2, 4)), jnp.zeros(4))))
     kernel recurrent_kernel bias
     """
-    check_type("CFNCell", params, CFNParams)
     return {
         "kernel": params.input_kernel,
         "recurrent_kernel": params.recurrent_kernel,

@@ -11,10 +11,14 @@ from seqjax.cells import GridLSTMParams, LSTMParams, Peepholes
 from seqjax.interop.layout import (
     check_layers,
     check_lstm,
+    check_params,
+    check_shapes,
     check_type,
+    first_axis,
     given_names,
     permute_gates,
     refuse_options,
+    writer,
 )
 from seqjax.interop.tensorflow.core import IJFO
 from seqjax.interop.tensorflow.variables import (
@@ -64,6 +68,7 @@ def from_time_freq_lstm(variables: Variables, *, forget_bias: float = 1.0) -> LS
     )
 
 
+@writer("TimeFreqLSTMCell", LSTMParams, back=from_time_freq_lstm)
 def to_time_freq_lstm(params: LSTMParams, *, forget_bias: float = 1.0) -> dict[str, Array]:
     """Convert parameters of `seqjax.TimeFreqLSTM` to the variables of a ``TimeFreqLSTMCell``.
 
@@ -76,7 +81,7 @@ def to_time_freq_lstm(params: LSTMParams, *, forget_bias: float = 1.0) -> dict[s
     (7, 8)
     """
     owner = "TimeFreqLSTMCell"
-    check_lstm(owner, params)
+    params = check_lstm(owner, params)
     refuse_options(owner, params, "projection_kernel", "norm")
     window, below = split_rows(owner, params.input_kernel, params.recurrent_kernel.shape[0])
     kernel = jnp.concatenate([window, params.recurrent_kernel, below])
@@ -142,8 +147,8 @@ def to_grid_lstm(params: Sequence[GridLSTMParams], *, forget_bias: float = 1.0) 
     check_layers("GridLSTMCell", params)
     variables: dict[str, Array] = {}
     for block, of_block in enumerate(params):
-        check_type("GridLSTMCell", of_block, GridLSTMParams)
-        variables |= _write_block(of_block, block, forget_bias)
+        arrays = check_type("GridLSTMCell", of_block, GridLSTMParams)
+        variables |= _write_block(arrays, block, forget_bias)
     return variables
 
 
@@ -188,7 +193,7 @@ def to_bidirectional_grid_lstm(
     >>> print(*to_bidirectional_grid_lstm(BidirectionalGridLSTMParams((block,), (block,))))
     fwd/W_f_0_0 fwd/B_f_0 bwd/W_f_0_0 bwd/B_f_0
     """
-    check_type("BidirectionalGridLSTMCell", params, BidirectionalGridLSTMParams)
+    params = check_type("BidirectionalGridLSTMCell", params, BidirectionalGridLSTMParams)
     forward, backward = (to_grid_lstm(way, forget_bias=forget_bias) for way in params)
     return join_scope("fwd", forward) | join_scope("bwd", backward)
 
@@ -243,9 +248,15 @@ def _read_block(
 
 
 def _write_block(params: GridLSTMParams, block: int, forget_bias: float) -> dict[str, Array]:
-    units = params.recurrent_kernel.shape[0] // 2
-    columns = params.bias.shape[0] // units
+    owner = "GridLSTMCell"
+    units = first_axis(owner, "recurrent_kernel", params.recurrent_kernel) // 2
+    columns = first_axis(owner, "bias", params.bias) // max(units, 1)
     gates, lstms = (4 if columns % 4 == 0 else 3), ("time", "freq") if columns > 4 else ("freq",)
+    width = gates * len(lstms) * units
+    check_params(owner, params, recurrent_kernel=(2 * units, width), bias=(width,))
+    if params.peepholes is not None:
+        shape = (gates - 1, len(lstms), 2, units)
+        check_shapes(owner, {"peepholes": (params.peepholes, shape)})
     order = IJFO if gates == 4 else (0, 1, 2)
 
     def split(a: Array) -> list[Array]:

@@ -6,6 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from seqjax.cells import LSTMState
+from seqjax.engine.validation import check_params
 from seqjax.interop.layout import check_type
 from seqjax.interop.tensorflow.variables import (
     Variables,
@@ -71,11 +72,13 @@ def from_grid_rnn(
             return HiddenState(arrays[f"project_m_{d}"])
         return LSTMState(arrays[f"project_c_{d}"], arrays[f"project_m_{d}"])
 
-    return GridRNNParams(
+    params = GridRNNParams(
         tuple(map(state_kernels, grid.inputs)),
         tuple(cells),
         tuple(GridDenseParams(arrays[f"{p}/weights"], arrays[f"{p}/biases"]) for p in dense),
     )
+    check_params(grid, params)
+    return params
 
 
 def to_grid_rnn(
@@ -104,8 +107,9 @@ def to_grid_rnn(
     >>> print(*variables)
     project_m_0 recurrent/cell_0/cell/kernel recurrent/cell_0/cell/bias
     """
-    check_type("GridRNNCell", params, GridRNNParams)
+    params = check_type("GridRNNCell", params, GridRNNParams)
     _check(grid, scope, to_cell)
+    check_params(grid, params)
     variables, memory = {}, _has_memory(grid)
     for d, kernels in zip(grid.inputs, params.input_kernels, strict=True):
         variables[f"project_m_{d}"] = kernels.h

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from seqjax.cells import BasicRNNParams, GRUParams, LSTMParams
-from seqjax.interop.layout import check_params, check_type, permute_gates, refuse_options
+from seqjax.interop.layout import check_params, permute_gates, refuse_options, writer
 from seqjax.interop.tensorflow.core import IJFO
 from seqjax.interop.tensorflow.variables import (
     Variables,
@@ -34,6 +34,7 @@ def from_ind_rnn(variables: Variables) -> BasicRNNParams:
     return BasicRNNParams(arrays["kernel_w"], arrays["kernel_u"][0], arrays["bias"])
 
 
+@writer("IndRNNCell", BasicRNNParams, back=from_ind_rnn)
 def to_ind_rnn(params: BasicRNNParams) -> dict[str, Array]:
     """Convert parameters of `seqjax.IndRNN` to the variables of an ``IndRNNCell``.
 
@@ -43,7 +44,6 @@ def to_ind_rnn(params: BasicRNNParams) -> dict[str, Array]:
     >>> to_ind_rnn(BasicRNNParams(jnp.zeros((3, 2)), jnp.zeros(2), jnp.zeros(2)))["kernel_u"].shape
     (1, 2)
     """
-    check_type("IndRNNCell", params, BasicRNNParams)
     units = params.bias.shape
     check_params("IndRNNCell", params, recurrent_kernel=units, bias=units)
     return {
@@ -91,6 +91,7 @@ def from_indy_gru(variables: Variables) -> GRUParams:
     )
 
 
+@writer("IndyGRUCell", GRUParams, back=from_indy_gru)
 def to_indy_gru(params: GRUParams) -> dict[str, Array]:
     """Convert parameters of `seqjax.IndyGRU` to the variables of an ``IndyGRUCell``.
 
@@ -101,7 +102,6 @@ def to_indy_gru(params: GRUParams) -> dict[str, Array]:
     >>> print(*to_indy_gru(params))
     gates/kernel_w gates/kernel_u gates/bias candidate/kernel candidate/kernel_u candidate/bias
     """
-    check_type("IndyGRUCell", params, GRUParams)
     units = params.candidate_kernel.shape[0]
     shapes = {"candidate_kernel": (units,), "gate_kernel": (2 * units,)}
     check_params("IndyGRUCell", params, **shapes, bias=(3 * units,))
@@ -146,6 +146,7 @@ def from_indy_lstm(variables: Variables, *, forget_bias: float = 1.0) -> LSTMPar
     return LSTMParams(w, u[0], shift_gate(b, 4, 1, forget_bias))
 
 
+@writer("IndyLSTMCell", LSTMParams, back=from_indy_lstm)
 def to_indy_lstm(params: LSTMParams, *, forget_bias: float = 1.0) -> dict[str, Array]:
     """Convert parameters of `seqjax.IndyLSTM` to the variables of an ``IndyLSTMCell``.
 
@@ -157,7 +158,6 @@ def to_indy_lstm(params: LSTMParams, *, forget_bias: float = 1.0) -> dict[str, A
     >>> to_indy_lstm(params)["kernel_u"].shape
     (1, 8)
     """
-    check_type("IndyLSTMCell", params, LSTMParams)
     columns = params.bias.shape[0]
     check_params("IndyLSTMCell", params, recurrent_kernel=(columns,), bias=(columns,))
     refuse_options("IndyLSTMCell", params, "peepholes", "projection_kernel", "norm")

@@ -17,10 +17,10 @@ from seqjax.cells import (
 from seqjax.interop.layout import (
     check_lstm,
     check_params,
-    check_type,
     given_names,
     permute_gates,
     refuse_options,
+    writer,
 )
 from seqjax.interop.tensorflow.core import DENSE, IJFO, PEEPHOLES, PROJECTION, read_lstm, write_lstm
 from seqjax.interop.tensorflow.variables import (
@@ -83,6 +83,7 @@ def from_coupled_input_forget_gate_lstm(
     )
 
 
+@writer("CoupledInputForgetGateLSTMCell", LSTMParams, back=from_coupled_input_forget_gate_lstm)
 def to_coupled_input_forget_gate_lstm(
     params: LSTMParams, *, forget_bias: float = 1.0
 ) -> dict[str, Array]:
@@ -96,7 +97,6 @@ def to_coupled_input_forget_gate_lstm(
     [ 0.  0. -1. -1.  0.  0.]
     """
     owner = "CoupledInputForgetGateLSTMCell"
-    check_type(owner, params, LSTMParams)
     width = params.recurrent_kernel.shape[0]
     units = width if params.projection_kernel is None else params.projection_kernel.shape[0]
     check_params(owner, params, recurrent_kernel=(width, 3 * units), bias=(3 * units,))
@@ -139,6 +139,7 @@ def from_layer_norm_lstm(variables: Variables, *, forget_bias: float = 1.0) -> L
     return params._replace(bias=shift_gate(bias, 4, 1, forget_bias), norm=norm)
 
 
+@writer("LayerNormLSTMCell", LSTMParams, back=from_layer_norm_lstm)
 def to_layer_norm_lstm(params: LSTMParams, *, forget_bias: float = 1.0) -> dict[str, Array]:
     """Convert parameters of `seqjax.LSTM` to the variables of a ``LayerNormLSTMCell``.
 
@@ -152,7 +153,7 @@ def to_layer_norm_lstm(params: LSTMParams, *, forget_bias: float = 1.0) -> dict[
     >>> print(to_layer_norm_lstm(params)["forget/beta"])
     [-1. -1.]
     """
-    check_lstm("LayerNormLSTMCell", params)
+    params = check_lstm("LayerNormLSTMCell", params)
     bias, norms = _write_norm(params.norm, shift_gate(params.bias, 4, 1, -forget_bias), "ifgo")
     return write_lstm(params._replace(bias=bias), 0.0) | norms
 
@@ -180,6 +181,7 @@ def from_layer_norm_basic_lstm(variables: Variables, *, forget_bias: float = 1.0
     return from_layer_norm_lstm({**arrays, "bias": unused}, forget_bias=forget_bias)
 
 
+@writer("LayerNormBasicLSTMCell", LSTMParams, back=from_layer_norm_basic_lstm)
 def to_layer_norm_basic_lstm(params: LSTMParams, *, forget_bias: float = 1.0) -> dict[str, Array]:
     """Convert parameters of `seqjax.LSTM` to the variables of a ``LayerNormBasicLSTMCell``.
 
@@ -192,7 +194,7 @@ def to_layer_norm_basic_lstm(params: LSTMParams, *, forget_bias: float = 1.0) ->
     >>> "bias" in to_layer_norm_basic_lstm(params)
     False
     """
-    check_lstm("LayerNormBasicLSTMCell", params)
+    params = check_lstm("LayerNormBasicLSTMCell", params)
     refuse_options("LayerNormBasicLSTMCell", params, "peepholes", "projection_kernel")
     variables = to_layer_norm_lstm(params, forget_bias=forget_bias)
     if params.norm is not None:
@@ -240,6 +242,7 @@ def from_weight_norm_lstm(variables: Variables, *, forget_bias: float = 1.0) -> 
     return WeightNormParams(params, LSTMParams(*gains))
 
 
+@writer("WeightNormLSTMCell", WeightNormParams, back=from_weight_norm_lstm)
 def to_weight_norm_lstm(params: WeightNormParams, *, forget_bias: float = 1.0) -> dict[str, Array]:
     """Convert parameters of `seqjax.WeightNorm` to the variables of a ``WeightNormLSTMCell``.
 
@@ -253,7 +256,6 @@ def to_weight_norm_lstm(params: WeightNormParams, *, forget_bias: float = 1.0) -
     kernel bias norm_0 norm_1
     """
     owner = "WeightNormLSTMCell"
-    check_type(owner, params, WeightNormParams)
     check_lstm(owner, params.cell)
     refuse_options(owner, params.cell, "norm")
     variables = write_lstm(params.cell, forget_bias) | {

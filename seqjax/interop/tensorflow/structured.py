@@ -6,13 +6,7 @@ TensorFlow's gates i, j, f, o are i, g, f, o in seqjax, in the order i, f, g, o.
 import jax.numpy as jnp
 
 from seqjax.cells import ConvLSTMParams, LSTMParams, Peepholes, PhasedLSTMParams
-from seqjax.interop.layout import (
-    check_params,
-    check_type,
-    given_names,
-    permute_gates,
-    refuse_options,
-)
+from seqjax.interop.layout import check_params, given_names, permute_gates, refuse_options, writer
 from seqjax.interop.tensorflow.core import DENSE, IJFO, PROJECTION
 from seqjax.interop.tensorflow.variables import (
     Variables,
@@ -64,6 +58,7 @@ def from_glstm(variables: Variables, *, forget_bias: float = 1.0) -> LSTMParams:
     )
 
 
+@writer("GLSTMCell", LSTMParams, back=from_glstm)
 def to_glstm(params: LSTMParams, *, forget_bias: float = 1.0) -> dict[str, Array]:
     """Convert parameters of `seqjax.GLSTM` to the variables of a ``GLSTMCell``.
 
@@ -75,7 +70,6 @@ def to_glstm(params: LSTMParams, *, forget_bias: float = 1.0) -> dict[str, Array
     >>> print(*to_glstm(params))
     group0/kernel group1/kernel bias_i bias_f bias_j bias_o
     """
-    check_type("GLSTMCell", params, LSTMParams)
     refuse_options("GLSTMCell", params, "peepholes", "norm")
     rows, columns = params.recurrent_kernel.shape
     width = columns // 4
@@ -134,6 +128,7 @@ def from_conv_lstm(variables: Variables, *, forget_bias: float = 1.0) -> ConvLST
     return ConvLSTMParams(kernel[..., :channels, :], kernel[..., channels:, :], bias)
 
 
+@writer("ConvLSTMCell", ConvLSTMParams, back=from_conv_lstm)
 def to_conv_lstm(params: ConvLSTMParams, *, forget_bias: float = 1.0) -> dict[str, Array]:
     """Convert parameters of `seqjax.ConvLSTM` to the variables of a convolutional LSTM.
 
@@ -146,7 +141,6 @@ def to_conv_lstm(params: ConvLSTMParams, *, forget_bias: float = 1.0) -> dict[st
     >>> to_conv_lstm(params)["kernel"].shape
     (3, 3, 5, 12)
     """
-    check_type("ConvLSTMCell", params, ConvLSTMParams)
     kernel = jnp.concatenate([params.input_kernel, params.recurrent_kernel], axis=-2)
     variables = {"kernel": permute_gates(kernel, IJFO)}
     if params.bias is not None:
@@ -201,6 +195,7 @@ def from_phased_lstm(variables: Variables) -> PhasedLSTMParams:
     return PhasedLSTMParams(lstm, arrays["period"], arrays["phase"], arrays["ratio_on"])
 
 
+@writer("PhasedLSTMCell", PhasedLSTMParams, back=from_phased_lstm)
 def to_phased_lstm(params: PhasedLSTMParams) -> dict[str, Array]:
     """Convert parameters of `seqjax.PhasedLSTM` to the variables of a ``PhasedLSTMCell``.
 
@@ -213,7 +208,6 @@ def to_phased_lstm(params: PhasedLSTMParams) -> dict[str, Array]:
     >>> variables["mask_gates/kernel"].shape
     (7, 4)
     """
-    check_type("PhasedLSTMCell", params, PhasedLSTMParams)
     lstm = params.lstm
     kernel = jnp.concatenate([lstm.input_kernel, lstm.recurrent_kernel])
     i, f, g, o = split_gates(kernel, 4)

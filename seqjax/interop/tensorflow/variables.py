@@ -1,7 +1,9 @@
 """Helpers for the layouts of TensorFlow's cells."""
 
 from collections.abc import Mapping
+from typing import Any
 
+from seqjax.checks import describe
 from seqjax.interop.layout import check_shapes, given_names, take
 from seqjax.types import Array
 
@@ -26,6 +28,7 @@ def split_scope(variables: Variables, scope: str) -> tuple[dict[str, Array], dic
     >>> split_scope(variables, "rnn/gru_cell")
     ({'gates/bias': 1}, {'rnn/carry_b': 2})
     """
+    _check_scope("split_scope", scope)
     prefix = f"{scope}/"
     names = given_names(variables)
     below = {name[len(prefix) :]: variables[name] for name in names if name.startswith(prefix)}
@@ -42,7 +45,15 @@ def join_scope(scope: str, variables: Variables) -> dict[str, Array]:
     >>> join_scope("fwd", {"B_f_0": 1})
     {'fwd/B_f_0': 1}
     """
+    _check_scope("join_scope", scope)
+    if not isinstance(variables, Mapping):
+        raise ValueError(f"join_scope: variables must be a mapping, got {describe(variables)}")
     return {f"{scope}/{name}": array for name, array in variables.items()}
+
+
+def _check_scope(owner: str, scope: Any) -> None:
+    if not isinstance(scope, str):
+        raise ValueError(f'{owner}: scope must be a name such as "rnn/gru_cell", got {scope!r}')
 
 
 def take_variables(

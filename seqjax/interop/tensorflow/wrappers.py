@@ -11,7 +11,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from seqjax.interop.layout import check_layers, check_type
+from seqjax.interop.layout import check_layers, writer
 from seqjax.interop.tensorflow.core import DENSE
 from seqjax.interop.tensorflow.variables import (
     Variables,
@@ -111,6 +111,7 @@ def from_highway(variables: Variables, cell: Params) -> HighwayParams:
     return HighwayParams(cell, jnp.concatenate(kernels, axis=1), jnp.concatenate(biases))
 
 
+@writer("HighwayWrapper", HighwayParams, back=from_highway)
 def to_highway(params: HighwayParams) -> tuple[dict[str, Array], Params]:
     """Convert parameters of `seqjax.Highway` to the variables of a ``HighwayWrapper``.
 
@@ -124,7 +125,6 @@ def to_highway(params: HighwayParams) -> tuple[dict[str, Array], Params]:
     >>> print(*variables)
     carry_w carry_b transform_w transform_b
     """
-    check_type("HighwayWrapper", params, HighwayParams)
     size = params.kernel.shape[0]
     variables = {"carry_w": params.kernel[:, :size], "carry_b": params.bias[:size]}
     if params.bias.shape[0] > size:
@@ -152,6 +152,7 @@ def from_projection(variables: Variables, cell: Params) -> ProjectionParams:
     return ProjectionParams(cell, arrays["kernel"], arrays["bias"])
 
 
+@writer("ProjectionWrapper", ProjectionParams, back=from_projection)
 def to_projection(params: ProjectionParams) -> tuple[dict[str, Array], Params]:
     """Convert parameters to the variables of a projection wrapper.
 
@@ -166,7 +167,6 @@ def to_projection(params: ProjectionParams) -> tuple[dict[str, Array], Params]:
     >>> print(*variables)
     kernel bias
     """
-    check_type("ProjectionWrapper", params, ProjectionParams)
     return {"kernel": params.kernel, "bias": params.bias}, params.cell
 
 
@@ -220,6 +220,7 @@ def from_attention_cell(variables: Variables, cell: Params) -> AttentionCellPara
     )
 
 
+@writer("AttentionCellWrapper", AttentionCellParams, back=from_attention_cell)
 def to_attention_cell(params: AttentionCellParams) -> tuple[dict[str, Array], Params]:
     """Convert parameters of `seqjax.AttentionCell` to the variables of an ``AttentionCellWrapper``.
 
@@ -236,7 +237,6 @@ def to_attention_cell(params: AttentionCellParams) -> tuple[dict[str, Array], Pa
     >>> variables["kernel"].shape, variables["attention/attn_w"].shape
     ((9, 5), (1, 1, 4, 4))
     """
-    check_type("AttentionCellWrapper", params, AttentionCellParams)
     variables = {
         "kernel": jnp.concatenate([params.input_kernel, params.attention_kernel]),
         "bias": params.bias,
