@@ -50,7 +50,7 @@ def test_many_seeds_draw_large_kernels_on_all_devices_without_waiting_for_each_o
     code = """
 import jax
 from seqjax import GRU
-from seqjax.devices import data_mesh, split_leading_axis
+from seqjax.devices import split_leading_axis
 jax.config.update("jax_num_cpu_devices", 2)
 keys = jax.random.split(jax.random.key(0), 8)
 def draw(key):

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from seqjax.checks import check_size
+from seqjax.checks import check_count
 from seqjax.data.batching import Example
 from seqjax.data.schema import BYTES, Feature, Schema, check_schema, narrow
 from seqjax.data.shards import (
@@ -116,7 +116,9 @@ class RecordSource:
     ) -> None:
         if schema is not None:
             check_schema(schema)
-        check_size("RecordSource", "max_decompressed_bytes", max_decompressed_bytes)
+        check_count(
+            "RecordSource", "max_decompressed_bytes", max_decompressed_bytes, low=1, high=2**63 - 1
+        )
         path = Path(path)
         self._skip_corrupt = skip_corrupt
         self._skipped: list[str] = []
