@@ -129,12 +129,23 @@ def mean_value_and_grad(
 
     def mean_gradient(params: Params, *arguments: PyTree) -> tuple[tuple[Array, PyTree], Params]:
         # with varying parameters the gradients are reduced once, not at every use
+        _check_axis(axis_name)
         own = jax.tree.map(lambda p: jax.lax.pcast(p, axis_name, to="varying"), params)
         (loss, more), grads = gradient(own, *arguments)
         loss, grads = jax.lax.pmean((loss, grads), axis_name)
         return (loss, more), grads
 
     return mean_gradient
+
+
+def _check_axis(axis_name: str) -> None:
+    try:
+        jax.lax.axis_size(axis_name)
+    except NameError:
+        raise ValueError(
+            "axis_name must be an axis of the mesh inside of jax.shard_map, and None outside of "
+            f"it, got {axis_name!r}"
+        ) from None
 
 
 def train_step(

@@ -274,8 +274,7 @@ def _arrays(index: int, example: Any) -> Example:
 
 
 def _check_shards(shards: Sequence[int], examples: int) -> Sequence[int]:
-    if not isinstance(shards, Sequence | np.ndarray):
-        raise ValueError(f"shards must be a list of numbers of examples, got {shards!r}")
+    check_iterable("plan", "shards", shards, of="numbers of examples")
     for shard in shards:
         check_count("shards", "a number of examples", shard)
     if sum(shards) != examples:
