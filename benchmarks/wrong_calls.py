@@ -21,6 +21,7 @@ import functools
 import inspect
 import pathlib
 import re
+import sys
 import tempfile
 import types
 import typing
@@ -108,7 +109,7 @@ def is_integer(value: Any) -> bool:
 def is_number(value: Any) -> bool:
     """Whether ``value`` is a finite real number in Python or NumPy."""
     real = is_integer(value) or isinstance(value, float | np.floating)
-    return bool(real and np.isfinite(float(value)))
+    return bool(real and abs(value) <= sys.float_info.max)
 
 
 def between(low: float, high: float, kind: Accepts = is_number) -> Accepts:
@@ -230,7 +231,7 @@ def declared(annotation: Any, value: Any) -> Accepts:
                 and len(v) == len(items)
                 and all(accepts(one) for accepts, one in zip(items, v, strict=True))
             )
-        return lambda v: isinstance(v, list | tuple) and all(map(items[0], v))
+        return lambda v: _is_sized(v) and all(map(items[0], v))
     if isinstance(annotation, type):
         return lambda v: isinstance(v, annotation)
     raise TypeError(f"say what an argument of {annotation} accepts")
@@ -533,7 +534,9 @@ def examples() -> tuple[Example, ...]:
     optimizer = optax.sgd(0.1)
 
     def loss_fn(params: Any, carry: Any, batch: Any) -> tuple[jax.Array, Any]:
-        return (params**2).sum(), carry  # which reads no batch: its errors would not be ours
+        return sum(
+            jnp.sum(leaf**2) for leaf in jax.tree.leaves(params)
+        ), carry  # which reads no batch: its errors would not be ours
 
     vector = jnp.ones((2,), jnp.float32)
     train = training.init_train_state(vector, optimizer, None)
@@ -543,7 +546,7 @@ def examples() -> tuple[Example, ...]:
         and like(train.step)(v.step)
         and _is_floats(v.params)
         and v.carry is None
-        and len({jax.tree.structure(v), jax.tree.structure(train)}) == 1
+        and not jax.tree.leaves(v.opt_state)
     )
     mesh = devices.data_mesh(4)
     is_optimizer = lambda v: isinstance(v, optax.GradientTransformation)  # noqa: E731
@@ -583,13 +586,21 @@ def examples() -> tuple[Example, ...]:
             cell=cell,
             params=run["params"],
             lengths=short,
-            xs=Argument(rows, like(rows, 0, 2)),
+            xs=Argument(rows, lambda v: integers(0, 2, any_shape=True)(v) and len(v) == 2),
         ),
         of(
             "unroll of tokens in full",
             seqjax.unroll,
             cell=cell,
-            params=run["params"],
+            params=Argument(
+                params,
+                lambda v: (  # of any number of tokens
+                    type(v) is type(params)
+                    and floats(None, 4)(v.input_kernel)
+                    and np.ndim(v.input_kernel) == 2
+                    and like(params[1:])(v[1:])
+                ),
+            ),
             xs=Argument(rows, lambda v: integers(0, 2, any_shape=True)(v) and len(v) == 2),
             initial_state=run["initial_state"],
         ),
@@ -616,7 +627,7 @@ def examples() -> tuple[Example, ...]:
         of(
             "truncated_chunk",
             truncation.truncated_chunk,
-            **run | {"initial_state": Argument(state, like(state))},
+            **run,
             num_steps=3,
         ),
         of(
@@ -850,9 +861,9 @@ def examples() -> tuple[Example, ...]:
             **steps,
             shards=Argument((2, 1), lambda v: isinstance(v, list | tuple) and all(map(natural, v))),
             policy=Argument(data.Padded(2), is_policy),
-            seed=Argument(1, optional(natural)),
+            seed=Argument(1, optional(between(0, 2**64 - 1, is_integer))),
             epoch=Argument(0, natural),
-            interleave=2,
+            interleave=Argument(2, optional(positive)),
         ),
         of(
             "data.ListSource",
@@ -874,9 +885,9 @@ def examples() -> tuple[Example, ...]:
             _load,
             source=Argument(sources, lambda v: v is sources),
             policy=Argument(data.Padded(2), is_policy),
-            seed=Argument(1, optional(natural)),
-            epochs=Argument(1, natural),
-            interleave=2,
+            seed=Argument(1, optional(between(0, 2**64 - 1, is_integer))),
+            epochs=Argument(1, optional(positive)),
+            interleave=Argument(2, optional(positive)),
             pad_values=Argument({"x": 0}, lambda v: v is None or (isinstance(v, dict) and not v)),
             process=Argument(0, natural),
             processes=1,
@@ -908,7 +919,8 @@ def _is_arrays(value: Any) -> bool:
 
 
 def _is_sized(value: Any) -> bool:
-    return isinstance(value, list | tuple | set | frozenset | dict)
+    sized = isinstance(value, list | tuple | set | frozenset | dict)
+    return sized or (isinstance(value, jax.Array | np.ndarray) and value.size == 0 < value.ndim)
 
 
 def _is_numbers(value: Any) -> bool:

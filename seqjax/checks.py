@@ -82,7 +82,11 @@ def check_iterable(owner: str, name: str, value: Any, of: str) -> None:
     ...
     ValueError: GridLSTM: blocks must be a list of pairs of numbers, got 2.5
     """
-    if not isinstance(value, Iterable) or isinstance(value, str) or not getattr(value, "ndim", 1):
+    if (
+        not isinstance(value, Iterable)
+        or isinstance(value, str | bytes)
+        or not getattr(value, "ndim", 1)
+    ):
         raise ValueError(f"{owner}: {name} must be a list of {of}, got {describe(value)}")
 
 
@@ -171,6 +175,7 @@ def check_pair(owner: str, name: str, value: Any) -> tuple[Any, Any]:
     """
     if (
         not isinstance(value, Sequence | np.ndarray)
+        or not getattr(value, "ndim", 1)
         or len(value) != 2
         or not all(map(is_number, value))
     ):
@@ -293,4 +298,6 @@ def is_number(value: Any) -> bool:
     >>> is_number(np.float32(0.5)), is_number(True), is_number("3")
     (True, False, False)
     """
-    return is_integer(value) or isinstance(value, float | np.floating)
+    if is_integer(value):
+        return abs(value) <= sys.float_info.max  # of others there is no float
+    return isinstance(value, float | np.floating)

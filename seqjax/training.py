@@ -119,7 +119,8 @@ def mean_value_and_grad(
 
     Raises:
       ValueError: ``loss_fn`` is not a function, or ``axis_name`` is not a string or None; also when
-        the result is called, if ``loss_fn`` returns anything else, or a loss with axes.
+        the result is called, if ``loss_fn`` returns anything else or a loss with axes, or if
+        ``axis_name`` is given outside of `jax.shard_map`.
 
     >>> gradient = mean_value_and_grad(lambda w, x: ((w * x) ** 2, None), axis_name=None)
     >>> (loss, _), slope = gradient(2.0, 3.0)
@@ -138,6 +139,7 @@ def mean_value_and_grad(
 
     def mean_gradient(params: Params, *arguments: PyTree) -> Any:
         if axis_name is not None:
+            _check_axis(axis_name)
             # with varying parameters the gradients are reduced once, not at every use
             params = jax.tree.map(lambda p: jax.lax.pcast(p, axis_name, to="varying"), params)
         (loss, (more, *metrics)), grads = gradient(params, *arguments)
@@ -161,6 +163,16 @@ def _check_result(result: Any) -> tuple[Any, ...]:
             "mean"
         )
     return result
+
+
+def _check_axis(axis_name: str) -> None:
+    try:
+        jax.lax.axis_size(axis_name)
+    except NameError:
+        raise ValueError(
+            "axis_name must be an axis of the mesh inside of jax.shard_map, and None outside of "
+            f"it, got {axis_name!r}"
+        ) from None
 
 
 def train_step(
@@ -223,14 +235,16 @@ def train_step(
     _check_optimizer(optimizer)
     state = _check_state(state)
     _check_opt_state(optimizer, state)
+    gradient = mean_value_and_grad(loss_fn, axis_name)
     keys: tuple[Array, ...] = ()
     if key is not None:
         check_key(key)
+        if axis_name is not None:
+            _check_axis(axis_name)
         key = jax.random.fold_in(key, state.step)
         keys = (
             key if axis_name is None else jax.random.fold_in(key, jax.lax.axis_index(axis_name)),
         )
-    gradient = mean_value_and_grad(loss_fn, axis_name)
     measured: Any
     measured, grads = gradient(state.params, state.carry, batch, *keys)
     loss, carry, *metrics = measured

@@ -134,7 +134,7 @@ def truncated_chunk(
     xs: PyTree,
     num_steps: int,
     *,
-    initial_state: State,
+    initial_state: State | None,
     lengths: Array | None = None,
     mask: Array | None = None,
     key: Array | None = None,
@@ -154,7 +154,8 @@ def truncated_chunk(
       params: the parameters of the cell, as `Cell.init` returns them.
       xs: two chunks, ``[B, 2 * num_steps, D]`` or tokens ``[B, 2 * num_steps]``.
       num_steps: the length of a chunk, and the number of steps that gradients flow back over.
-      initial_state: the state before the first step of ``xs``.
+      initial_state: the state before the first step of ``xs``; None for the first state of the
+        cell.
       lengths: ``int[B]``, the number of valid steps of each row, over both chunks.
       mask: ``bool[B, 2 * num_steps]``, True at valid steps.
       key: a PRNG key for the noise of layers such as `Dropout`, in training.

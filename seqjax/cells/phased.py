@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from seqjax.arrays import given_array
 from seqjax.cells.lstm import LSTM, LSTMParams, LSTMProjected, LSTMState, Peepholes
 from seqjax.checks import check_pair, check_range, check_size
 from seqjax.operations.affine import broadcast_like
@@ -183,7 +184,7 @@ class PhasedLSTM(Cell):
                 f"PhasedLSTM: xs must be TimedInputs(times, features), got a {type(xs).__name__}"
             )
         shape = super().leading_shape(params, xs.features)
-        times = jnp.asarray(xs.times)
+        times = given_array("PhasedLSTM: times", xs.times)
         if times.shape != shape or not jnp.issubdtype(times.dtype, jnp.floating):
             raise ValueError(
                 f"PhasedLSTM: times must be floats of shape {shape}, one for each step of the "

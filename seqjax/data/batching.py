@@ -290,8 +290,7 @@ def _arrays(index: int, example: Any) -> Example:
 
 
 def _check_shards(shards: Sequence[int], examples: int) -> Sequence[int]:
-    if not isinstance(shards, Sequence | np.ndarray):
-        raise ValueError(f"shards must be a list of example counts, got {shards!r}")
+    check_iterable("plan", "shards", shards, of="example counts")
     for shard in shards:
         check_count("shards", "an example count", shard)
     if sum(shards) != examples:

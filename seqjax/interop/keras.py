@@ -10,6 +10,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from seqjax.arrays import given_array
 from seqjax.cells import BasicRNNParams, GRUParams, LSTMParams
 from seqjax.interop.layout import (
     check_basic_rnn,
@@ -163,7 +164,7 @@ def _take(
 ) -> tuple[Array, Array, Array]:
     """The weights as arrays; with ``of_state`` the bias is ``[2, ...]``, of input and state."""
     given: dict[str, Any] = {"kernel": kernel, "recurrent_kernel": recurrent_kernel}
-    given |= {} if bias is None else {"bias": bias}
+    given |= {} if bias is None else {"bias": given_array(f"{owner}: bias", bias)}
     axes = {"kernel": 2, "recurrent_kernel": 2}
     arrays = take(
         owner, given, axes, {"bias": 0 if bias is None else np.ndim(bias)}, advice=_ADVICE

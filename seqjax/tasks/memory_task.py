@@ -87,3 +87,5 @@ def check_example(owner: str, example: Any) -> None:
         raise ValueError(
             f"{owner}: example must be an Example from sample, got {describe(example)}"
         )
+    for name in ("targets", "weights"):
+        given_array(f"{owner}: {name}", getattr(example, name))
