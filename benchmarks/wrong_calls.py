@@ -534,9 +534,9 @@ def examples() -> tuple[Example, ...]:
     optimizer = optax.sgd(0.1)
 
     def loss_fn(params: Any, carry: Any, batch: Any) -> tuple[jax.Array, Any]:
-        return sum(
-            jnp.sum(leaf**2) for leaf in jax.tree.leaves(params)
-        ), carry  # which reads no batch: its errors would not be ours
+        # it reads no batch: errors of its own would not be those of seqjax
+        squares = [jnp.sum(leaf**2) for leaf in jax.tree.leaves(params)]
+        return sum(squares, jnp.zeros((), jnp.float32)), carry
 
     vector = jnp.ones((2,), jnp.float32)
     train = training.init_train_state(vector, optimizer, None)
