@@ -5,6 +5,7 @@ TensorFlow's gates i, j, f, o are i, g, f, o in seqjax, in the order i, f, g, o.
 
 import jax.numpy as jnp
 
+from seqjax.arrays import given_array
 from seqjax.cells import ConvLSTMParams, LSTMParams, Peepholes, PhasedLSTMParams
 from seqjax.interop.layout import check_params, given_names, permute_gates, refuse_options, writer
 from seqjax.interop.tensorflow.core import DENSE, IJFO, PROJECTION
@@ -110,7 +111,7 @@ def from_conv_lstm(variables: Variables, *, forget_bias: float = 1.0) -> ConvLST
     owner = "ConvLSTMCell"
     axes = 4
     if "kernel" in given_names(variables):
-        axes = min(max(jnp.ndim(variables["kernel"]), 3), 5)
+        axes = min(max(given_array(f"{owner}: kernel", variables["kernel"]).ndim, 3), 5)
     arrays = take_variables(owner, variables, {"kernel": axes}, {"biases": 1})
     kernel = arrays["kernel"]
     filters = kernel.shape[-1] // 4
