@@ -80,7 +80,7 @@ def table() -> str:
         short = [other.short for other in CATALOGUE if other.name == entry.name and other.short]
         lines.append(
             f"| `{entry.name}` | {listed(short)} | {entry.source} | {options(entry.make(UNITS))} "
-            f"| {entry.held_to} | {parameter_count(entry):,} |"
+            f"| {entry.tested_against} | {parameter_count(entry):,} |"
         )
     return "\n".join(lines)
 

@@ -9,6 +9,7 @@
 """
 
 import importlib
+import pkgutil
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -137,28 +138,7 @@ __all__ = [
     "unroll",
 ]
 
-# imported on first use, since JAX alone takes longer to import than all names here
-_SUBMODULES = (
-    "catalogue",
-    "cells",
-    "checkpoint",
-    "data",
-    "devices",
-    "export",
-    "interop",
-    "launch",
-    "losses",
-    "nn",
-    "pooling",
-    "regularization",
-    "sampling",
-    "tasks",
-    "testing",
-    "training",
-    "truncation",
-    "types",
-    "wrappers",
-)
+# where these names are; imported on first use, since JAX alone takes longer than all of them
 _HOMES = (
     "cells",
     "wrappers",
@@ -170,16 +150,20 @@ _HOMES = (
 )
 
 
+def _submodules() -> list[str]:
+    return [module.name for module in pkgutil.iter_modules(__path__)]
+
+
 def __getattr__(name: str) -> Any:
-    if name in _SUBMODULES:
-        return importlib.import_module(f"seqjax.{name}")
     if name in __all__:
         for home in _HOMES:
             module = importlib.import_module(f"seqjax.{home}")
             if name in vars(module):
                 return globals().setdefault(name, vars(module)[name])
+    if name in _submodules():
+        return importlib.import_module(f"seqjax.{name}")
     raise AttributeError(f"module 'seqjax' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return [*__all__, *_SUBMODULES]
+    return [*__all__, *_submodules()]

@@ -18,7 +18,7 @@ class Entry(NamedTuple):
       name: the name of the class.
       make: builds the cell from its number of units.
       source: the paper.
-      held_to: the reference for values and gradients, such as files in ``tests/golden/``.
+      tested_against: the reference for values and gradients, such as files in ``tests/golden/``.
       short: the name for ``--cell``; None if the inputs are not features of any size.
       input_size: the required input size; ``"any"`` for any number of features, ``"units"`` for as
         many features as units.
@@ -36,7 +36,7 @@ class Entry(NamedTuple):
     name: str
     make: Callable[[int], Cell]
     source: str
-    held_to: str
+    tested_against: str
     short: str | None = None
     input_size: Size | Literal["any", "units"] = "any"
     wrap: Callable[[Array, Array], PyTree] | None = None

@@ -45,7 +45,7 @@ def test_an_entry_makes_its_cell_which_takes_its_inputs(entry):
 
 
 @pytest.mark.parametrize("entry", CATALOGUE, ids=NAMES)
-def test_what_an_entry_is_held_to_is_there(entry):
-    quoted = entry.held_to.split("`")[1::2]
+def test_what_an_entry_is_tested_against_is_there(entry):
+    quoted = entry.tested_against.split("`")[1::2]
     for pattern in (text for text in quoted if text.startswith(GOLDEN)):
         assert [*(ROOT / "tests" / "golden").glob(f"{pattern}.npz")], pattern

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import pkgutil
 import subprocess
 import sys
 
@@ -48,7 +49,7 @@ def test_a_repr_shows_what_differs_from_the_defaults():
     )
 
 
-@pytest.mark.parametrize("name", seqjax._SUBMODULES)
+@pytest.mark.parametrize("name", [module.name for module in pkgutil.iter_modules(seqjax.__path__)])
 def test_submodules_are_there_when_they_are_used(name):
     assert getattr(seqjax, name).__name__ == f"seqjax.{name}"
     assert name in dir(seqjax)

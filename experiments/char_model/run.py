@@ -128,15 +128,19 @@ def load(folder: Path, which: str = "best") -> Trained:
     Raises:
       ValueError: the folder holds no run, or its checkpoint cannot be read.
     """
-    if not (folder / "checkpoints").is_dir():
-        raise ValueError(f"{folder} holds no run: it has no checkpoints; give the folder of a run")
-    with Checkpoints(folder / "checkpoints") as checkpoints:
+    with _checkpoints(folder) as checkpoints:
         about = checkpoints.about(which)
         config, text = trained_on(folder, about)
         model = build_model(config, text.vocabulary.size)
         like = jax.eval_shape(lambda: init_state(config, model))
         restored = checkpoints.restore(like, which)
     return Trained(config, text.vocabulary, model, restored.state.average, restored.step, text)
+
+
+def _checkpoints(folder: Path) -> Checkpoints:
+    if not (folder / "checkpoints").is_dir():
+        raise ValueError(f"{folder} holds no run: it has no checkpoints; give the folder of a run")
+    return Checkpoints(folder / "checkpoints")
 
 
 def verify(folder: Path) -> dict[int, str | None]:
@@ -148,9 +152,7 @@ def verify(folder: Path) -> dict[int, str | None]:
     Raises:
       ValueError: the folder holds no run, its config was changed, or no checkpoint can be read.
     """
-    if not (folder / "checkpoints").is_dir():
-        raise ValueError(f"{folder} holds no run: it has no checkpoints; give the folder of a run")
-    with Checkpoints(folder / "checkpoints") as checkpoints:
+    with _checkpoints(folder) as checkpoints:
         config, text = trained_on(folder, checkpoints.about())
         check_config(folder, read_config(folder), config)
         model = build_model(config, text.vocabulary.size)

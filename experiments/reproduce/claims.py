@@ -19,17 +19,17 @@ class Run(NamedTuple):
 
 
 class Files(NamedTuple):
-    """What a run wrote."""
+    """The files that a run wrote."""
 
     result: Any  # result.json
     metrics: list[Any]  # metrics.jsonl
 
 
 class Criterion(NamedTuple):
-    """When a measured value agrees."""
+    """The criterion by which a measured value agrees."""
 
     text: str
-    holds: Callable[[Any], bool] | None  # None: it is told, and not held to anything
+    holds: Callable[[Any], bool] | None  # None: shown, and not compared
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +111,7 @@ def equal(expected: Any, text: str = "") -> Criterion:
 
 
 def told(why: str) -> Criterion:
-    """The value is shown beside the article's, and not held to it."""
+    """The value is shown beside the article's and not compared."""
     return Criterion(why, None)
 
 

@@ -9,6 +9,6 @@ class Config:
     """Measure every number, table and figure of the five articles, and say what agrees."""
 
     full: bool = False
-    """With the articles' own sizes and many seeds; without, in minutes, what can be compared."""
+    """Use the articles' sizes and many seeds. The default takes minutes and compares less."""
     out: Path | None = None
-    """A new folder for the results; runs/reproduce/<time> without."""
+    """New folder for the results. None: runs/reproduce/<time>."""

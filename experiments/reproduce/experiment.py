@@ -36,7 +36,7 @@ from experiments.run_directory import RunDirectory
 
 
 def execute(run: Run, full: bool, folder: Path) -> Finished:
-    """Run a command; its files go into ``folder/NAME``, what it prints into ``NAME.log``."""
+    """Run a command. Its files go to ``folder/NAME`` and its output to ``NAME.log``."""
     arguments, out, log = run.arguments(full), folder / run.name, folder / f"{run.name}.log"
     began = time.perf_counter()
     with log.open("w", encoding="utf-8") as file:
@@ -60,7 +60,7 @@ def execute(run: Run, full: bool, folder: Path) -> Finished:
 
 
 def judge(claim: Claim, finished: Finished | None, full: bool, folder: Path) -> Finding:
-    """Read the measured value, and say whether it agrees; without a run there is none."""
+    """Read the measured value and judge it; None stands for a run that did not take place."""
     if finished is None or (claim.full_only and not full):
         return Finding(claim, None, FULL_ONLY)
     if finished.trouble:
@@ -78,14 +78,14 @@ def judge(claim: Claim, finished: Finished | None, full: bool, folder: Path) -> 
 
 
 def machine() -> str:
-    """What the results were measured on."""
+    """A description of the machine."""
     devices = f"{jax.device_count()} {jax.default_backend()} device{'s' * (jax.device_count() > 1)}"
     python = f"Python {platform.python_version()}"
     return f"{python}, jax {jax.__version__}, {os.cpu_count()} cores, {devices}"
 
 
 def summary_table(report: Report) -> Table:
-    """All that is not plain agreement, in the terminal."""
+    """A table of all findings that do not simply agree."""
     table = Table(title=report.summary, box=box.SIMPLE, padding=(0, 1, 0, 0))
     for column in ("the article says", "measured", ""):
         table.add_column(column)
@@ -134,7 +134,7 @@ def main(config: Config, folder: RunDirectory) -> None:
 
 
 def record(finding: Finding) -> dict[str, object]:
-    """A finding as JSON."""
+    """A finding as a JSON record."""
     claim = finding.claim
     return {
         "article": claim.article,

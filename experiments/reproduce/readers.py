@@ -18,12 +18,12 @@ FIRST_CURVE = dict(
 
 
 def of_example(name: str) -> Callable[[Files], Any]:
-    """What came out of a worked example."""
+    """The results of a worked example."""
     return lambda files: files.result[name]["measured"]
 
 
 def with_error(name: str) -> Callable[[Files], dict[str, Any]]:
-    """What came out of a worked example, and by how much any number of it is off."""
+    """The results of a worked example, and the largest error among them."""
 
     def read(files: Files) -> dict[str, Any]:
         expected, measured = (files.result[name][key] for key in ("expected", "measured"))
@@ -79,7 +79,7 @@ def three_epochs(way: Way) -> Callable[[Files], float]:
 
 
 def scan_to_dynamic(files: Files) -> float:
-    """Training time of scan in units of dynamic's."""
+    """The training time of scan, relative to dynamic."""
     return pace(files, "scan") / pace(files, "dynamic")
 
 

@@ -25,7 +25,7 @@ COUNTED = {  # in the summary
 
 
 class Finding(NamedTuple):
-    """A claim, and what was measured of it."""
+    """A claim and its measured value."""
 
     claim: Claim
     measured: Any  # None where nothing was
@@ -33,7 +33,7 @@ class Finding(NamedTuple):
 
     @property
     def value(self) -> str:
-        """What was measured, with its unit."""
+        """The measured value with its unit."""
         if self.measured is None:
             return "-"
         text = shown(self.measured)
@@ -54,7 +54,7 @@ class Finished(NamedTuple):
 
 
 class Report(NamedTuple):
-    """All that the report tells."""
+    """The content of the report."""
 
     full: bool
     when: str
@@ -64,18 +64,18 @@ class Report(NamedTuple):
 
     @property
     def summary(self) -> str:
-        """How many claims came to which verdict."""
+        """The number of claims with each verdict."""
         verdicts = [finding.verdict for finding in self.findings]
         counts = (f"{verdicts.count(k)} {text}" for k, text in COUNTED.items() if k in verdicts)
         return f"Of {len(verdicts)} claims {', '.join(counts)}"
 
     @property
     def seconds(self) -> dict[str, float]:
-        """How long each run took, by its name."""
+        """The duration of each run, by name."""
         return {finished.run.name: finished.seconds for finished in self.finished}
 
     def by_article(self) -> Iterable[tuple[str, list[Finding]]]:
-        """The title of each article that says something, and what came of that."""
+        """The title of each article with its findings."""
         for key, title in ARTICLES.items():
             if findings := [f for f in self.findings if f.claim.article == key]:
                 yield title, findings
@@ -121,7 +121,7 @@ figure { margin: 1rem 0; }
 
 
 def html_page(report: Report) -> str:
-    """The report as one page: styles, figures and all are in it."""
+    """The report as one HTML page, which includes its styles and figures."""
     failed = any(finding.verdict in FAILURES for finding in report.findings)
     parts = [
         "<!doctype html>",

@@ -13,48 +13,48 @@ Pooling = Literal["last", "mean", "attention"]
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Classify sequences by a recurrent network, beside baselines that see no sequence.
+    """Classify sequences with a recurrent network, beside baselines that ignore their order.
 
     The defaults are the network of the article: three layers of 200 GRU units with dropout on
-    their outputs, whose last output is classified.
+    their outputs, and a softmax on the last output.
     """
 
     dataset: str = "digits"
-    """digits (8 x 8, scikit-learn's), mnist (28 x 28), or the path of TFRecords; images row by
-    row."""
+    """digits (8 x 8, from scikit-learn), mnist (28 x 28), or the path of TFRecords. Images are read
+    row by row."""
     inputs: str | None = None
-    """The sequence feature of the records; defaults to their only one of numbers."""
+    """The sequence feature of the records; defaults to their only numeric one."""
     label: str | None = None
-    """The context feature of the records that is the class, a number or a text; defaults to their
-    only integer, or their only text where there is no integer."""
+    """The context feature of the records that holds the class, a number or a text. Defaults to the
+    only integer feature, or to the only text feature if there is no integer feature."""
     classes: tuple[str, ...] = ()
     """Names of the classes 0, 1, ... for the figures; defaults to their numbers."""
     pixels: bool = False
-    """One pixel a step, not one row."""
+    """Read one pixel per step instead of one row."""
     permuted: bool = False
-    """All pixels of an image in one random order, the same for all images."""
+    """Permute the pixels of all images in the same random order."""
     pooling: Pooling = "last"
     """What is classified: the last valid output, their mean, or a mean with learned weights."""
     cell: CellName = "gru"
-    """The recurrent cell, by its name or imported."""
+    """Recurrent cell: a name, or an import path."""
     layers: int = 3
-    """Layers of it."""
+    """Number of stacked layers."""
     units: int = 200
-    """Units of a layer."""
+    """Units of each layer."""
     dropout: float = 0.5
-    """The part of each layer's outputs that is dropped while training."""
+    """Dropout rate of the outputs of each layer, in training."""
     epochs: int = 20
     """Passes over the training set."""
     batch_size: int = 50
-    """Sequences of a training step."""
+    """Sequences per training step."""
     learning_rate: float = 2e-3
-    """Adam's at the start; it falls to 0 along a cosine."""
+    """Initial learning rate of Adam; it decays to 0 along a cosine."""
     seeds: int = 8
-    """How many networks to train at once, on the same data."""
+    """Number of seeds, trained in one batch on the same data."""
     seed: int = 0
-    """From which the seeds are drawn."""
+    """Random seed from which all seeds are derived."""
     out: Path | None = None
-    """A new folder for the results; runs/sequence_classification/<time> without."""
+    """New folder for the results. None: runs/sequence_classification/<time>."""
 
     def __post_init__(self) -> None:
         sizes = ("layers", "units", "epochs", "batch_size", "seeds")

@@ -103,7 +103,7 @@ def images_to_rows(images: np.ndarray, labels: np.ndarray) -> Examples:
 
 
 def in_order(examples: Examples, pixels: bool, permuted: bool) -> Examples:
-    """Put the numbers of each sequence into another order.
+    """Reorder the numbers of each sequence.
 
     Args:
       examples: `Examples`.
@@ -136,7 +136,7 @@ def in_order(examples: Examples, pixels: bool, permuted: bool) -> Examples:
 
 
 def scaled(split: Split) -> Split:
-    """Give the numbers of the training set mean 0 and variance 1, and scale the test set alike."""
+    """Standardize the training set, and scale the test set with the same mean and variance."""
     numbers = split.train.xs[_within(split.train)]
     mean, deviation = numbers.mean(), numbers.std() or np.float32(1)
 
@@ -154,7 +154,7 @@ def _within(examples: Examples) -> np.ndarray:
 
 
 def _held_out(examples: Examples, classes: tuple[str, ...], images: bool) -> Split:
-    """Hold a part of each class out for the test."""
+    """Hold out a part of each class for the test set."""
     try:
         indices = train_test_split(
             np.arange(len(examples.labels)),
@@ -241,7 +241,7 @@ def _records(path: Path, inputs: str | None, label: str | None) -> Split:
 def _only(
     option: str, what: str, name: str | None, features: Mapping[str, Feature], *kinds: str
 ) -> str:
-    """Return the feature that was named, or the only one of the first kinds that there are."""
+    """Return the named feature, or the only feature of the first kind that occurs."""
     by_kind = [
         sorted(key for key, feature in features.items() if feature.dtype.kind in kind)
         for kind in kinds

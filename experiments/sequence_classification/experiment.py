@@ -32,7 +32,7 @@ FIGURES = {"learning_curves": learning_curves, "confusion": confusion_matrix, "m
 
 
 def prepare(config: Config) -> tuple[Split, Split]:
-    """Read the data set, as it is stored and as the network gets it.
+    """Read the data set, as stored and as the network reads it.
 
     Raises:
       ValueError: there is no such data set, or the options do not fit it.

@@ -26,7 +26,7 @@ LABELLED_CLASSES = 20  # a confusion matrix of more has no numbers in its cells
 
 @dataclasses.dataclass(frozen=True)
 class Epoch:
-    """What an epoch came to."""
+    """The results of one epoch."""
 
     losses: np.ndarray  # mean over its training steps, [seeds]
     accuracies: np.ndarray  # on the test set after it, [seeds]
@@ -34,7 +34,7 @@ class Epoch:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """All that is reported of a run."""
+    """The results of a run."""
 
     split: Split
     baselines: dict[str, float]  # test accuracies
@@ -44,23 +44,23 @@ class Outcome:
 
     @property
     def predictions(self) -> np.ndarray:
-        """The class that each seed takes each test example for, ``int[seeds, N]``."""
+        """The class that each seed predicts for each test example, ``int[seeds, N]``."""
         return self.probabilities.argmax(-1)
 
     @property
     def accuracies(self) -> np.ndarray:
-        """Of each seed in the end, ``[seeds]``."""
+        """The final test accuracy of each seed, ``[seeds]``."""
         return (self.predictions == self.split.test.labels).mean(1)
 
     @property
     def joint_accuracy(self) -> float:
-        """Of the mean of all seeds' probabilities."""
+        """The test accuracy of the mean of the probabilities of all seeds."""
         joint = self.probabilities.mean(0).argmax(-1)
         return float((joint == self.split.test.labels).mean())
 
     @property
     def confusion(self) -> np.ndarray:
-        """How often a class (row) was taken for one (column), over all seeds, ``int[V, V]``."""
+        """Counts of true class (row) and predicted class (column) over all seeds, ``int[V, V]``."""
         classes = len(self.split.classes)
         labels = np.broadcast_to(self.split.test.labels, self.predictions.shape)
         pairs = labels * classes + self.predictions
@@ -87,7 +87,7 @@ def baselines(split: Split) -> dict[str, float]:
 
 
 def result(outcome: Outcome) -> dict[str, Any]:
-    """What goes into ``result.json``."""
+    """The content of ``result.json``."""
     split = outcome.split
     return {
         "split": {
@@ -108,7 +108,7 @@ def result(outcome: Outcome) -> dict[str, Any]:
 
 
 def result_table(outcome: Outcome) -> Table:
-    """Accuracies of the network, of all seeds together and of the baselines."""
+    """Accuracies of single networks, of all seeds together, and of the baselines."""
     split, seeds = outcome.split, len(outcome.accuracies)
     total = len(split.test.labels)
     table = Table(
@@ -167,7 +167,7 @@ def learning_curves(outcome: Outcome) -> matplotlib.figure.Figure:
 
 
 def confusion_matrix(outcome: Outcome) -> matplotlib.figure.Figure:
-    """How often each class was taken for which, over all seeds."""
+    """The confusion matrix over all seeds."""
     counts, names = outcome.confusion, [_short(name, 20) for name in outcome.split.classes]
     longest = max(map(len, names))
     side = min(24, 6.2 + 0.22 * max(0, len(names) - LABELLED_CLASSES) + 0.07 * longest)
@@ -198,7 +198,7 @@ def confusion_matrix(outcome: Outcome) -> matplotlib.figure.Figure:
 
 
 def misread(outcome: Outcome) -> matplotlib.figure.Figure:
-    """The test examples that most seeds took for another class, as they are stored.
+    """The test examples that most seeds misclassified, as they are stored.
 
     Images are shown as such, and of series each feature is a line over the steps.
     """

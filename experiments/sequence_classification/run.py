@@ -23,7 +23,7 @@ MAX_NORM = 1.0  # gradients are scaled down to it
 
 
 def build_model(config: Config, classes: int) -> Cell:
-    """The article's network; for attention it has one more output, the score of a step."""
+    """The article's network. With attention it has one more output, the score of each step."""
     layer = Dropout(make_cell(config.cell, config.units), output_rate=config.dropout)
     scores = config.pooling == "attention"
     return OutputProjection(Stack([layer] * config.layers), classes + scores)
@@ -62,7 +62,7 @@ def classify(
 
 
 def steps_an_epoch(config: Config, count: int) -> int:
-    """How many whole batches ``count`` examples make; none is a ``ValueError``."""
+    """The number of full batches in ``count`` examples; raises ``ValueError`` if there is none."""
     if count < config.batch_size:
         raise ValueError(
             f"--batch-size {config.batch_size} is more than the {count} examples to learn from"
@@ -73,7 +73,7 @@ def steps_an_epoch(config: Config, count: int) -> int:
 def train(
     config: Config, model: Cell, examples: Examples
 ) -> Iterator[tuple[int, np.ndarray, Params]]:
-    """Train all seeds as one program; what is left of an epoch after its last batch is skipped.
+    """Train all seeds in one program; each epoch drops the examples after its last full batch.
 
     Yields:
       The epoch, the losses ``[seeds, steps]`` of the next steps, and the parameters after them,
