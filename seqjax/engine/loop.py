@@ -53,26 +53,28 @@ class SequenceLoop(Loop):
         return self.starts is not None
 
     def reversed(self, xs: PyTree) -> tuple["SequenceLoop", PyTree]:
-        """The loop in the other direction, and ``xs`` with its resets at the other ends.
+        """The loop in the opposite direction, and ``xs`` with its resets moved to match.
 
-        Padding needs no gather, since the state does not change there. A reset at the first step of
-        a sequence becomes a reset at the last step of the sequence before it.
+        Padding needs no gather, since the state does not change there. A reset before the first
+        step of a sequence becomes a reset before the last step of the previous sequence. A reset
+        before the first step of a row becomes one before its last step.
         """
 
-        def beside(starts: Array) -> Array:
-            edge = jnp.zeros_like(starts[:1])
-            parts = [edge, starts[:-1]] if self.reverse else [starts[1:], edge]
-            return jnp.concatenate(parts)
+        def move(starts: Array) -> Array:
+            mask = jnp.ones_like(starts) if self.mask is None else self.mask
+            if self.reverse:
+                return _starts_of_the_next(starts[::-1], mask[::-1])[::-1]
+            return _starts_of_the_next(starts, mask)
 
         def visit(node: PyTree) -> PyTree:
             if isinstance(node, ResetInputs):
-                return ResetInputs(beside(node.starts), turn(node.inputs))
+                return ResetInputs(move(node.starts), turn(node.inputs))
             return node
 
         def turn(xs: PyTree) -> PyTree:
             return jax.tree.map(visit, xs, is_leaf=lambda node: isinstance(node, ResetInputs))
 
-        starts = None if self.starts is None else beside(self.starts)
+        starts = None if self.starts is None else move(self.starts)
         return dataclasses.replace(self, reverse=not self.reverse, starts=starts), turn(xs)
 
     def resetting(self, starts: Array) -> "SequenceLoop":
@@ -234,3 +236,13 @@ def run_chunks(
     if ys_of_rest is not None:
         ys = jax.tree.map(lambda *y: jnp.concatenate(y), ys, ys_of_rest)
     return state, ys
+
+
+def _starts_of_the_next(starts: Array, mask: Array) -> Array:
+    """Return at each valid step the value of ``starts`` at the next valid step, in a circle."""
+    sequence = jnp.cumsum(starts & mask, axis=0, dtype=jnp.int32)
+    # sequence numbers never decrease, so the smallest later one is that of the next valid step
+    numbers = jnp.where(mask, sequence, jnp.iinfo(jnp.int32).max)
+    around = sequence[-1:] + jnp.min(numbers, axis=0, keepdims=True)
+    following = jax.lax.cummin(jnp.concatenate([numbers[1:], around]), axis=0, reverse=True)
+    return mask & (sequence < following)

@@ -36,7 +36,7 @@ class Reset(Wrapper):
     The first state is zero, or the learned state of a `LearnedState`. Each sequence of a packed row
     gets the outputs that it would get in a row of its own, and no gradient flows between sequences.
     With ``reverse=True`` a sequence starts at its last step, so ``starts`` must mark the last
-    steps. A wrapped `Bidirectional` derives the starts of its backward cell from ``starts``. A
+    steps. A `Bidirectional` layer derives the starts of its backward cell from ``starts``. A
     wrapped `Stack` runs layer by layer, and a wrapped linear cell can run all steps at once.
 
     Args:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqjax import GRU, LSTM, Bidirectional, Reset, ResetInputs, Stack, unroll
+from seqjax import GRU, LRU, LSTM, Bidirectional, Reset, ResetInputs, Stack, unroll
 from seqjax.types import LinearCell
 from tests.cells.registry import EXAMPLES
 
@@ -101,27 +101,58 @@ def test_bad_starts_are_clear_errors(xs, message):
         unroll(cell, cell.init(jax.random.key(0), 2), xs)
 
 
+@pytest.mark.parametrize("nested", [False, True])
 @pytest.mark.parametrize("reverse", [False, True])
-def test_the_backward_cell_starts_over_at_the_ends(reverse):
+def test_the_backward_cell_starts_over_at_the_ends(reverse, nested):
     inside, outside = (
         Bidirectional(Reset(GRU(3)), Reset(LSTM(2))),
         Reset(Bidirectional(GRU(3), LSTM(2))),
     )
+    if nested:  # the backward cell of the outer layer runs its own backward cell forward
+        inside = Bidirectional(inside, inside)
+        outside = Reset(Bidirectional(outside.cell, outside.cell))
     params = outside.init(jax.random.key(0), 2, jnp.float64)
     xs = jax.random.normal(jax.random.key(1), (1, T, 2), jnp.float64)
-    starts, ends = ResetInputs(STARTS, xs), ResetInputs(ENDS, xs)
-    expected = [
-        unroll(Reset(GRU(3)), params.forward, starts, lengths=FILLED),
-        unroll(Reset(LSTM(2)), params.backward, ends, lengths=FILLED, reverse=True),
-    ]
-    if reverse:  # the forward cell reads backward, from where the backward cell ends
-        expected = [
-            unroll(Reset(GRU(3)), params.forward, ends, lengths=FILLED, reverse=True),
-            unroll(Reset(LSTM(2)), params.backward, starts, lengths=FILLED),
-        ]
+    packed = {False: ResetInputs(STARTS, xs), True: ResetInputs(ENDS, xs)}
+    stale = jax.tree.map(lambda s: s + 1, outside.initial_state((1,), jnp.float64))
+
+    def directions(cell, params, state, reverse):
+        if isinstance(cell, Bidirectional):
+            return [
+                *directions(cell.forward, params.forward, state.forward, reverse),
+                *directions(cell.backward, params.backward, state.backward, not reverse),
+            ]
+        options = {"lengths": FILLED, "initial_state": state, "reverse": reverse}
+        return [unroll(cell, params, packed[reverse], **options)]
+
+    expected = directions(inside, params, stale, reverse)
     for layer in (inside, outside):
-        states, ys = unroll(
-            layer, params, ends if reverse else starts, lengths=FILLED, reverse=reverse
-        )
-        close(tuple(states), tuple(state for state, _ in expected))
+        options = {"lengths": FILLED, "initial_state": stale, "reverse": reverse}
+        states, ys = unroll(layer, params, packed[reverse], **options)
+        close(jax.tree.leaves(states), jax.tree.leaves([state for state, _ in expected]))
         close(ys, jnp.concatenate([ys for _, ys in expected], -1))
+
+
+@pytest.mark.parametrize("cell", [GRU(3), LRU(3, 4)])
+def test_the_backward_cell_starts_over_whatever_the_holes(cell):
+    draw = np.random.default_rng(0)
+    rows, steps = 32, 6
+    starts, mask = draw.random((2, rows, steps)) < [[[0.4]], [[0.6]]]
+    layer = Reset(Bidirectional(cell, cell))
+    params = layer.init(jax.random.key(0), 2, jnp.float64)
+    xs = jnp.asarray(draw.normal(size=(rows, steps, 2)))
+    mask = jnp.asarray(mask)
+    stale = jax.tree.map(lambda s: s + 1, layer.initial_state((rows,), jnp.float64))
+    packed = ResetInputs(jnp.asarray(starts), xs)
+    _, ys = unroll(layer, params, packed, mask=mask, initial_state=stale)
+    _, backward = jnp.split(ys, 2, axis=-1)
+    step = jax.jit(lambda state, x: unroll(cell, params.backward, x[None], initial_state=state))
+    for row in range(rows):
+        valid = np.flatnonzero(mask[row])
+        state, expected = at(stale.backward, row), np.zeros_like(backward[row])
+        for t, next_valid in zip(valid[::-1], np.roll(valid, -1)[::-1], strict=True):
+            if starts[row, next_valid]:  # the next sequence, or the row, starts there
+                state = cell.initial_state((), jnp.float64)
+            state, y = step(state, xs[row, t])
+            expected[t] = y[0]
+        close(backward[row], expected)
