@@ -45,19 +45,20 @@ class Evaluate:
         """Print the scores."""
         from rich.table import Table
 
+        from experiments.char_model.baselines import baselines
         from experiments.char_model.evaluation import Score, streaming, windowed
-        from experiments.char_model.run import NGRAMS, load, read_text
-        from seqjax.data.ngram import ngram_losses
+        from experiments.char_model.run import load, read_text
         from seqjax.data.text import read_corpus
 
         trained = load(self.run, self.which)
         if self.corpus is None:
             text = read_text(trained.config, trained.text)
             tokens, name = text.validation, f"{trained.config.corpus}, {text.split}"
-            ngrams = ngram_losses(text.train, tokens, NGRAMS, text.vocabulary.size)
+            size, ngrams = text.vocabulary.size, trained.config.ngrams
+            floors = baselines(text.train, tokens, size, ngrams).nats
         else:
             tokens = trained.vocabulary.encode(read_corpus(self.corpus).text)
-            name, ngrams = self.corpus, {}
+            name, floors = self.corpus, {}
         _check_length(tokens)
         table = Table(title=f"{name}: {len(tokens) - 1:,} characters, step {trained.step}")
         for column in ("", "nats/char", "bits/char"):
@@ -67,7 +68,7 @@ class Evaluate:
             f"windows of {self.window}": windowed(
                 trained.model, trained.params, tokens, self.window
             ),
-        } | {f"{order}-gram of the training text": Score(nats) for order, nats in ngrams.items()}
+        } | {f"{order}-gram of the training text": Score(nats) for order, nats in floors.items()}
         for label, score in scores.items():
             table.add_row(label, f"{score.nats:.4f}", f"{score.bits:.4f}")
         console.print(table)

@@ -96,6 +96,9 @@ class Config:
     """Number of evaluations during training; each also samples a text and saves a checkpoint."""
     window: int = 256
     """Characters per independent window of the windowed score."""
+    ngrams: Literal["sample", "all", "none"] = "sample"
+    """N-gram models to compare with. sample: count at most 10 million characters. all: count the
+    whole training text, which takes up to 100 bytes of memory a character."""
 
     def __post_init__(self) -> None:
         owner = "char_model"
@@ -140,6 +143,10 @@ class Config:
         if self.optimizer == "adamw":
             parts.append(optax.add_decayed_weights(self.weight_decay))
         return optax.chain(*parts)
+
+
+MAY_CHANGE = ("epochs", "max_seconds", "ngrams")
+"""The options that a resumed run may change."""
 
 
 def config_from_json(plain: dict[str, Any]) -> Config:
@@ -198,22 +205,23 @@ def extend(config: Config, given: Config, folder: Path) -> Config:
     """Check that a run with this ``config`` can resume with the options ``given``, and return them.
 
     Raises:
-      ValueError: options other than ``--epochs`` and ``--max-seconds`` differ.
+      ValueError: options other than those of `MAY_CHANGE` differ.
 
-    >>> extend(Config(), Config(seed=1), Path("a"))
+    >>> extend(Config(), Config(seed=1), Path("a"))  # doctest: +NORMALIZE_WHITESPACE
     Traceback (most recent call last):
     ...
-    ValueError: --resume a: only --epochs, --max-seconds may change, got --seed 1; start a new run
+    ValueError: --resume a: only --epochs, --max-seconds, --ngrams may change, got --seed 1; start a
+    new run
     """
     changed = [
         f"{option(field.name)} {getattr(given, field.name)}"
         for field in dataclasses.fields(Config)
-        if field.name not in ("epochs", "max_seconds")
+        if field.name not in MAY_CHANGE
         and getattr(given, field.name) != getattr(config, field.name)
     ]
     if changed:
         raise ValueError(
-            f"--resume {folder}: only --epochs, --max-seconds may change, got "
+            f"--resume {folder}: only {', '.join(map(option, MAY_CHANGE))} may change, got "
             f"{', '.join(changed)}; start a new run"
         )
     return given

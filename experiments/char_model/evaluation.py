@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import jax
@@ -14,6 +15,8 @@ from seqjax.types import Array, Params, State
 
 CHUNK = 1024  # steps of a stream per call
 WINDOWS = 64  # windows per call
+Track = Callable[[range], Iterable[int]]
+"""Yields the values of a range, and may show how far it is."""
 
 
 class Score(NamedTuple):
@@ -57,24 +60,28 @@ def token_losses(model: Cell, params: Params, tokens: np.ndarray) -> np.ndarray:
     return _stream(model, params, tokens, rows=1, warm_up=0)
 
 
-def streaming(model: Cell, params: Params, tokens: np.ndarray, rows: int = 1) -> Score:
+def streaming(
+    model: Cell, params: Params, tokens: np.ndarray, rows: int = 1, track: Track = iter
+) -> Score:
     """The score of ``tokens``, ``int[N + 1]``, read from start to end with the state carried.
 
     Several ``rows`` split the text into as many parts, which are read as one batch. Each part
     starts with a zero state 500 characters early. This is much faster and approximates the score.
     """
-    losses = _stream(model, params, tokens, rows, warm_up=500 if rows > 1 else 0)
+    losses = _stream(model, params, tokens, rows, 500 if rows > 1 else 0, track)
     return Score(float(losses.mean(dtype=np.float64)))
 
 
-def windowed(model: Cell, params: Params, tokens: np.ndarray, window: int) -> Score:
+def windowed(
+    model: Cell, params: Params, tokens: np.ndarray, window: int, track: Track = iter
+) -> Score:
     """The score of independent windows that start from a zero state, as nanoGPT evaluates."""
     inputs, targets, lengths = windows(tokens, window)
     filling = -len(lengths) % WINDOWS  # gives all batches one shape
     inputs, targets = (np.pad(a, [(0, filling), (0, 0)]) for a in (inputs, targets))
     mask = np.arange(window) < np.pad(lengths, (0, filling))[:, None]
     state, total = model.initial_state((WINDOWS,)), 0.0
-    for first in range(0, len(inputs), WINDOWS):
+    for first in track(range(0, len(inputs), WINDOWS)):
         rows = np.s_[first : first + WINDOWS]
         _, losses = _losses(
             model, params, state, jnp.asarray(inputs[rows]), targets[rows], mask[rows]
@@ -83,7 +90,14 @@ def windowed(model: Cell, params: Params, tokens: np.ndarray, window: int) -> Sc
     return Score(total / (len(tokens) - 1))
 
 
-def _stream(model: Cell, params: Params, tokens: np.ndarray, rows: int, warm_up: int) -> np.ndarray:
+def _stream(
+    model: Cell,
+    params: Params,
+    tokens: np.ndarray,
+    rows: int,
+    warm_up: int,
+    track: Track = iter,
+) -> np.ndarray:
     count = len(tokens) - 1
     length = -(-count // rows)
     steps = -(-(warm_up + length) // CHUNK) * CHUNK
@@ -93,7 +107,7 @@ def _stream(model: Cell, params: Params, tokens: np.ndarray, rows: int, warm_up:
     positions = np.where(valid, positions, 0)
     state = model.initial_state((rows,))
     losses = []
-    for first in range(0, steps, CHUNK):
+    for first in track(range(0, steps, CHUNK)):
         part = np.s_[:, first : first + CHUNK]
         at = positions[part]
         state, part_losses = _losses(

@@ -4,11 +4,9 @@ import dataclasses
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from experiments.char_model.config import Config, config_of_run
+from experiments.char_model.config import MAY_CHANGE, Config, config_of_run
 from experiments.command_line import option
 from seqjax.data.text import Corpus, Vocabulary
-
-MAY_CHANGE = ("epochs", "max_seconds")  # these extend a run
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,12 +4,9 @@ import contextlib
 import dataclasses
 import json
 import math
-import signal
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 from typing import Any, NamedTuple
 
 import filelock
@@ -20,10 +17,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from tensorboardX import SummaryWriter
 
+from experiments.char_model.baselines import baselines
 from experiments.char_model.config import Config, build_model, config_from_json, config_of_run
 from experiments.char_model.errors import NotFiniteError, StoppedError
-from experiments.char_model.evaluation import streaming, windowed
+from experiments.char_model.evaluation import Track, streaming, windowed
 from experiments.char_model.resume import Resume, TrainedOn, check_config, trained_on
+from experiments.char_model.stop import Stop, on_signals
 from experiments.char_model.train import (
     Data,
     init_state,
@@ -36,7 +35,6 @@ from experiments.char_model.train import (
 from experiments.run_directory import RunDirectory
 from seqjax import LanguageModel
 from seqjax.checkpoint import Checkpoints
-from seqjax.data.ngram import ngram_losses
 from seqjax.data.text import Corpus, Vocabulary, read_corpus, split, streams
 from seqjax.devices import data_mesh
 from seqjax.sampling import Sampling, generate, prime
@@ -44,7 +42,7 @@ from seqjax.types import Params, PyTree
 
 BLOCK = 20  # steps per compiled call
 EVALUATION_ROWS = 32  # parts of the validation text in one batch, for evaluation during training
-NGRAMS = (3, 5)
+READ_AS_ONE = 2_000_000  # characters; the final score of a longer text reads it in parts too
 
 
 class Text(NamedTuple):
@@ -190,12 +188,12 @@ def train(
     with (
         _only_one(folder.path),
         Checkpoints(folder.path / "checkpoints") as checkpoints,
-        _signals() as stop,
+        on_signals() as stop,
         SummaryWriter(str(folder.path / "tensorboard")) as board,
     ):
-        run = _Run(config, folder, console, text, model, checkpoints, board, resume.which)
+        run = _Run(config, folder, console, text, model, checkpoints, board, stop, resume.which)
         folder.write_json("config.json", config)  # a resumed run may have been extended
-        run.train(stop)
+        run.train()
         return run.finish()
 
 
@@ -223,9 +221,10 @@ class _Run:
         model: LanguageModel,
         checkpoints: Checkpoints,
         board: SummaryWriter,
+        stop: Stop,
         which: str,
     ) -> None:
-        self.config, self.folder, self.console = config, folder, console
+        self.config, self.folder, self.console, self.stop = config, folder, console, stop
         self.text, self.model, self.checkpoints, self.board = text, model, checkpoints, board
         mesh = data_mesh(config.batch_size)
         state = init_state(config, model)
@@ -234,17 +233,22 @@ class _Run:
         self.total = max(1, round(config.epochs * self.chunks))
         self.elapsed = 0.0  # seconds of training
         self.step = 0
+        interrupted = False  # whether the run was stopped in an evaluation
         if checkpoints.steps():
             restored = checkpoints.restore(state, which)
             state, self.step = restored.state, restored.step
             self.elapsed = restored.about["elapsed"]
             console.print(f"resumed at step {self.step}", highlight=False)
-            self._check_extended(config_from_json(restored.about["config"]))
-        self.evaluated = self.evaluations_due
+            interrupted = restored.about.get("evaluation_interrupted", False)
+            if not interrupted:
+                self._check_extended(config_from_json(restored.about["config"]))
+            self._compare_devices(restored.about.get("devices", mesh.size), mesh.size)
+        self.evaluated = self.evaluations_due - interrupted
         folder.keep_jsonl(
             "metrics.jsonl",
             lambda record: isinstance(record.get("step"), int) and record["step"] <= self.step,
         )
+        self.devices = mesh.size
         self.state, self.data = spread(mesh, state, data)
         self.block = make_block(config, model, mesh)
 
@@ -262,6 +266,14 @@ class _Run:
             return int(self.progress * self.config.evaluations)
         return self.step * self.config.evaluations // self.total
 
+    def _compare_devices(self, before: int, now: int) -> None:
+        if before != now:
+            self.console.print(
+                f"the checkpoint was saved on {before} devices and this run has {now}: each device "
+                "draws its own noise, so the results differ from those of an uninterrupted run",
+                highlight=False,
+            )
+
     def _check_extended(self, before: Config) -> None:
         if self.progress < 1:
             return
@@ -276,28 +288,29 @@ class _Run:
             highlight=False,
         )
 
-    def train(self, stop: list[int]) -> None:
+    def train(self) -> None:
         """Take all steps; evaluate and save at regular intervals."""
         with Progress(
-            TextColumn("step {task.fields[step]}"), BarColumn(),
-            TextColumn("loss {task.fields[loss]}  {task.fields[speed]} chars/s"),
-            TimeRemainingColumn(), console=self.console,
+            TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(),
+            console=self.console,
         ) as bars:  # fmt: skip
-            bar = bars.add_task("", total=1.0, step="", loss="", speed="")
+            self._evaluate_if_due(bars)  # an evaluation may have been interrupted
+            bar = bars.add_task("", total=1.0)
             while self.progress < 1:
                 losses, seconds = self._take_block()
                 chars = len(losses) * self.config.batch_size * self.config.num_steps
                 loss = float(losses.mean(dtype=np.float64))
                 self._log(loss=loss, learning_rate=self._rate(), chars_per_second=chars / seconds)
-                bars.update(
-                    bar, completed=self.progress, step=self.step, loss=f"{loss:.4f}",
-                    speed=f"{chars / seconds:,.0f}",
-                )  # fmt: skip
-                if self.evaluations_due > self.evaluated:
-                    self._evaluate()
-                if stop and self.progress < 1:
-                    self._save(math.inf)
-                    raise StoppedError(signal.Signals(stop[0]).name)
+                speed = f"{chars / seconds:,.0f} chars/s"
+                description = f"step {self.step}  loss {loss:.4f}  {speed}"
+                bars.update(bar, completed=self.progress, description=description)
+                self._evaluate_if_due(bars)
+                try:
+                    self.stop.check()
+                except StoppedError:
+                    if self.progress < 1:
+                        self._save(math.inf)
+                    raise
 
     def _take_block(self) -> tuple[np.ndarray, float]:
         count, began = BLOCK, time.perf_counter()
@@ -327,15 +340,24 @@ class _Run:
         progress = self.progress if by_the_clock else step / self.total
         return learning_rate(self.config, step, progress)
 
-    def _evaluate(self) -> None:
-        self.evaluated = self.evaluations_due
+    def _evaluate_if_due(self, bars: Progress) -> None:
+        if self.evaluated == self.evaluations_due:
+            return
         began = time.perf_counter()
-        score = streaming(self.model, self.average, self.text.validation, EVALUATION_ROWS)
+        try:
+            with self.stop.at_once(), _shown(bars, "evaluating") as track:
+                score = streaming(
+                    self.model, self.average, self.text.validation, EVALUATION_ROWS, track
+                )
+        except StoppedError:
+            self._save(math.inf)
+            raise
         self._log(validation_nats=score.nats)
         if not math.isfinite(score.nats):
             raise NotFiniteError(
                 f"the validation loss of step {self.step} is {score.nats}; {self._last_good()}"
             )
+        self.evaluated = self.evaluations_due
         self._save(score.nats)
         self.console.print(
             f"step {self.step}: validation loss {score.nats:.4f} nats, {score.bits:.4f} bits per "
@@ -381,18 +403,30 @@ class _Run:
             "vocabulary": self.text.vocabulary.to_json(),
             "corpus_sha256": self.text.corpus.sha256,
             "elapsed": self.elapsed,
+            "evaluation_interrupted": self.evaluated < self.evaluations_due,
+            "devices": self.devices,
         }
         self.checkpoints.save(self.step, self.state, about, loss)
 
     def finish(self) -> dict[str, Any]:
-        """Score the best checkpoint, and write the results and the learning curve."""
+        """Score the best checkpoint, and write the results and the learning curve.
+
+        Raises:
+          StoppedError: the process received a signal; a resumed run scores again.
+        """
         best = self.checkpoints.restore(
             jax.eval_shape(lambda: init_state(self.config, self.model)), "best"
         )
         params, config, text = best.state.average, self.config, self.text
-        stream = streaming(self.model, params, text.validation)
-        window = windowed(self.model, params, text.validation, config.window)
-        ngrams = ngram_losses(text.train, text.validation, NGRAMS, text.vocabulary.size)
+        rows = 1 if len(text.validation) <= READ_AS_ONE else EVALUATION_ROWS
+        with self.stop.at_once(), Progress(console=self.console, transient=True) as bars:
+            with _shown(bars, "scoring the text as a stream") as track:
+                stream = streaming(self.model, params, text.validation, rows, track)
+            with _shown(bars, "scoring windows") as track:
+                window = windowed(self.model, params, text.validation, config.window, track)
+            if config.ngrams != "none":
+                bars.add_task(f"counting {config.ngrams} n-grams", total=None)
+            ngrams = baselines(text.train, text.validation, text.vocabulary.size, config.ngrams)
         result = {
             "corpus": config.corpus,
             "corpus_sha256": text.corpus.sha256,
@@ -407,10 +441,12 @@ class _Run:
             "val": {
                 "streaming_nats": stream.nats,
                 "streaming_bits": stream.bits,
+                "streaming_rows": rows,
                 "windowed_nats": window.nats,
                 "window": config.window,
             },
-            "ngram_nats": {str(order): loss for order, loss in ngrams.items()},
+            "ngram_nats": {str(order): loss for order, loss in ngrams.nats.items()},
+            "ngram_characters": {"counted": ngrams.counted, "scored": ngrams.scored},
         }
         self.folder.write_json("result.json", result)
         from experiments.char_model.figure import learning_curve  # matplotlib is slow to import
@@ -432,25 +468,13 @@ def all_finite(tree: PyTree) -> bool:
 
 
 @contextlib.contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Record SIGTERM and Ctrl-C; a second signal of the same kind has its usual effect."""
-    caught: list[int] = []
-    if threading.current_thread() is not threading.main_thread():  # others cannot handle signals
-        yield caught
-        return
-    before = {int(n): signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
-
-    def catch(number: int, frame: FrameType | None) -> None:
-        caught.append(number)
-        signal.signal(number, before[number])
-
-    for number in before:
-        signal.signal(number, catch)
+def _shown(bars: Progress, description: str) -> Iterator[Track]:
+    """Yield a `Track` that shows a bar until the block ends."""
+    task = bars.add_task(description, total=None)
     try:
-        yield caught
+        yield lambda steps: bars.track(steps, task_id=task)
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        bars.remove_task(task)
 
 
 @contextlib.contextmanager

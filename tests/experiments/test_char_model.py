@@ -1,5 +1,6 @@
 """The character model as a product: what a run writes, how it goes on, and what it refuses."""
 
+import contextlib
 import dataclasses
 import importlib
 import json
@@ -21,16 +22,19 @@ from rich.console import Console
 
 from experiments.cells import NAMES
 from experiments.char_model import __main__ as cli
-from experiments.char_model import evaluation
+from experiments.char_model import baselines, evaluation
 from experiments.char_model import run as runs
 from experiments.char_model import train as training
 from experiments.char_model.config import PRESETS, Config, build_model, check_model
+from experiments.char_model.errors import StoppedError
 from experiments.char_model.evaluation import streaming, token_losses, windowed
 from experiments.char_model.figure import learning_curve
+from experiments.char_model.stop import Stop, on_signals
 from experiments.char_model.train import learning_rate
 from experiments.run_directory import RunDirectory
 from seqjax import GRU, LanguageModel, sequence_loss, unroll
 from seqjax.checkpoint import Checkpoints
+from seqjax.data.ngram import ngram_losses
 from seqjax.devices import data_mesh
 
 TEXT = "the quick brown fox jumps over the lazy dog. " * 60
@@ -117,18 +121,18 @@ def test_the_learning_curve_shows_both_losses_beside_those_of_n_grams():
     assert len(learning_curve([], result).axes[0].lines) == 4  # where metrics.jsonl was removed
 
 
-class StopsAfter(list):
-    """A list of signals that holds one from its n-th look on."""
+class StopsAfter(Stop):
+    """A stop that comes at its n-th check, in training, evaluation or the final scores."""
 
-    def __init__(self, looks):
+    def __init__(self, checks):
         super().__init__()
-        self.looks = looks
+        self.checks = checks
 
-    def __bool__(self):
-        self.looks -= 1
-        if self.looks < 0 and not len(self):
-            self.append(signal.SIGTERM)
-        return len(self) > 0
+    def check(self):
+        self.checks -= 1
+        if self.checks < 0:
+            self._name = "SIGTERM"
+        super().check()
 
 
 def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(corpus, tmp_path, monkeypatch):
@@ -136,23 +140,17 @@ def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(corpus, tmp_path
     whole = RunDirectory("char_model", config, tmp_path / "whole")
     train(config, whole)
     stopped = RunDirectory("char_model", config, tmp_path / "stopped")
-    stops = iter([0, 1, 0, 10**9])
-
-    def signals():
-        class Context:
-            def __enter__(self):
-                return StopsAfter(next(stops))
-
-            def __exit__(self, *_):
-                pass
-
-        return Context()
-
-    monkeypatch.setattr(runs, "_signals", signals)
-    for _ in range(3):
-        with pytest.raises(runs.StoppedError, match="SIGTERM"):
-            train(config, stopped)
-    train(config, RunDirectory.reopen(stopped.path))
+    checks, stops = iter([0, 1, 2, 3, 4, 5, 6, 7, 8, 10**9]), 0
+    monkeypatch.setattr(
+        runs, "on_signals", lambda: contextlib.nullcontext(StopsAfter(next(checks)))
+    )
+    while True:
+        try:
+            train(config, RunDirectory.reopen(stopped.path) if stops else stopped)
+            break
+        except StoppedError:
+            stops += 1
+    assert stops >= 5
     (expected, step), (actual, last) = parameters(whole.path), parameters(stopped.path)
     assert step == last
     jax.tree.map(np.testing.assert_array_equal, actual, expected)
@@ -162,6 +160,54 @@ def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(corpus, tmp_path
         return {r["step"]: r["validation_nats"] for r in map(json.loads, lines) if len(r) == 4}
 
     assert steps(whole) == steps(stopped)
+    results = [json.loads((run.path / "result.json").read_text()) for run in (whole, stopped)]
+    for result in results:
+        del result["train_seconds"], result["chars_per_second"]
+    assert results[0] == results[1]
+
+
+def test_a_signal_stops_what_changes_nothing_at_once():
+    def interrupted(number):
+        with stop.at_once():
+            os.kill(os.getpid(), number)
+            pytest.fail("the signal must interrupt the block")
+
+    def ignored(number):
+        with stop.at_once(), contextlib.suppress(StoppedError):  # as callbacks of C code do
+            os.kill(os.getpid(), number)
+
+    def before(number):
+        os.kill(os.getpid(), number)  # only recorded
+        with stop.at_once():
+            pytest.fail("the block must not start")
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        handler = signal.getsignal(number)
+        for act in (interrupted, ignored, before):
+            with on_signals() as stop, pytest.raises(StoppedError, match=number.name):
+                act(number)
+            assert signal.getsignal(number) is handler
+
+
+def test_a_second_signal_has_its_usual_effect():
+    with on_signals():
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize("ngrams", ["sample", "all", "none"])
+def test_n_grams_count_a_sample_whose_size_the_result_states(ngrams, monkeypatch):
+    monkeypatch.setattr(baselines, "COUNTED", 50)
+    monkeypatch.setattr(baselines, "SCORED", 20)
+    train, validation = np.split(np.random.default_rng(0).integers(0, 3, 130), [100])
+    made = baselines.baselines(train, validation, 3, ngrams)
+    counted, scored = {"sample": (50, 20), "all": (100, 30), "none": (0, 0)}[ngrams]
+    assert (made.counted, made.scored) == (counted, scored)
+    expected = {}
+    if counted:
+        expected = ngram_losses(train[100 - counted :], validation[:scored], (3, 5), 3)
+    assert made.nats == expected
 
 
 def test_with_true_truncation_a_step_reads_two_chunks_and_scores_the_second():
@@ -508,7 +554,7 @@ def test_help_calls_the_folder_of_a_run_by_its_name(command, capsys):
 
 def test_a_run_in_another_thread_catches_no_signals():
     with ThreadPoolExecutor() as pool:
-        assert pool.submit(lambda: runs._signals().__enter__()).result() == []
+        pool.submit(lambda: on_signals().__enter__()).result().check()
 
 
 FULL_DISK = """

@@ -1,0 +1,43 @@
+"""N-gram models of the training text, whose losses are baselines."""
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from seqjax.data.ngram import ngram_losses
+
+Ngrams = Literal["sample", "all", "none"]
+ORDERS = (3, 5)
+COUNTED = 10_000_000  # characters of a sample; all of a text takes up to 100 bytes a character
+SCORED = 2_000_000
+
+
+class Baselines(NamedTuple):
+    """The losses of n-gram models.
+
+    Attributes:
+      nats: the mean cross-entropy of each order, in nats per character.
+      counted: the number of training characters that were counted.
+      scored: the number of validation characters that were scored.
+    """
+
+    nats: Mapping[int, float]
+    counted: int
+    scored: int
+
+
+def baselines(train: np.ndarray, validation: np.ndarray, size: int, ngrams: Ngrams) -> Baselines:
+    """Count n-grams in ``train`` and score ``validation``.
+
+    A sample is the end of ``train`` and the start of ``validation``, so the two adjoin.
+
+    >>> tokens = np.arange(12) % 3
+    >>> baselines(tokens, tokens, 3, "none")
+    Baselines(nats={}, counted=0, scored=0)
+    """
+    if ngrams == "none":
+        return Baselines({}, 0, 0)
+    if ngrams == "sample":
+        train, validation = train[-COUNTED:], validation[:SCORED]
+    return Baselines(ngram_losses(train, validation, ORDERS, size), len(train), len(validation))

@@ -1,0 +1,76 @@
+"""Stops by SIGTERM or Ctrl-C that lose no training."""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+from experiments.char_model.errors import StoppedError
+
+
+class Stop:
+    """A request to stop, by a signal.
+
+    While the state of training changes, a signal is only recorded, and `check` raises the error.
+    Within `at_once`, which must change nothing, the signal itself raises it.
+
+    >>> stop = Stop()
+    >>> stop.request("SIGTERM")
+    >>> stop.check()
+    Traceback (most recent call last):
+    ...
+    experiments.char_model.errors.StoppedError: SIGTERM
+    """
+
+    def __init__(self) -> None:
+        self._name: str | None = None
+        self._at_once = False
+
+    def request(self, name: str) -> None:
+        """Record a signal.
+
+        Raises:
+          StoppedError: the caller is within `at_once`.
+        """
+        self._name = name
+        if self._at_once:
+            self.check()
+
+    def check(self) -> None:
+        """Raise ``StoppedError`` if there was a signal."""
+        if self._name is not None:
+            raise StoppedError(self._name)
+
+    @contextlib.contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Let a signal interrupt the block."""
+        self.check()
+        self._at_once = True
+        try:
+            yield
+        finally:
+            self._at_once = False
+        self.check()  # code that must not raise, such as a callback, may have ignored the error
+
+
+@contextlib.contextmanager
+def on_signals() -> Iterator[Stop]:
+    """Turn SIGTERM and Ctrl-C into a `Stop`; a second signal of a kind has its usual effect."""
+    stop = Stop()
+    if threading.current_thread() is not threading.main_thread():  # others cannot handle signals
+        yield stop
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def catch(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, before[signal.Signals(number)])
+        stop.request(signal.Signals(number).name)
+
+    for number in before:
+        signal.signal(number, catch)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
