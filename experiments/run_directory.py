@@ -86,7 +86,8 @@ class RunDirectory:
 
     def append_jsonl(self, name: str, record: dict[str, Any]) -> None:
         """Append one line to a log of JSON records."""
-        with (self.path / name).open("a", encoding="utf-8") as file:
+        path = self.path / name
+        with naming(path), path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(_plain(record), allow_nan=False) + "\n")
 
     def read_jsonl(self, name: str) -> list[dict[str, Any]]:
@@ -111,10 +112,29 @@ class RunDirectory:
         """Yield a temporary path, which replaces ``name`` if the block raises no error."""
         temporary = self.path / f".{name}"  # keeps the suffix, which may name a format
         try:
-            yield temporary
-            os.replace(temporary, self.path / name)
+            with naming(self.path / name):
+                yield temporary
+                os.replace(temporary, self.path / name)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Name ``path`` in an ``OSError`` that names no file, such as that of a full disk.
+
+    >>> with naming(Path("metrics.jsonl")):
+    ...     raise OSError(28, "No space left on device")
+    Traceback (most recent call last):
+    ...
+    OSError: [Errno 28] No space left on device: 'metrics.jsonl'
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def _plain(value: Any) -> Any:

@@ -15,7 +15,6 @@ import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from tensorboardX import SummaryWriter
 
 from experiments.char_model.baselines import baselines
 from experiments.char_model.config import Config, build_model, config_from_json, config_of_run
@@ -32,6 +31,7 @@ from experiments.char_model.train import (
     spread,
     steps_per_epoch,
 )
+from experiments.event_log import EventLog
 from experiments.run_directory import RunDirectory
 from seqjax import LanguageModel
 from seqjax.checkpoint import Checkpoints
@@ -189,7 +189,7 @@ def train(
         _only_one(folder.path),
         Checkpoints(folder.path / "checkpoints") as checkpoints,
         on_signals() as stop,
-        SummaryWriter(str(folder.path / "tensorboard")) as board,
+        EventLog(folder.path / "tensorboard") as board,
     ):
         run = _Run(config, folder, console, text, model, checkpoints, board, stop, resume.which)
         folder.write_json("config.json", config)  # a resumed run may have been extended
@@ -220,7 +220,7 @@ class _Run:
         text: Text,
         model: LanguageModel,
         checkpoints: Checkpoints,
-        board: SummaryWriter,
+        board: EventLog,
         stop: Stop,
         which: str,
     ) -> None:
@@ -353,6 +353,7 @@ class _Run:
             self._save(math.inf)
             raise
         self._log(validation_nats=score.nats)
+        self.board.flush()
         if not math.isfinite(score.nats):
             raise NotFiniteError(
                 f"the validation loss of step {self.step} is {score.nats}; {self._last_good()}"
@@ -382,8 +383,7 @@ class _Run:
         epoch = self.step / self.chunks
         record = {"step": self.step, "epoch": round(epoch, 4), "seconds": round(self.elapsed, 3)}
         self.folder.append_jsonl("metrics.jsonl", record | values)
-        for name, value in values.items():
-            self.board.add_scalar(name, value, self.step)
+        self.board.add(self.step, **values)
 
     def _last_good(self) -> str:
         step = self.checkpoints.steps().get("last")

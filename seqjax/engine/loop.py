@@ -242,7 +242,8 @@ def _starts_of_the_next(starts: Array, mask: Array) -> Array:
     """Return at each valid step the value of ``starts`` at the next valid step, in a circle."""
     sequence = jnp.cumsum(starts & mask, axis=0, dtype=jnp.int32)
     # sequence numbers never decrease, so the smallest later one is that of the next valid step
-    numbers = jnp.where(mask, sequence, jnp.iinfo(jnp.int32).max)
+    largest = 2**31 - 1
+    numbers = jnp.where(mask, sequence, largest)
     around = sequence[-1:] + jnp.min(numbers, axis=0, keepdims=True)
     following = jax.lax.cummin(jnp.concatenate([numbers[1:], around]), axis=0, reverse=True)
     return mask & (sequence < following)

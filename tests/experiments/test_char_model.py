@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import errno
 import importlib
 import json
 import math
@@ -559,7 +560,8 @@ def test_a_run_in_another_thread_catches_no_signals():
 
 FULL_DISK = """
 import resource, runpy, sys
-resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+limit = int(sys.argv.pop(1))
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 sys.argv[0] = "char_model"
 runpy.run_module("experiments.char_model", run_name="__main__", alter_sys=True)
 """
@@ -580,7 +582,7 @@ def test_where_a_checkpoint_cannot_be_written_the_run_says_so_and_goes_on_from_t
     process.communicate(timeout=120)
     with Checkpoints(out / "checkpoints") as checkpoints:
         before = checkpoints.steps()
-    full = [sys.executable, "-c", FULL_DISK, "train", "--resume", str(out)]
+    full = [sys.executable, "-c", FULL_DISK, "20000", "train", "--resume", str(out)]
     done = subprocess.run(full, capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
     # what of orbax writes in the background may complain before it, after it, and on its line
@@ -592,6 +594,17 @@ def test_where_a_checkpoint_cannot_be_written_the_run_says_so_and_goes_on_from_t
         assert checkpoints.steps() == before
     subprocess.run(shell("train", "--resume", out), check=True, capture_output=True)
     assert (out / "result.json").exists()
+
+
+@pytest.mark.slow
+def test_where_the_log_cannot_be_written_one_line_names_the_file(corpus, tmp_path):
+    out = tmp_path / "run"
+    options = (*OPTIONS, "--corpus", corpus, "--epochs", 40, "--evaluations", 1, "--out", out)
+    full = [sys.executable, "-c", FULL_DISK, "3000", "train", *map(str, options)]
+    done = subprocess.run(full, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    path = out / "metrics.jsonl"
+    assert done.stderr == f"error: [Errno {errno.EFBIG}] File too large: '{path}'\n"
 
 
 @pytest.mark.slow
