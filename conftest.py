@@ -17,14 +17,23 @@ COMPILE_QUICKLY = (
 )
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add an option for slow tests that spend their time in the compiler."""
+    parser.addoption(
+        "--compile-quickly",
+        action="store_true",
+        help="compile without most optimisations, as the quick tests do",
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Set JAX up before the first test makes an array."""
     jax.config.update("jax_enable_x64", True)
     jax.config.update("jax_numpy_dtype_promotion", "strict")
     jax.config.update("jax_numpy_rank_promotion", "raise")
     jax.config.update("jax_num_cpu_devices", 2)
-    # compiling is most of what the quick tests do; the slow ones run as users do
-    if config.option.markexpr == "not slow":
+    # compiling is most of what the quick tests do; the slow ones run as users do unless told
+    if config.option.markexpr == "not slow" or config.option.compile_quickly:
         jax.config.update("jax_disable_most_optimizations", True)
         os.environ["XLA_FLAGS"] = " ".join((os.environ.get("XLA_FLAGS", ""), *COMPILE_QUICKLY))
 

@@ -254,7 +254,8 @@ def test_damages_are_found_or_harmless(folder, caplog):
 
 
 @pytest.mark.slow
-def test_a_thousand_damages_are_found_or_harmless(folder, caplog):
-    outcomes = check_damages(folder, caplog, 1000)
+@pytest.mark.parametrize("quarter", range(4))
+def test_a_thousand_damages_are_found_or_harmless(folder, caplog, quarter):
+    outcomes = check_damages(folder, caplog, 250, seed=quarter)
     print(outcomes)
-    assert outcomes["other"] > 200
+    assert outcomes["other"] > 50

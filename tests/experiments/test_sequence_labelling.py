@@ -222,7 +222,7 @@ def test_truecasing_from_the_command_line_in_small(main, corpus, tmp_path, capsy
     printed = capsys.readouterr().out
     assert max(map(len, printed.splitlines())) <= 80
     assert "72 lines to train on, 8 held out" in printed
-    for text in ("always lower", "bidirectional GRU", "Reading both ways changes F1"):
+    for text in ("always lower", "bidirectional GRU", "Reading in both directions changes F1"):
         assert text in printed
     assert matplotlib.image.imread(out / "examples.png").shape[1] > 400
 
