@@ -9,8 +9,8 @@ from seqjax.data.ngram import ngram_losses
 
 Ngrams = Literal["sample", "all", "none"]
 ORDERS = (3, 5)
-COUNTED = 10_000_000  # characters of a sample; all of a text takes up to 100 bytes a character
-SCORED = 2_000_000
+COUNTED = 5_000_000  # characters of a sample; a text takes up to 100 bytes a character
+SCORED = 1_000_000
 
 
 class Baselines(NamedTuple):

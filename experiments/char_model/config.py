@@ -97,7 +97,7 @@ class Config:
     window: int = 256
     """Characters per independent window of the windowed score."""
     ngrams: Literal["sample", "all", "none"] = "sample"
-    """N-gram models to compare with. sample: count at most 10 million characters. all: count the
+    """N-gram models to compare with. sample: count at most 5 million characters. all: count the
     whole training text, which takes up to 100 bytes of memory a character."""
 
     def __post_init__(self) -> None:
