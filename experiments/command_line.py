@@ -66,7 +66,7 @@ def run_experiment(name: str, config: type[C]) -> None:
     experiment and writes the results into the folder. A ``ValueError`` before the folder is started
     counts as an invalid option.
 
-    The exit code is 2 after an invalid option and 130 after Ctrl-C.
+    The exit code is 2 after an invalid option, 1 where a file cannot be written, 130 after Ctrl-C.
 
     Args:
       name: the name of the experiment and of its folder in ``runs``.
@@ -84,6 +84,9 @@ def run_experiment(name: str, config: type[C]) -> None:
             raise
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
     except KeyboardInterrupt:
         kept = f"; the results so far are in {folder.path}" if folder and folder.started else ""
         print(f"stopped{kept}", file=sys.stderr)

@@ -615,6 +615,9 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("stopped; a data set that was there before is unchanged", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -355,3 +357,31 @@ def test_it_runs_as_a_command(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=True)
     assert done.stdout == f"{tmp_path}/out: 1 examples\n"
     assert tf.io.gfile.exists(str(tmp_path / "out" / "manifest.json"))
+
+
+def test_ctrl_c_leaves_the_data_set_that_was_there(tmp_path):
+    out, pipe = tmp_path / "out", tmp_path / "lines.jsonl"
+    run("text", file(tmp_path, "lines.txt", "a line"), out)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    os.mkfifo(pipe)
+    command = [
+        sys.executable,
+        "-m",
+        "seqjax.data.convert",
+        "jsonl",
+        pipe,
+        out,
+        "--sequence",
+        "x:int32",
+    ]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    with pipe.open("w") as lines:  # waits until the command reads
+        lines.write('{"x": [1, 2]}\n')
+        lines.flush()
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in stderr
+    assert stderr.splitlines()[-1] == "stopped; a data set that was there before is unchanged"
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
