@@ -359,7 +359,7 @@ def test_it_runs_as_a_command(tmp_path):
     assert tf.io.gfile.exists(str(tmp_path / "out" / "manifest.json"))
 
 
-def test_ctrl_c_leaves_the_data_set_that_was_there(tmp_path):
+def test_ctrl_c_leaves_the_data_set_that_was_there(tmp_path, sigint_handled):
     out, pipe = tmp_path / "out", tmp_path / "lines.jsonl"
     run("text", file(tmp_path, "lines.txt", "a line"), out)
     before = {path.name: path.read_bytes() for path in out.iterdir()}

@@ -190,7 +190,7 @@ def test_a_signal_stops_what_changes_nothing_at_once():
             assert signal.getsignal(number) is handler
 
 
-def test_a_second_signal_has_its_usual_effect():
+def test_a_second_signal_has_its_usual_effect(sigint_handled):
     with on_signals():
         os.kill(os.getpid(), signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
