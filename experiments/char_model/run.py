@@ -32,7 +32,7 @@ from experiments.char_model.train import (
     steps_per_epoch,
 )
 from experiments.event_log import EventLog
-from experiments.run_directory import RunDirectory
+from experiments.run_directory import RunDirectory, naming
 from seqjax import LanguageModel
 from seqjax.checkpoint import Checkpoints
 from seqjax.data.text import Corpus, Vocabulary, read_corpus, split, streams
@@ -480,8 +480,10 @@ def _shown(bars: Progress, description: str) -> Iterator[Track]:
 @contextlib.contextmanager
 def _only_one(folder: Path) -> Iterator[None]:
     """Lock the folder while this process writes to it; the lock ends with the process."""
+    path = folder / ".lock"
     try:
-        lock = filelock.FileLock(folder / ".lock", blocking=False).acquire()
+        with naming(path):
+            lock = filelock.FileLock(path, blocking=False).acquire()
     except filelock.Timeout:
         raise ValueError(f"another process is training in {folder}; wait until it ends") from None
     with lock:

@@ -1,5 +1,6 @@
 """Writers that die, fail or meet another one; what reading and writing may cost."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -117,6 +118,15 @@ def test_files_of_other_names_are_left_alone(tmp_path):
     write(tmp_path, SCHEMA, EXAMPLES)
     write(tmp_path, SCHEMA, EXAMPLES)
     assert len(list(tmp_path.iterdir())) == 5
+
+
+def test_a_file_system_that_cannot_lock_is_not_another_writer(tmp_path, monkeypatch):
+    def flock(file, operation):
+        raise OSError(errno.ENOLCK, "No locks available")  # as NFS says
+
+    monkeypatch.setattr(pytest.importorskip("fcntl"), "flock", flock)
+    with pytest.raises(ValueError, match=f"{tmp_path}: cannot be written to: No locks available"):
+        write(tmp_path, SCHEMA, EXAMPLES)
 
 
 def test_one_writer_at_a_time(tmp_path):

@@ -391,6 +391,17 @@ def shell(*arguments):
     return [sys.executable, "-m", "experiments.char_model", *map(str, arguments)]
 
 
+def test_a_file_system_that_cannot_lock_is_not_another_process(corpus, tmp_path, monkeypatch):
+    def flock(file, operation):
+        raise OSError(errno.ENOLCK, "No locks available")  # as NFS says
+
+    monkeypatch.setattr(pytest.importorskip("fcntl"), "flock", flock)
+    out = tmp_path / "run"
+    with pytest.raises(OSError, match="No locks available") as raised:
+        train(dataclasses.replace(SMALL, corpus=corpus), RunDirectory("char_model", SMALL, out))
+    assert raised.value.filename == str(out / ".lock")
+
+
 def test_from_the_shell_an_error_has_no_traceback(tmp_path):
     command = shell("sample", tmp_path)
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
