@@ -1,9 +1,11 @@
 """The pages: their code runs, they name everything public, and show what was measured last."""
 
 import contextlib
+import os
 import pathlib
 import pkgutil
 import re
+import socket
 import subprocess
 import sys
 import types
@@ -132,3 +134,27 @@ def test_the_table_of_training_steps_is_that_of_the_result_file():
         for number in re.findall(r"\d+\.\d+", row):
             rounding = 0.501 * 10 ** -len(number.split(".")[1])
             assert any(abs(value - float(number)) <= rounding for value in measured), row
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_does():
+    program = ROOT / "docs" / "guides" / "many_hosts.py"
+
+    def losses(processes):
+        with socket.socket() as free:
+            free.bind(("localhost", 0))
+            coordinator = f"localhost:{free.getsockname()[1]}"
+        env = os.environ | {"JAX_NUM_CPU_DEVICES": str(2 // processes)}
+        running = [
+            subprocess.Popen(
+                [sys.executable, program, coordinator, str(processes), str(process)],
+                env=env, stdout=subprocess.PIPE, text=True,
+            )
+            for process in range(processes)
+        ]  # fmt: skip
+        printed = [process.communicate(timeout=300)[0] for process in running]
+        assert [process.returncode for process in running] == [0] * processes
+        return [float(line) for line in printed[0].splitlines()]
+
+    assert len(losses(1)) == 3
+    assert losses(1) == pytest.approx(losses(2), rel=1e-5)
