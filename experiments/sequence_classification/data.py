@@ -1,4 +1,4 @@
-"""Labelled sequences of numbers, split into those to learn from and those to be tested on."""
+"""Data sets of labelled sequences, split into a training set and a test set."""
 
 import dataclasses
 import itertools
@@ -13,9 +13,9 @@ from sklearn.model_selection import train_test_split
 from seqjax.data import Batch, Loader, Padded
 from seqjax.data.schema import BYTES, Feature
 
-HELD_OUT = 0.2  # the part of a data set without a test set of its own that is tested on
-SPLIT_SEED = 0  # the split is the same for every seed of the network
-ORDER_SEED = 0  # and so is the order of permuted pixels
+HELD_OUT = 0.2  # fraction of the test set, where a data set has none
+SPLIT_SEED = 0  # independent of the seed of the network
+ORDER_SEED = 0  # of permuted pixels
 
 
 class Examples(NamedTuple):
@@ -32,9 +32,9 @@ class Split:
 
     train: Examples
     test: Examples
-    how: str  # the sets came about
+    how: str  # the sets were made
     classes: tuple[str, ...]  # V names
-    images: bool = False  # whether an example is an image, row by row, and no series
+    images: bool = False  # whether an example is an image, read row by row
 
 
 def load(dataset: str, inputs: str | None = None, label: str | None = None) -> Split:
@@ -43,14 +43,14 @@ def load(dataset: str, inputs: str | None = None, label: str | None = None) -> S
     Args:
       dataset: ``"digits"``, ``"mnist"``, or the path of TFRecords as
         `seqjax.data.records.RecordSource` takes it.
-      inputs: the sequence feature of the records; defaults to their only one of numbers.
-      label: the context feature with the class, a number or a text; defaults to their only integer,
-        or their only text where there is no integer.
+      inputs: the sequence feature of the records; defaults to the only numeric one.
+      label: the context feature with the class, a number or a text; defaults to the only integer
+        feature, or to the only text feature if there is no integer.
 
     Returns:
-      Both sets as they are stored, not scaled. Of records and digits a fifth is the test set,
-      drawn so that each class has its share of it. Records whose sequences all have as many steps
-      as a step has numbers are taken for images.
+      Both sets as they are stored, not scaled. For records and digits, a fifth of each class is
+      drawn for the test set. Records whose sequences all have as many steps as features are
+      treated as images.
 
     Raises:
       ValueError: there is no such data set, or it does not hold labelled sequences.
@@ -67,8 +67,8 @@ def named(split: Split, classes: Sequence[str]) -> Split:
     """Give the classes names, in the order of their numbers.
 
     Raises:
-      ValueError: there are fewer names than classes, a name is there twice, or the classes have
-        names already.
+      ValueError: there are fewer names than classes, a name occurs twice, or the classes already
+        have names.
 
     >>> named(load("digits"), ["zero", "one"])
     Traceback (most recent call last):
@@ -107,12 +107,12 @@ def in_order(examples: Examples, pixels: bool, permuted: bool) -> Examples:
 
     Args:
       examples: `Examples`.
-      pixels: one number a step.
-      permuted: first put all numbers of a sequence into one random order, the same for all
+      pixels: whether each step has one number.
+      permuted: whether to permute the numbers of each sequence first, in one random order for all
         sequences.
 
     Raises:
-      ValueError: the sequences to permute are not equally long.
+      ValueError: ``permuted`` is true, and the lengths differ.
 
     >>> rows = Examples(np.arange(8.0).reshape(1, 4, 2), np.array([3]), np.array([0]))
     >>> one_by_one = in_order(rows, pixels=True, permuted=False)
@@ -185,7 +185,7 @@ def _mnist() -> Split:
     except (ImportError, OSError, ValueError) as error:  # of a download: OSError
         raise ValueError(
             f"--dataset mnist: tensorflow-datasets cannot load it: {error}. It needs TensorFlow "
-            "(pip install -e '.[records]') and, the first time, the network. Without, take "
+            "(pip install -e '.[records]') and, the first time, the network. Otherwise use "
             "--dataset digits, or the path of records that python -m seqjax.data.convert made of "
             "images"
         ) from None
