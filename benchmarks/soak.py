@@ -39,7 +39,7 @@ def evaluations(log: Path) -> list[int]:
     """The steps of the checkpoints so far."""
     if not log.exists():
         return []
-    lines = log.read_text().splitlines()
+    lines = log.read_text().rpartition("\n")[0].splitlines()  # the last may be incomplete
     return [record["step"] for record in map(json.loads, lines) if "validation_nats" in record]
 
 
