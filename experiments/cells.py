@@ -1,4 +1,4 @@
-"""The cells that ``--cell`` accepts: those of the catalogue by name, and a user's own."""
+"""The cells that ``--cell`` accepts: cells of the catalogue by name, and cells of the user."""
 
 import importlib
 from collections.abc import Callable

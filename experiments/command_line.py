@@ -66,7 +66,8 @@ def run_experiment(name: str, config: type[C]) -> None:
     experiment and writes the results into the folder. A ``ValueError`` before the folder is started
     counts as an invalid option.
 
-    The exit code is 2 after an invalid option, 1 where a file cannot be written, 130 after Ctrl-C.
+    The exit code is 2 after an invalid option, 1 if a file cannot be written, and 130 after
+    Ctrl-C.
 
     Args:
       name: the name of the experiment and of its folder in ``runs``.

@@ -18,7 +18,7 @@ class EventLog:
     """A new event file in a folder.
 
     The file is written by the calling thread, so the caller gets the error of a full disk.
-    `tensorboardX.SummaryWriter` writes in a thread of its own, and again when the process exits.
+    `tensorboardX.SummaryWriter` writes in another thread, and again when the process exits.
 
     Args:
       folder: the folder, which is created if necessary.

@@ -138,7 +138,7 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def _plain(value: Any) -> Any:
-    """Convert ``value`` to types that JSON has; it has no NaN and no infinity."""
+    """Convert ``value`` to types of JSON, which has neither NaN nor infinity."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return _plain(dataclasses.asdict(value))
     if isinstance(value, dict):

@@ -138,7 +138,7 @@ __all__ = [
     "unroll",
 ]
 
-# where these names are; imported on first use, since JAX alone takes longer than all of them
+# the modules that define these names, imported on first use because importing JAX is slow
 _HOMES = (
     "cells",
     "wrappers",

@@ -12,8 +12,8 @@ from seqjax.checks import LARGEST, describe
 def given_array(name: str, value: Any) -> Any:
     """Return ``value`` as a NumPy or JAX array that still holds the values that were given.
 
-    JAX's integers have 32 bits by default, and wider ones wrap around. So check the values of
-    ``given_array``, and convert it to a JAX array after that.
+    JAX's integers have 32 bits by default, and wider ones wrap around. So check the values of this
+    array before you convert it to a JAX array.
 
     Raises:
       ValueError: ``value`` is not an array of numbers.
@@ -30,7 +30,7 @@ def given_array(name: str, value: Any) -> Any:
     try:
         array = jnp.asarray(value) if hasattr(value, "__jax_array__") else np.asarray(value)
         numeric = jnp.issubdtype(array.dtype, np.number) or array.dtype == bool
-    except (TypeError, ValueError):  # a ragged list, for one
+    except (TypeError, ValueError):  # for example, a ragged list
         numeric = False
     if not numeric:
         raise ValueError(f"{name} must be an array of numbers, got {describe(value)}")
@@ -88,7 +88,7 @@ def as_params(params: Any, name: str = "params") -> Any:
 
 
 def as_int32(values: jax.Array | np.ndarray) -> jax.Array:
-    """Convert integers to int32. Those out of its range become its ends: none wraps around.
+    """Convert integers to int32, clipped to its range instead of wrapped around.
 
     >>> print(as_int32(np.array([3, 2**32, -(2**32)])))
     [          3  2147483647 -2147483648]

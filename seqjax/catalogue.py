@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-import seqjax  # what is in it is imported when it is used, so that names are there at once
+import seqjax  # loads its modules on first use, so that importing the catalogue is fast
 
 if TYPE_CHECKING:
     from seqjax.types import Array, Cell, PyTree, Size

@@ -235,7 +235,7 @@ class Checkpoints:
         return sorted(int(name) for name in names if re.fullmatch("0|[1-9][0-9]*", name))
 
     def _remove(self, step: int) -> None:
-        # renamed first, so that no reader finds a part of it
+        # renamed first, so that no reader finds an incomplete checkpoint
         path = self._path(step)
         shutil.rmtree(path.rename(path.with_name(f"{step}{_TEMPORARY}-removed")))
 
@@ -424,7 +424,7 @@ def _named(tree: PyTree) -> tuple[list[str], list[Any]]:
 
 
 def _template(leaf: Any) -> jax.ShapeDtypeStruct:
-    # defaults to one device, as those that it was saved from may not exist here
+    # defaults to one device, because the devices that it was saved from may not exist here
     sharding = getattr(leaf, "sharding", None) or SingleDeviceSharding(jax.devices()[0])
     return jax.ShapeDtypeStruct(np.shape(leaf), leaf.dtype, sharding=sharding)
 

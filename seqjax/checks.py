@@ -1,4 +1,4 @@
-"""Argument checks: their errors say what was given, what was expected and what to do."""
+"""Argument checks, whose errors state what was expected, what was given and what to do."""
 
 import sys
 from collections.abc import Iterable, Sequence
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-LARGEST = 2**31 - 1  # of the integers that JAX holds by default
+LARGEST = 2**31 - 1  # the largest integer of JAX's default dtype
 
 
 def check_size(owner: str, name: str, value: Any) -> None:
@@ -46,11 +46,11 @@ def check_integers(
     """
     try:
         array = np.asarray(value)
-    except (TypeError, ValueError):  # a ragged list, for one
+    except (TypeError, ValueError):  # for example, a ragged list
         array = np.empty((0, 0))
     whole = getattr(array.dtype, "kind", None) in ("i", "u") or array.shape == (
         0,
-    )  # [] is of floats in NumPy
+    )  # NumPy gives [] a floating dtype
     if array.ndim != 1 or not whole or not ((array >= low) & (array <= high)).all():
         raise ValueError(
             f"{owner}: {name} must be integers [N] in [{low}, {high}], got {describe(value)}"
@@ -61,7 +61,7 @@ def check_integers(
 
 
 def describe(value: Any) -> str:
-    """``value`` in an error message, cut to a length that can be read.
+    """Return ``value`` as text for an error message, shortened if it is long.
 
     >>> describe(np.array([1, 2])), describe(np.zeros((3, 4)))
     ('[1, 2]', 'float64[3, 4]')
@@ -75,7 +75,7 @@ def describe(value: Any) -> str:
 
 
 def check_iterable(owner: str, name: str, value: Any, of: str) -> None:
-    """Raise ``ValueError`` unless ``value`` is a list, or anything else to iterate over.
+    """Raise ``ValueError`` unless ``value`` is a list or another iterable.
 
     >>> check_iterable("GridLSTM", "blocks", 2.5, of="pairs of numbers")
     Traceback (most recent call last):
@@ -91,7 +91,7 @@ def check_iterable(owner: str, name: str, value: Any, of: str) -> None:
 
 
 def is_integer(value: Any) -> bool:
-    """Whether ``value`` is one whole number of Python or NumPy; True and False are none.
+    """Whether ``value`` is an integer of Python or NumPy; True and False are not.
 
     >>> is_integer(np.int64(3)), is_integer(True), is_integer(3.0)
     (True, False, False)
@@ -244,7 +244,7 @@ def check_key(key: Any) -> None:
     ...
     ValueError: key must be one key, such as jax.random.key(0), got 0
     """
-    import jax  # here alone: options are checked before JAX is needed
+    import jax  # imported late, because options are checked before JAX is needed
 
     is_key = isinstance(key, jax.Array) and (
         (jax.numpy.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ())
@@ -265,7 +265,7 @@ def check_dtype(dtype: Any) -> None:
     """
     import jax
 
-    # NumPy takes None for float64, and an array for its dtype
+    # np.dtype would interpret None as float64, and an array as its dtype
     given = dtype is not None and not isinstance(dtype, jax.Array | np.ndarray | np.generic)
     try:
         floating = given and jax.numpy.issubdtype(np.dtype(dtype), np.floating)
@@ -293,11 +293,11 @@ def check_batch_shape(shape: Any) -> None:
 
 
 def is_number(value: Any) -> bool:
-    """Whether ``value`` is one real number of Python or NumPy; True and False are none.
+    """Whether ``value`` is a real number of Python or NumPy; True and False are not.
 
     >>> is_number(np.float32(0.5)), is_number(True), is_number("3")
     (True, False, False)
     """
     if is_integer(value):
-        return abs(value) <= sys.float_info.max  # of others there is no float
+        return abs(value) <= sys.float_info.max  # a larger integer has no float
     return isinstance(value, float | np.floating)

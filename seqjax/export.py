@@ -71,7 +71,7 @@ class Entry(NamedTuple):
 
 
 class Function(abc.ABC):
-    """Base class of what `write` exports: `Step`, `Unroll` and `Generate`."""
+    """Base class of the functions that `write` exports: `Step`, `Unroll` and `Generate`."""
 
     @abc.abstractmethod
     def entries(self, cell: Cell, params: Params, xs: PyTree) -> dict[str, Entry]:
@@ -250,8 +250,9 @@ def write(
       results of each function. The symbolic sizes are ``b`` (batch) and ``t`` (time), both at
       least 1.
 
-    See `seqjax.export` for how to load it. A version of JAX reads files exported up to 6 months
-    before it. The file is written under a temporary name and renamed when it is complete.
+    See `seqjax.export` for how to load it. A version of JAX reads files that were exported up to
+    6 months before its release. The file is written under a temporary name and renamed when it is
+    complete.
 
     Args:
       path: the file to write, in an existing folder. An existing file is replaced.
@@ -259,7 +260,7 @@ def write(
       params: the parameters of the cell, as `Cell.init` returns them.
       xs: an example input ``[B, T, ...]`` of arrays or `jax.ShapeDtypeStruct`, which sets the
         dtypes and the features. Values, B and T do not matter.
-      functions: what to export, each kind once. Defaults to ``[Step(), Unroll()]``, or to
+      functions: the functions to export, each kind once. Defaults to ``[Step(), Unroll()]``, or to
         ``[Unroll()]`` for a layer that has no step, such as a `seqjax.Bidirectional`.
       platforms: the platforms that the functions can run on.
 

@@ -87,7 +87,7 @@ def sequence_loss(
         mask = resolve_mask(lengths, None, leading_shape, time_axis)
         weights = jnp.ones(leading_shape, logits.dtype) if mask is None else mask
     elif lengths is not None:
-        raise ValueError("lengths and weights were both given; give the one or the other")
+        raise ValueError("lengths and weights were both given; give only one of them")
     weights = given_array("weights", weights)
     if weights.shape != leading_shape or jnp.issubdtype(weights.dtype, jnp.complexfloating):
         raise ValueError(

@@ -19,7 +19,7 @@ class Recurrent(nnx.Module):
     ``layer.params`` has the structure of `Cell.init`, with a `flax.nnx.Param` for each array. Noisy
     layers such as `Dropout` draw keys from a random stream of this layer, and draw no noise while
     ``layer.deterministic`` is True. `flax.nnx.Module.eval` sets it and `flax.nnx.Module.train`
-    clears it, as for `flax.nnx.Dropout`. Where NNX treats modules as trees, split the keys off
+    clears it, as for `flax.nnx.Dropout`. If NNX treats modules as trees, split the keys off
     before `flax.nnx.grad` differentiates the parameters of a noisy cell, as below.
 
     Args:
@@ -76,7 +76,7 @@ class Recurrent(nnx.Module):
         Args:
           xs: floating ``[B, T, D]`` or integer tokens ``[B, T]``, as in `seqjax.unroll`.
           key: a PRNG key for the noise; defaults to one from the random stream of the layer.
-          deterministic: whether to draw no noise; defaults to ``layer.deterministic``.
+          deterministic: whether to run without noise; defaults to ``layer.deterministic``.
           options: other keyword arguments of `seqjax.unroll`, such as ``lengths``.
 
         Returns:

@@ -119,7 +119,7 @@ def generate(
 ) -> tuple[Generation, Array]:
     """Draw the next ``length`` tokens of a generation.
 
-    The randomness of a token depends on the key, its row and its position only. So 10 tokens
+    The randomness of a token depends only on the key, its row and its position. So 10 tokens
     followed by 20 more, with the same key, equal 30 tokens drawn in one call.
 
     Args:
@@ -206,7 +206,7 @@ def draw(key: Array, logits: Array, sampling: Sampling) -> Array:
     if sampling.top_p < 1:
         ordered = -jnp.sort(-logits, axis=-1)
         probabilities = jax.nn.softmax(ordered, axis=-1)
-        before = probabilities.cumsum(-1) - probabilities  # of all more likely tokens
+        before = probabilities.cumsum(-1) - probabilities  # the total of all more likely tokens
         least = jnp.where(before < sampling.top_p, ordered, jnp.inf).min(-1, keepdims=True)
         logits = jnp.where(logits < least, -jnp.inf, logits)
     return jax.random.categorical(key, logits).astype(jnp.int32)

@@ -8,7 +8,7 @@ def replace_what_cannot_be_shown() -> None:
     """Make standard output and error print ``?`` for characters that their encoding lacks.
 
     Commands call this before they print; otherwise Python raises ``UnicodeEncodeError``. Streams
-    that are no ``io.TextIOWrapper``, such as those of a notebook, are left unchanged.
+    that are not an ``io.TextIOWrapper``, such as those of a notebook, are left unchanged.
 
     >>> replace_what_cannot_be_shown()
     """

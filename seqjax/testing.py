@@ -45,7 +45,7 @@ class Example(NamedTuple):
 def check_cell(cell: Cell, input_size: Size = 3, draw_inputs: DrawInputs | None = None) -> None:
     """Run every check in ``CHECKS`` on a cell.
 
-    All checks are in float64, except the one of low precision.
+    All checks are in float64, except the check of low precision.
 
     Args:
       cell: the cell to check.
@@ -273,12 +273,12 @@ def _compare_with_scan(
 
 
 def noise_follows_the_key(example: Example) -> None:
-    """Equal keys give equal noise, other keys other noise, and evaluation mode none."""
+    """Equal keys give equal noise, different keys different noise, and evaluation mode no noise."""
     cell, params, state, xs, input_size, _ = example
     noise = cell.draw_noise(jax.random.key(5), (_T, _B), input_size)
     for leaf in jax.tree.leaves(noise):
         assert leaf.shape[:2] == (_T, _B)
-    assert cell.is_noisy == bool(jax.tree.leaves(noise)), "is_noisy must tell if noise is drawn"
+    assert cell.is_noisy == bool(jax.tree.leaves(noise)), "is_noisy does not match draw_noise"
     if not cell.is_noisy:
         return
     run = functools.partial(unroll, cell, params, xs, initial_state=state)

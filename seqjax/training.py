@@ -14,8 +14,8 @@ from seqjax.types import Array, Params, PyTree, State
 
 Batch = PyTree
 Metrics = TypeVarTuple("Metrics")
-# (params, carry, batch) -> (loss, next carry), or (params, carry, batch, key) -> (loss, next carry,
-# metrics): the key where one is given to the step, and metrics where there are any
+# (params, carry, batch) -> (loss, next carry). A key, if there is one, is a fourth argument, and
+# metrics, if there are any, are a third result.
 LossFn = Callable[..., tuple[Array, State, *Metrics]]
 
 
@@ -155,7 +155,7 @@ def _check_result(result: Any) -> tuple[Any, ...]:
         given = f"{len(result)} values" if isinstance(result, tuple) else type(result).__name__
         raise ValueError(
             "the loss function must return (loss, next carry) or (loss, next carry, metrics), got "
-            f"{given}; return None as the carry where there is none"
+            f"{given}; return None as the carry if there is none"
         )
     if jnp.shape(result[0]):
         raise ValueError(
@@ -190,15 +190,15 @@ def train_step(
     `seqjax.truncation.chunks` this is truncated backpropagation.
 
     Args:
-      loss_fn: ``(params, carry, batch) -> (loss, next_carry)``. It gets a fourth argument if there
-        is a ``key``, and may return a third value, any pytree of metrics.
+      loss_fn: ``(params, carry, batch) -> (loss, next_carry)``. It gets a key as a fourth argument
+        if ``key`` is given, and may return a pytree of metrics as a third value.
       optimizer: any optax transformation.
       state: from `init_train_state` or from the previous step.
       batch: the batch for ``loss_fn``.
       axis_name: the mesh axis that the batch is split along, see `mean_value_and_grad`; None for
         one device.
-      key: the PRNG key of the whole run, for noise such as dropout. ``loss_fn`` gets a key of this
-        step, derived from ``state.step``, and on each device a different one.
+      key: the PRNG key of the whole run, for noise such as dropout. The key for ``loss_fn`` is
+        derived from it and from ``state.step``, and differs between devices.
 
     Returns:
       ``(next_state, loss)``, with the loss before the update, and the metrics if ``loss_fn``
@@ -272,7 +272,7 @@ def train_steps(
       state: from `init_train_state` or from the previous call.
       batches: one batch for each step, arrays ``[K, ...]``.
       axis_name: as in `train_step`.
-      key: as in `train_step`: K steps in one program are those of K calls.
+      key: as in `train_step`. K steps in one program use the same keys as K calls.
 
     Returns:
       ``(next_state, losses)``, with ``losses [K]``, and metrics ``[K, ...]`` if there are any.
@@ -314,8 +314,8 @@ def data_parallel_steps(
 
     On several CPU devices, each call waits for its result. Otherwise a queued program could start
     on some devices, wait for the others and deadlock. Take many steps per call. An outer `jax.jit`
-    would remove the wait, so there the function refuses to be traced. To look at the program, use
-    its method ``lower``, with the same arguments, as of `jax.jit`.
+    would remove the wait, so the function raises an error if it is traced. To inspect the program,
+    call its method ``lower`` with the same arguments, as with `jax.jit`.
 
     Args:
       loss_fn: as in `train_step`, where the loss is a mean over rows.
@@ -378,9 +378,9 @@ def data_parallel_steps(
         if isinstance(state.step, jax.core.Tracer):
             raise ValueError(
                 "data_parallel_steps was traced, for example by an outer jax.jit. On several CPU "
-                "devices each call waits for its result, which a traced call cannot do, and "
-                "programs could wait for each other for ever. The function is compiled already: "
-                "call it outside of jit, with more steps in a call"
+                "devices each call waits for its result, which a traced call cannot do, so queued "
+                "programs could deadlock. The function is already compiled: call it outside of "
+                "jit, with more steps per call"
             )
         return jax.block_until_ready(result)
 

@@ -117,8 +117,8 @@ class Cell(PlainValue, abc.ABC):
         for t in range(T):
             state, y = cell.step(params, state, zs[t])   # y [B, H]
 
-    `seqjax.unroll` runs this loop and derives its derivative from `Cell.step`, so a cell has no
-    backward pass of its own. `Cell.draw_noise` draws the random numbers of all steps in advance for
+    `seqjax.unroll` runs this loop and computes its derivative from `Cell.step`, so a cell does not
+    define a backward pass. `Cell.draw_noise` draws the random numbers of all steps in advance for
     `Cell.project`, so `Cell.step` needs no key.
     """
 
@@ -251,7 +251,7 @@ class Cell(PlainValue, abc.ABC):
     def prefers_scan(self) -> bool:
         """Whether JAX's own derivative of a scan is faster than the one that the engine derives.
 
-        This is so if the coefficients of a step are larger than its products.
+        This is the case if the coefficients of a step are larger than its products.
         ``benchmarks/cells.py`` measures both.
         """
         return False

@@ -120,7 +120,7 @@ def floats(*shape: int | None) -> Accepts:
 
 
 def declared(annotation: Any, value: Any) -> Accepts:
-    """What the annotation of an argument says; arrays must be `like` the valid ``value``."""
+    """The values that an annotation declares; arrays must be `like` the valid ``value``."""
     origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (types.UnionType, typing.Union):
         options = [declared(one, value) for one in inner]
@@ -150,7 +150,7 @@ def declared(annotation: Any, value: Any) -> Accepts:
         return lambda v: is_sized(v) and all(map(items[0], v))
     if isinstance(annotation, type):
         return lambda v: isinstance(v, annotation)
-    raise TypeError(f"say what an argument of {annotation} accepts")
+    raise TypeError(f"declare which values an argument of type {annotation} accepts")
 
 
 def is_arrays(value: Any) -> bool:

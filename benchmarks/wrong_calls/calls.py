@@ -113,7 +113,8 @@ def examples() -> tuple[Example, ...]:
     optimizer = optax.sgd(0.1)
 
     def loss_fn(params: Any, carry: Any, batch: Any, key: Any = None) -> tuple[jax.Array, Any]:
-        return optax.tree.norm(params), carry  # which reads no batch: its errors would not be ours
+        # does not use the batch: errors from a wrong one would not be seqjax's
+        return optax.tree.norm(params), carry
 
     vector = jnp.ones((2,), jnp.float32)
     train = training.init_train_state(vector, optimizer, None)

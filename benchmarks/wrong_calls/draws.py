@@ -1,4 +1,4 @@
-"""Draws of wrong calls, and what becomes of them."""
+"""Draws of wrong calls, and their outcomes."""
 
 import pathlib
 import re
@@ -30,7 +30,7 @@ def run(example: Example, name: str, kind: str, rng: np.random.Generator) -> tup
             return _outcome(error), f"{type(error).__name__}: {error}"
         return "silent", "an unknown argument was accepted"
     value = KINDS[kind](argument.value, rng)
-    if callable(argument.value) and callable(value):  # the errors of a function are its own
+    if callable(argument.value) and callable(value):  # errors of a given function are not seqjax's
         raise NotApplicableError
     try:
         result = example.call(**given | {name: value})
@@ -59,7 +59,7 @@ def _outcome(error: Exception) -> Outcome:
 
 def _equal(one: Any, other: Any) -> bool:
     leaves, others = jax.tree.leaves(one), jax.tree.leaves(other)
-    if isinstance(one, nnx.Module):  # whose parameters are drawn from a stream
+    if isinstance(one, nnx.Module):  # its parameters are random
         return [leaf.shape for leaf in leaves] == [leaf.shape for leaf in others]
     if not all(isinstance(leaf, jax.Array | np.ndarray) for leaf in leaves):
         return type(one) is type(other)

@@ -40,7 +40,7 @@ def of(name: str, call: Callable[..., Any], /, **given: Any) -> Example:
 
 
 def fill(call: Callable[..., Any], key: Any, *arguments: Any) -> Any:
-    """Arrays of the shapes that ``call`` returns, without the time to compile it."""
+    """Arrays of the shapes that ``call`` returns; does not compile it."""
     shapes = jax.eval_shape(lambda key: call(key, *arguments), key)
     return jax.tree.map(lambda a: jnp.full(a.shape, 0.1, a.dtype), shapes)
 

@@ -85,7 +85,7 @@ def interop_examples() -> Iterator[Example]:
             result = there(own)
             if converted in ("highway", "attention_cell", "projection"):
                 result, inner = result
-                # passed through
+                # returned unchanged, so any value is accepted
                 of_back = {"cell": Argument(inner, lambda v: True)}
             names = [*inspect.signature(back).parameters]
             if module is keras:
@@ -113,7 +113,7 @@ def interop_examples() -> Iterator[Example]:
 
 
 def _rows_like(kernel: Any) -> Accepts:
-    """Like ``kernel``, for any number of inputs where that is free."""
+    """Like ``kernel``, with any number of rows if the columns match."""
     return lambda v: (
         like(kernel)(v)
         or (isinstance(v, np.ndarray) and is_floats(v) and v.shape[1:] == kernel.shape[1:])
@@ -134,7 +134,7 @@ def _there_again(there: Any, back: Any, options: dict[str, Any], variables: Any)
 
 
 def _survives(convert: Callable[[Any], Any]) -> Accepts:
-    """Floating arrays that come back in the same shapes from a conversion there and back."""
+    """Floating arrays that keep their shapes when they are converted there and back."""
 
     def shapes(tree: Any) -> Any:
         tree = tuple(tree) if isinstance(tree, list) else tree

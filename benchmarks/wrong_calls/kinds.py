@@ -14,12 +14,12 @@ from seqjax.types import HiddenState
 
 
 class NotApplicableError(Exception):
-    """A kind makes no wrong value of this argument."""
+    """Raised if a kind cannot change the value of an argument."""
 
 
 def _arrays(value: Any) -> list[Any]:
     leaves = jax.tree.leaves(value)
-    if isinstance(value, nnx.Object):  # not ours to be looked into
+    if isinstance(value, nnx.Object):  # its arrays are not arguments of seqjax
         raise NotApplicableError
     if not leaves or not all(isinstance(leaf, jax.Array | np.ndarray) for leaf in leaves):
         raise NotApplicableError
@@ -99,7 +99,7 @@ def _lists(value: Any, rng: np.random.Generator) -> Any:
 
 @jax.tree_util.register_static
 class Anything:
-    """An object that is no array, number or cell."""
+    """An object that is not an array, a number or a cell."""
 
 
 Kind = Callable[[Any, np.random.Generator], Any]

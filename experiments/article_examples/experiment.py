@@ -81,7 +81,7 @@ def padded_batch(seed: int) -> Outcome:
 
 
 def long_sequence(seed: int) -> Outcome:
-    """The number of batches that one sequence of 1,000 steps makes long, among many of about 20."""
+    """The number of batches that one sequence of 1,000 steps lengthens, among many of about 20."""
     lengths = np.random.default_rng(seed).geometric(1 / 20, size=6_400)
     lengths[1234] = 1_000
     batches = plan(lengths, [len(lengths)], Padded(batch_size=32), seed=seed)
@@ -89,7 +89,7 @@ def long_sequence(seed: int) -> Outcome:
 
 
 def padding_share(seed: int) -> Outcome:
-    """The fraction of padding if all rows have one length, and if each batch has its own."""
+    """The fraction of padding if all rows have the same length, and if each batch has its own."""
     lengths = np.random.default_rng(seed).geometric(1 / 20, size=6_400)
     lengths[1234] = 1_000
     batches = plan(lengths, [len(lengths)], Padded(batch_size=32), seed=seed)
@@ -167,7 +167,7 @@ def masked_loss(seed: int) -> Outcome:
 
 
 def class_zero(seed: int) -> Outcome:
-    """The loss of predicting class 1 with 99% on labels 0 0 1 and 1 0: by sign, and by length."""
+    """The loss of predicting class 1 with 99% on labels 0 0 1 and 1 0, masked by sign or length."""
     targets, lengths = jnp.array([[0, 0, 1], [1, 0, 0]]), jnp.array([3, 2])
     logits = jnp.broadcast_to(jnp.log(jnp.array([0.01, 0.99])), (2, 3, 2))
     by_sign = seqjax.sequence_loss(logits, targets, weights=jnp.sign(targets).astype(logits.dtype))
@@ -207,7 +207,7 @@ def shared_readout(seed: int) -> Outcome:
 
 
 def full_errors(seed: int) -> Outcome:
-    """The number of 49 errors that flow back 7 steps: in chunks of 7, and with true truncation."""
+    """How many of 49 errors flow back 7 steps: in chunks of 7, and with true truncation."""
     cell = BasicRNN(4)
     params_key, key = jax.random.split(jax.random.key(seed))
     params, xs = cell.init(params_key, input_size=1), jax.random.normal(key, (49, 1))

@@ -27,7 +27,7 @@ from seqjax.truncation import chunks, truncated_chunk
 from seqjax.types import Array, Params, State
 
 OPTIMIZERS: dict[str, Callable[[float], optax.GradientTransformation]] = {
-    "adagrad": optax.adagrad,  # its accumulators start at 0.1, as TensorFlow's do
+    "adagrad": optax.adagrad,  # its accumulators start at 0.1, as in TensorFlow
     "adam": optax.adam,
     "rmsprop": optax.rmsprop,
     "sgd": optax.sgd,
@@ -172,7 +172,7 @@ def lowest_floor(loss: float, expected: Mapping[str, float]) -> str | None:
 
 
 def explain(run: Run, task: BinaryDependency) -> str:
-    """Describe the floor that a setting can learn, and how many seeds reached it and why not."""
+    """Describe the floor that a setting can learn, and how many seeds reached or missed it."""
     num_steps, seeds = run.setting.num_steps, len(run.losses)
     within = [lag for lag, _ in task.dependencies if 0 <= lag < num_steps]
     floor = task.expected_loss(within)
@@ -203,7 +203,7 @@ def why_missed(run: Run, missed: np.ndarray) -> str:
     counts = {
         "diverged": ~finite,
         "still falling when training ended": finite & falling,
-        "level, because their state holds too little": finite & ~falling,
+        "level, because their state holds too little information": finite & ~falling,
     }
     seen = [f"{(missed & seeds).sum()} {what}" for what, seeds in counts.items()]
     return ": " + ", ".join(part for part in seen if not part.startswith("0 "))

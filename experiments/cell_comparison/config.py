@@ -18,7 +18,7 @@ class Config:
     corpus: str = "tiny_shakespeare"
     """tiny_shakespeare, python_docs, or the path of a UTF-8 file or of a folder of .txt files."""
     parameters: int = 400_000
-    """Most parameters of a model, including embedding and readout."""
+    """Maximum number of parameters of a model, including embedding and readout."""
     seconds: float = 30.0
     """Seconds of training per cell and learning rate, including compilation."""
     learning_rates: tuple[float, ...] = (6e-3, 1.5e-2)

@@ -87,11 +87,11 @@ class Sample:
     count: int = 1
     """Number of texts, sampled as one batch."""
     temperature: float = 1.0
-    """Below 1, likely characters become likelier; 0 always takes the likeliest."""
+    """Divisor of the logits. Below 1 it favours likely characters; 0 takes the most likely one."""
     top_k: int | None = None
-    """Sample only from the k likeliest characters."""
+    """Sample only from the k most likely characters."""
     top_p: float = 1.0
-    """Sample from the fewest characters whose probabilities add up to this value."""
+    """Sample from the smallest set of likely characters whose probabilities sum to this value."""
     seed: int = 0
     """Random seed of the samples."""
     which: Which = "best"
@@ -136,7 +136,7 @@ class Sample:
         generation = prime(trained.model, trained.params, jnp.asarray(start))
         key = jax.random.key(self.seed)
         for done in range(0, self.length, BLOCK):
-            # all blocks have one length, so they compile once; the surplus of the last is cut off
+            # all blocks have one length, so they compile once; extra characters of the last are cut
             generation, drawn = generate(
                 trained.model, trained.params, generation, key, BLOCK, sampling
             )
@@ -219,13 +219,13 @@ class Train:
 
     config: tyro.conf.OmitArgPrefixes[Config]
     preset: Literal["article", "small", "best"] = "small"
-    """article: the model of the article of 2016. small: the best that trains in about 100 s on 2
-    CPU cores. best: the best of any training time."""
+    """article: the model of the article of 2016. small: the best model that trains in about 100 s
+    on 2 CPU cores. best: the best model without a limit on the training time."""
     out: Path | None = None
     """New folder for the run. None: runs/char_model/<time>."""
     resume: Path | None = None
-    """Folder of a run to resume with its own options. More --epochs or --max-seconds extend the
-    run; the learning rate then follows the longer schedule."""
+    """Folder of a run to resume with its own options. Larger --epochs or --max-seconds extend
+    the run; the learning rate then follows the longer schedule."""
     which: Literal["last", "best"] = "last"
     """Checkpoint that --resume starts from; later checkpoints are deleted."""
     changed_corpus: bool = False

@@ -9,7 +9,7 @@ from seqjax.data.ngram import ngram_losses
 
 Ngrams = Literal["sample", "all", "none"]
 ORDERS = (3, 5)
-COUNTED = 5_000_000  # characters of a sample; a text takes up to 100 bytes a character
+COUNTED = 5_000_000  # characters of a sample; counting takes up to 100 bytes per character
 SCORED = 1_000_000
 
 
@@ -30,7 +30,7 @@ class Baselines(NamedTuple):
 def baselines(train: np.ndarray, validation: np.ndarray, size: int, ngrams: Ngrams) -> Baselines:
     """Count n-grams in ``train`` and score ``validation``.
 
-    A sample is the end of ``train`` and the start of ``validation``, so the two adjoin.
+    A sample is the end of ``train`` and the start of ``validation``, which are adjacent.
 
     >>> tokens = np.arange(12) % 3
     >>> baselines(tokens, tokens, 3, "none")

@@ -68,7 +68,7 @@ class Config:
     fresh_state: float = 0.0
     """Rate at which a row starts a chunk from the zero state instead of the carried state."""
     epochs: float = 10.0
-    """Passes over the training text, also fractional. Replaces the --max-seconds of a preset."""
+    """Passes over the training text; may be a fraction. Replaces the --max-seconds of a preset."""
     max_seconds: float | None = None
     """Seconds of training, instead of epochs. The learning rate then follows the clock."""
     optimizer: Literal["adam", "adamw"] = "adam"
@@ -98,7 +98,7 @@ class Config:
     """Characters per independent window of the windowed score."""
     ngrams: Literal["sample", "all", "none"] = "sample"
     """N-gram models to compare with. sample: count at most 5 million characters. all: count the
-    whole training text, which takes up to 100 bytes of memory a character."""
+    whole training text, which takes up to 100 bytes of memory per character."""
 
     def __post_init__(self) -> None:
         owner = "char_model"
@@ -150,7 +150,7 @@ MAY_CHANGE = ("epochs", "max_seconds", "ngrams")
 
 
 def config_from_json(plain: dict[str, Any]) -> Config:
-    """The config of which `dataclasses.asdict` gave ``plain``.
+    """The config that `dataclasses.asdict` converted to ``plain``.
 
     Raises:
       ValueError: an option is unknown or invalid.

@@ -16,7 +16,7 @@ from seqjax.types import Array, Params, State
 CHUNK = 1024  # steps of a stream per call
 WINDOWS = 64  # windows per call
 Track = Callable[[range], Iterable[int]]
-"""Yields the values of a range, and may show how far it is."""
+"""Yields the values of a range, and may show the progress."""
 
 
 class Score(NamedTuple):

@@ -14,7 +14,7 @@ def learning_curve(
 ) -> matplotlib.figure.Figure:
     """Plot training and validation loss over epochs, with n-gram losses as horizontal lines.
 
-    The vertical axis leaves out the first tenth of the training losses, which would hide the rest.
+    The range of the vertical axis ignores the first tenth of the training losses, which are large.
 
     Args:
       records: the lines of ``metrics.jsonl``.

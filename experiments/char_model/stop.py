@@ -1,4 +1,4 @@
-"""Stops by SIGTERM or Ctrl-C that lose no training."""
+"""Stops on SIGTERM or Ctrl-C without losing training."""
 
 import contextlib
 import signal
@@ -13,7 +13,7 @@ class Stop:
     """A request to stop, by a signal.
 
     While the state of training changes, a signal is only recorded, and `check` raises the error.
-    Within `at_once`, which must change nothing, the signal itself raises it.
+    Within `at_once`, whose block must not change the state, the signal itself raises the error.
 
     >>> stop = Stop()
     >>> stop.request("SIGTERM")
@@ -56,9 +56,9 @@ class Stop:
 
 @contextlib.contextmanager
 def on_signals() -> Iterator[Stop]:
-    """Turn SIGTERM and Ctrl-C into a `Stop`; a second signal of a kind has its usual effect."""
+    """Turn SIGTERM and Ctrl-C into a `Stop`; a second of the same kind has its usual effect."""
     stop = Stop()
-    if threading.current_thread() is not threading.main_thread():  # others cannot handle signals
+    if threading.current_thread() is not threading.main_thread():  # only it can handle signals
         yield stop
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}

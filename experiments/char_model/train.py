@@ -28,7 +28,7 @@ class RunState(NamedTuple):
       average: the moving average of the parameters, which is evaluated.
       opt_state: the state of the optimizer.
       carry: the state of the recurrent cell, ``[B, ...]``.
-      key: the key of the run; the key of a step folds in its number.
+      key: the key of the run; the key of a step is derived from it and from ``step``.
     """
 
     step: Array

@@ -46,7 +46,7 @@ class Config:
     seed: int = 0
     """Random seed from which all seeds are derived."""
     steps: int = 1500
-    """Most training steps; training ends early when all seeds have solved the task."""
+    """Maximum number of training steps; training ends early when all seeds have solved the task."""
     batch_size: int = 32
     """Examples per training step; no example is repeated."""
     learning_rate: float = 1e-2

@@ -1,7 +1,7 @@
 """Every number, table and figure of the five articles, and the commands that measure them.
 
-A new experiment is a row of `RUNS`, and a row of `CLAIMS` for each thing that an article says of
-what it measures.
+To add an experiment, add a row to `RUNS`, and a row to `CLAIMS` for each statement of an article
+that it measures.
 """
 
 from experiments.article_examples.experiment import EXAMPLE_OF_TENSORFLOW
@@ -75,16 +75,14 @@ RUNS = (
     Run("adding", "memory_tasks --tasks adding --cells gru", quick=None),
 )
 
-ROUNDED = Criterion(
-    "no number is off by more than 1e-05", lambda measured: measured["off by"] <= 1e-5
-)
-LUCK = 0.05  # nats; the article's own three runs, of other random starts, differ by up to 0.065
-BELOW = f"the article's and {LUCK} for another random start"
-TIME = told("times of another machine and another compiler are told, not compared")
+ROUNDED = Criterion("no error is larger than 1e-05", lambda measured: measured["off by"] <= 1e-5)
+LUCK = 0.05  # nats; random initialisation makes the article's three runs differ by up to 0.065
+BELOW = f"the article's loss plus {LUCK} for another random initialisation"
+TIME = told("times of other machines and compilers are not compared")
 
 
 def example(article: str, says: str, name: str, criterion: Criterion | None = None) -> Claim:
-    """A worked example; without a criterion all its numbers have to come out up to rounding."""
+    """A worked example; by default, all its numbers must agree up to rounding."""
     if criterion:
         return Claim(article, says, "article_examples", of_example(name), criterion)
     return Claim(article, says, "article_examples", with_error(name), ROUNDED)
@@ -93,20 +91,20 @@ def example(article: str, says: str, name: str, criterion: Criterion | None = No
 CLAIMS = (
     example(
         "guide",
-        "A SequenceExample holds the length as context, and a list of tokens and one of labels",
+        "A SequenceExample holds the length as context, and lists of tokens and of labels",
         "sequence_example",
         equal(EXAMPLE_OF_TENSORFLOW, "the bytes that TensorFlow writes"),
     ),
     example(
         "guide",
-        "The format is verbose: it blew up a data set by 10 times",
+        "The format is verbose: it made a data set 10 times larger",
         "record_size",
-        between(5, 20, "times its bytes, of texts as one character a step"),
+        between(5, 20, "times the bytes of a text, with one character per step"),
     ),
     example(
         "guide",
         "One sequence of 1,000 steps among many of 20 wastes most of a batch if all are padded to "
-        "it, and less if each batch is padded to its own longest (share of padding: both)",
+        "it, and less if each batch is padded to its own longest (both fractions of padding)",
         "padding_share",
     ),
     example(
@@ -124,14 +122,14 @@ CLAIMS = (
     example(
         "guide",
         "A bidirectional network has separate outputs and states for both directions, and each "
-        "minds the lengths",
+        "respects the lengths",
         "bidirectional",
     ),
     Claim(
         "guide",
-        "A bidirectional network takes the future into account too (no number; here Y depends on X "
-        "3 steps back and 4 ahead, and the exact losses of one who knows the first, both, are "
-        "0.5192, 0.4545)",
+        "A bidirectional network also takes the future into account (no number; here Y depends on "
+        "X 3 steps back and 4 steps ahead; the exact loss is 0.5192 for a model that knows only "
+        "the first dependency and 0.4545 for a model that knows both)",
         "lookahead",
         lookahead_losses,
         near([0.519167, 0.454454], 0.005),
@@ -139,26 +137,26 @@ CLAIMS = (
     ),
     Claim(
         "guide",
-        "Bidirectional networks are commonly used for tagging tasks (no number; here which letters "
-        "of a text were upper case, told from lower case)",
+        "Bidirectional networks are commonly used for tagging tasks (no number; the task here is "
+        "to predict which letters of a text in lower case were upper case)",
         "truecasing",
         truecasing_scores,
         Criterion(
-            "the worst seed of the bidirectional above the best of the forward one",
+            "the worst bidirectional seed is better than the best forward seed",
             lambda scores: scores[0] > scores[1],
         ),
-        unit="F1, worst of the bidirectional and best of the forward seeds",
+        unit="F1, worst bidirectional and best forward seed",
     ),
     example(
         "guide",
         "Six basic cells and wrappers, and five contributed ones",
         "listed_cells",
-        equal(11, "all 11 are here"),
+        equal(11, "all 11 exist here"),
     ),
     example(
         "guide",
-        "Where 0 is a class, a mask by the sign of the targets leaves it out, one by lengths does "
-        "not (both losses of one model)",
+        "If 0 is a class, a mask from the sign of the targets omits it, and a mask from lengths "
+        "does not (both losses of one model)",
         "class_zero",
     ),
     example(
@@ -170,7 +168,7 @@ CLAIMS = (
     example(
         "digest",
         "dynamic_rnn of 64 LSTM units on X (2, 10, 8) of lengths 10 and 6: outputs (2, 10, 64), "
-        "and those at [1, 7] are 0",
+        "which are 0 at [1, 7]",
         "dynamic_rnn",
     ),
     example(
@@ -186,19 +184,19 @@ CLAIMS = (
     ),
     example(
         "intro",
-        "rnn and dynamic_rnn have one interface; dynamic_rnn unrolls no graph",
+        "rnn and dynamic_rnn have the same interface; dynamic_rnn does not unroll the graph",
         "static_and_dynamic",
     ),
     example(
         "intro",
-        "Sequence labelling: one softmax layer shared by all steps is that of the outputs "
-        "flattened to a batch",
+        "Sequence labelling: a softmax layer shared by all steps equals the same layer on the "
+        "outputs flattened to a batch",
         "shared_readout",
     ),
     Claim(
         "intro",
         "Sequence classification: a softmax on the last output of the three layers (no number; the "
-        "rows of handwritten digits here, 1 in 5 held out)",
+        "data here are the rows of handwritten digits, with a fifth held out)",
         "sequence_classification",
         accuracies,
         Criterion("a mean of at least 0.97", lambda measured: measured[0] >= 0.97),
@@ -206,7 +204,7 @@ CLAIMS = (
     ),
     Claim(
         "rnn1",
-        "Expected loss of a model that learns neither dependency, the first, both: "
+        "Expected loss of a model that learns neither dependency, the first, or both: "
         "0.661563238158, 0.519166699707, 0.454454367449",
         "binary_dependency",
         expected_losses,
@@ -226,7 +224,7 @@ CLAIMS = (
         f"Its learning curve, after 100, 200, ..., 900 steps: {shown([*FIRST_CURVE.values()])}",
         "binary_dependency",
         beside_first_curve,
-        at_most(0.02, "the most that it leaves the range of the seeds"),
+        at_most(0.02, "its largest distance from the range of the seeds"),
         unit="nats",
     ),
     Claim(
@@ -247,10 +245,10 @@ CLAIMS = (
     ),
     example(
         "rnn1",
-        "A sequence of 49 steps and n = 7: in chunks only 7 errors go back the full 7 steps; if "
-        "each goes back 7, 42 do",
+        "A sequence of 49 steps and n = 7: with chunks, only 7 errors flow back the full 7 steps; "
+        "with true truncation, 42 do",
         "full_errors",
-        equal([7, 43], "7, and 43 = 49 - 6: the seventh error has seven steps to go back too"),
+        equal([7, 43], "7, and 43 = 49 - 6, since the seventh error also flows back 7 steps"),
     ),
     Claim(
         "rnn2",
@@ -307,7 +305,7 @@ CLAIMS = (
         "A static graph takes 48 times as long to build as a dynamic one",
         "unroll_comparison",
         static_to_dynamic,
-        at_least(3, "times, at the most steps that both were built at"),
+        at_least(3, "times, at the largest num_steps of both"),
         unit="times",
     ),
     Claim(
@@ -315,7 +313,7 @@ CLAIMS = (
         "A dynamic graph is built at run time, however many steps",
         "unroll_comparison",
         growth("dynamic"),
-        at_most(2, "the build of the most steps in units of that of the fewest"),
+        at_most(2, "build time at the largest num_steps, relative to the smallest"),
         unit="times",
     ),
     *(
@@ -358,21 +356,21 @@ CLAIMS = (
         "Using scan was only marginally slower than using dynamic_rnn",
         "unroll_comparison",
         scan_to_dynamic,
-        at_most(1.5, "its training time in units of dynamic's"),
+        at_most(1.5, "its training time relative to dynamic"),
         unit="times",
     ),
     Claim(
         "rnn2",
-        "All ways train the same model (their losses differ by their random starts)",
+        "All ways train the same model (random initialisation makes their losses differ)",
         "unroll_comparison",
         losses_apart,
-        at_most(0.01, "from one start"),
+        at_most(0.01, "with the same initial parameters"),
         unit="nats",
     ),
     Claim(
         "rnn2",
-        "200 steps are to capture much longer dependencies (no number; here the adding problem of "
-        "200 steps, where a guess has 0.1667)",
+        "200 steps should capture much longer dependencies (no number; the task here is the adding "
+        "problem of 200 steps, with a chance loss of 0.1667)",
         "adding",
         worst_adding,
         at_most(0.01, "solved by every seed of a GRU"),
@@ -381,10 +379,10 @@ CLAIMS = (
     Claim(
         "rnn2",
         "GRU, more layers, dropout and layer normalisation improve the model, and it generates "
-        "text (a sample is in what the run printed)",
+        "text (the output of the run has a sample)",
         "text",
         lambda files: files.result["val"]["streaming_nats"],
-        at_most(3.2176, "the least loss of the article, here on text that was held out"),
+        at_most(3.2176, "the lowest loss of the article; the measured loss is on held-out text"),
         unit="nats",
     ),
 )

@@ -1,4 +1,4 @@
-"""What a claim of an article is, and when a measured value agrees with it."""
+"""Claims of the articles, and the criteria by which measured values agree with them."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 class Run(NamedTuple):
     """A command ``python -m experiments.COMMAND --out FOLDER``."""
 
-    name: str  # of its folder
+    name: str  # the name of its folder
     command: str
-    quick: str | None = ""  # further options; None: the quick mode does without
-    full: str = ""
+    quick: str | None = ""  # options of the quick mode; None: it does not run
+    full: str = ""  # options of the full mode
 
     def arguments(self, full: bool) -> list[str]:
         """The command after ``python -m``, without ``--out``."""
@@ -29,15 +29,15 @@ class Criterion(NamedTuple):
     """The criterion by which a measured value agrees."""
 
     text: str
-    holds: Callable[[Any], bool] | None  # None: shown, and not compared
+    holds: Callable[[Any], bool] | None  # None: the value is shown but not compared
 
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
-    """Something that an article says or shows."""
+    """A statement, number, table or figure of an article."""
 
     article: str  # a key of ARTICLES
-    says: str  # in the article's words, or near to them
+    says: str  # a quotation or a paraphrase
     run: str  # the name of the run that measures it
     read: Callable[[Files], Any]  # a text or a number, a list or a dict of them
     criterion: Criterion
@@ -111,12 +111,12 @@ def equal(expected: Any, text: str = "") -> Criterion:
 
 
 def told(why: str) -> Criterion:
-    """The value is shown beside the article's and not compared."""
+    """The value is shown but not compared."""
     return Criterion(why, None)
 
 
 def shown(value: Any) -> str:
-    """A value as a reader sees it.
+    """Format a value for the report.
 
     >>> shown([0.51919999, 25.64, [2, 10]])
     '0.5192, 25.6, [2, 10]'

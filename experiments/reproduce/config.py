@@ -6,7 +6,7 @@ from pathlib import Path
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Measure every number, table and figure of the five articles, and say what agrees."""
+    """Measure every number, table and figure of the five articles, and compare them."""
 
     full: bool = False
     """Use the articles' sizes and many seeds. The default takes minutes and compares less."""

@@ -1,4 +1,4 @@
-"""The whole experiment: the runs, the verdicts, the report."""
+"""The whole experiment: the runs, the verdicts and the report."""
 
 import datetime
 import json
@@ -60,7 +60,7 @@ def execute(run: Run, full: bool, folder: Path) -> Finished:
 
 
 def judge(claim: Claim, finished: Finished | None, full: bool, folder: Path) -> Finding:
-    """Read the measured value and judge it; None stands for a run that did not take place."""
+    """Read and judge the measured value; ``finished`` is None if the run did not take place."""
     if finished is None or (claim.full_only and not full):
         return Finding(claim, None, FULL_ONLY)
     if finished.trouble:
@@ -73,7 +73,7 @@ def judge(claim: Claim, finished: Finished | None, full: bool, folder: Path) -> 
         if holds is None:
             return Finding(claim, measured, FAILED if measured is None else TOLD)
         return Finding(claim, measured, AGREES if holds(measured) else DISAGREES)
-    except (LookupError, TypeError, ValueError):  # a null, or no number at all
+    except (LookupError, TypeError, ValueError):  # the value is null or not a number
         return Finding(claim, None, FAILED)
 
 
@@ -85,7 +85,7 @@ def machine() -> str:
 
 
 def summary_table(report: Report) -> Table:
-    """A table of all findings that do not simply agree."""
+    """A table of all findings except those that agree or need --full."""
     table = Table(title=report.summary, box=box.SIMPLE, padding=(0, 1, 0, 0))
     for column in ("the article says", "measured", ""):
         table.add_column(column)
@@ -97,7 +97,7 @@ def summary_table(report: Report) -> Table:
 
 
 def main(config: Config, folder: RunDirectory) -> None:
-    """Run everything, judge it, and write the report."""
+    """Run all experiments, judge the claims, and write the report."""
     folder.start()
     console = Console()
     finished: dict[str, Finished] = {}

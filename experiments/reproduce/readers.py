@@ -1,4 +1,4 @@
-"""Where in the files of a run the measured values are."""
+"""Readers of measured values from the files of a run."""
 
 from collections.abc import Callable
 from typing import Any
@@ -49,7 +49,7 @@ def final_loss(num_steps: int, *keys: str) -> Callable[[Files], list[float]]:
 
 
 def beside_first_curve(files: Files) -> float:
-    """How far the article's learning curve leaves the range of the seeds, at most."""
+    """The largest distance of the article's learning curve from the range of the seeds."""
     records = (record for record in files.metrics if record["num_steps"] == 5)
     ranges = {record["step"]: record["loss"] for record in records}
     return max(
@@ -64,17 +64,17 @@ def of_way(way: Way, key: str) -> Callable[[Files], Any]:
 
 
 def first_losses(way: Way) -> Callable[[Files], list[float]]:
-    """The loss of the first epoch alone, which is all that the quick mode trains."""
+    """The loss of the first epoch, which is the only one that the quick mode trains."""
     return lambda files: files.result["ways"][way]["epoch_losses"][:1]
 
 
 def pace(files: Files, way: Way) -> float:
-    """Seconds that 3 epochs take at the pace of those that were trained."""
+    """The seconds that 3 epochs would take, at the pace of the epochs that were trained."""
     return 3 * files.result["ways"][way]["seconds_per_epoch"]
 
 
 def three_epochs(way: Way) -> Callable[[Files], float]:
-    """As `pace`, of one way."""
+    """The `pace` of one way."""
     return lambda files: pace(files, way)
 
 
@@ -84,19 +84,19 @@ def scan_to_dynamic(files: Files) -> float:
 
 
 def builds(files: Files, way: Way) -> dict[int, float]:
-    """Seconds to build one way, by num_steps."""
+    """The seconds to build one way, by num_steps."""
     return {int(n): b["seconds"] for n, b in files.result["ways"][way]["builds"].items()}
 
 
 def static_to_dynamic(files: Files) -> float:
-    """How many times as long static takes to build, at the most steps that both were built at."""
+    """The build time of static relative to dynamic, at the largest num_steps of both."""
     static, dynamic = builds(files, "static"), builds(files, "dynamic")
     steps = max(static.keys() & dynamic.keys())
     return static[steps] / dynamic[steps]
 
 
 def growth(way: Way) -> Callable[[Files], float]:
-    """How many times as long the program of the most steps takes to build as that of the fewest."""
+    """The build time at the largest num_steps, relative to that at the smallest."""
 
     def read(files: Files) -> float:
         seconds = builds(files, way)
@@ -106,7 +106,7 @@ def growth(way: Way) -> Callable[[Files], float]:
 
 
 def losses_apart(files: Files) -> float:
-    """How far apart the ways' last losses are, of one start and the same data."""
+    """The range of the last losses of all ways, with the same initial parameters and data."""
     losses = [way["last_loss"] for way in files.result["ways"].values() if way["steps"]]
     return max(losses) - min(losses)
 
@@ -117,18 +117,18 @@ def accuracies(files: Files) -> list[float]:
 
 
 def worst_adding(files: Files) -> float:
-    """The squared error of the worst seed on sequences as long as those it was trained on."""
+    """The squared error of the worst seed, at the training length."""
     (run,) = files.result["runs"]
     return run["tests"][0]["loss"]["max"]
 
 
 def lookahead_losses(files: Files) -> list[float]:
-    """Mean loss over the seeds, of the forward and of the bidirectional network."""
+    """The mean loss over the seeds of the forward and of the bidirectional network."""
     losses = {run["network"]: run["final_loss"]["mean"] for run in files.result["runs"]}
     return [losses["forward"], losses["bidirectional"]]
 
 
 def truecasing_scores(files: Files) -> list[float]:
-    """F1 of the worst bidirectional seed, and of the best forward one."""
+    """F1 of the worst bidirectional seed and of the best forward seed."""
     scores = {run["network"]: run["f1"] for run in files.result["runs"]}
     return [scores["bidirectional"]["min"], scores["forward"]["max"]]

@@ -1,4 +1,4 @@
-"""The report: one HTML page that needs nothing else, and the same as Markdown."""
+"""The report: one self-contained HTML page, and its tables as Markdown."""
 
 import base64
 import html
@@ -12,14 +12,14 @@ from experiments.reproduce.claims import Claim, Run, shown
 AGREES = "agrees"
 DISAGREES = "DISAGREES"
 FAILED = "NOT MEASURED"
-TOLD = "told"
+TOLD = "not compared"
 FULL_ONLY = "needs --full"
 FAILURES = (DISAGREES, FAILED)
-COUNTED = {  # in the summary
+COUNTED = {  # the text of each verdict in the summary
     AGREES: "agree",
     DISAGREES: "DISAGREE",
     FAILED: "could NOT BE MEASURED",
-    TOLD: "are told and not compared",
+    TOLD: "are not compared",
     FULL_ONLY: "need --full",
 }
 
@@ -28,7 +28,7 @@ class Finding(NamedTuple):
     """A claim and its measured value."""
 
     claim: Claim
-    measured: Any  # None where nothing was
+    measured: Any  # None if nothing was measured
     verdict: str
 
     @property
@@ -48,7 +48,7 @@ class Finished(NamedTuple):
     run: Run
     command: str
     seconds: float
-    trouble: str  # why it has no results, or nothing
+    trouble: str  # why it has no results; empty if it has results
     printed: str
     figures: Sequence[Path]
 
@@ -161,7 +161,7 @@ def _provenance(report: Report) -> str:
 
 def _cells(report: Report, finding: Finding) -> list[str]:
     claim = finding.claim
-    seconds = report.seconds.get(claim.run)  # none: the quick mode does without this run
+    seconds = report.seconds.get(claim.run)  # None if the run did not take place
     run = claim.run if seconds is None else f"{claim.run}, {seconds:.0f}"
     return [claim.says, finding.value, finding.verdict, claim.criterion.text, run]
 
@@ -197,7 +197,7 @@ def _run_section(finished: Finished) -> Iterable[str]:
         yield f'<figure><img src="data:image/png;base64,{data}" alt="{name}: {title}">'
         yield f"<figcaption>{title}</figcaption></figure>"
     hidden = "" if not finished.trouble else " open"
-    yield f"<details{hidden}><summary>What it printed</summary><pre>{_text(finished.printed)}"
+    yield f"<details{hidden}><summary>Output</summary><pre>{_text(finished.printed)}"
     yield "</pre></details></section>"
 
 

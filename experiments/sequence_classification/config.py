@@ -34,7 +34,7 @@ class Config:
     permuted: bool = False
     """Permute the pixels of all images in the same random order."""
     pooling: Pooling = "last"
-    """What is classified: the last valid output, their mean, or a mean with learned weights."""
+    """What to classify: the last valid output, the mean of all, or a mean with learned weights."""
     cell: CellName = "gru"
     """Recurrent cell: a name, or an import path."""
     layers: int = 3

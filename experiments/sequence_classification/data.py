@@ -13,9 +13,9 @@ from sklearn.model_selection import train_test_split
 from seqjax.data import Batch, Loader, Padded
 from seqjax.data.schema import BYTES, Feature
 
-HELD_OUT = 0.2  # fraction of the test set, where a data set has none
+HELD_OUT = 0.2  # fraction to hold out for the test set, if a data set has no test set
 SPLIT_SEED = 0  # independent of the seed of the network
-ORDER_SEED = 0  # of permuted pixels
+ORDER_SEED = 0  # the seed of the order of permuted pixels
 
 
 class Examples(NamedTuple):
@@ -32,8 +32,8 @@ class Split:
 
     train: Examples
     test: Examples
-    how: str  # the sets were made
-    classes: tuple[str, ...]  # V names
+    how: str  # how the sets were made
+    classes: tuple[str, ...]  # the names of the V classes
     images: bool = False  # whether an example is an image, read row by row
 
 
@@ -78,8 +78,8 @@ def named(split: Split, classes: Sequence[str]) -> Split:
     count = len(split.classes)
     if split.classes != _numbers(count):
         raise ValueError(
-            f"--classes names classes that are numbers, but these are {', '.join(split.classes)}; "
-            "leave it out"
+            "--classes gives names to classes that are numbers, but these have the names "
+            f"{', '.join(split.classes)}; omit --classes"
         )
     if len(set(classes)) < len(classes) or len(classes) < count:
         raise ValueError(
@@ -124,7 +124,7 @@ def in_order(examples: Examples, pixels: bool, permuted: bool) -> Examples:
         if (lengths != xs.shape[1]).any():
             raise ValueError(
                 "--permuted needs sequences of one length, got lengths from "
-                f"{lengths.min()} to {lengths.max()}; leave it out"
+                f"{lengths.min()} to {lengths.max()}; omit --permuted"
             )
         flat = xs.reshape(len(xs), -1)
         order = np.random.default_rng(ORDER_SEED).permutation(flat.shape[1])
@@ -164,11 +164,11 @@ def _held_out(examples: Examples, classes: tuple[str, ...], images: bool) -> Spl
         )
     except ValueError as error:
         raise ValueError(
-            f"cannot hold out {HELD_OUT:.0%} of {len(examples.labels)} examples for the test: "
+            f"cannot hold out {HELD_OUT:.0%} of {len(examples.labels)} examples for the test set: "
             f"{error}; give more examples of each class"
         ) from None
     train, test = (Examples(*(array[part] for array in examples)) for part in indices)
-    how = f"drawn at random, {HELD_OUT:.0%} of each class for the test"
+    how = f"drawn at random, with {HELD_OUT:.0%} of each class in the test set"
     return Split(train, test, how, classes, images)
 
 
@@ -182,12 +182,12 @@ def _mnist() -> Split:
         sets = tensorflow_datasets.load(
             "mnist", split=["train", "test"], batch_size=-1, as_supervised=True
         )
-    except (ImportError, OSError, ValueError) as error:  # of a download: OSError
+    except (ImportError, OSError, ValueError) as error:  # a failed download raises OSError
         raise ValueError(
             f"--dataset mnist: tensorflow-datasets cannot load it: {error}. It needs TensorFlow "
-            "(pip install -e '.[records]') and, the first time, the network. Otherwise use "
-            "--dataset digits, or the path of records that python -m seqjax.data.convert made of "
-            "images"
+            "(pip install -e '.[records]') and, for the first download, a network connection. "
+            "Otherwise use --dataset digits, or the path of records of images that python -m "
+            "seqjax.data.convert made"
         ) from None
     train, test = (
         images_to_rows(np.asarray(images)[..., 0], np.asarray(labels)) for images, labels in sets
@@ -196,7 +196,7 @@ def _mnist() -> Split:
 
 
 def _records(path: Path, inputs: str | None, label: str | None) -> Split:
-    try:  # images need none of what reads records
+    try:  # images do not need the dependencies for reading records
         from seqjax.data.records import RecordSource, infer_schema
     except ImportError as error:
         raise ValueError(
@@ -222,7 +222,7 @@ def _records(path: Path, inputs: str | None, label: str | None) -> Split:
     labels = batch.features[label]
     if labels.ndim != 1:
         raise ValueError(
-            f"{path}: {label!r} must be one class an example, got shape {list(labels.shape[1:])}"
+            f"{path}: {label!r} must be one class per example, got shape {list(labels.shape[1:])}"
         )
     if labels.dtype == BYTES:
         texts, labels = np.unique(labels, return_inverse=True)
@@ -252,5 +252,5 @@ def _only(
         return preferred[0]
     if name is None or name not in fitting:
         named = "" if name is None else f", got {name!r}"
-        raise ValueError(f"{option} must name one {what} of the records, of {fitting}{named}")
+        raise ValueError(f"{option} must name one {what} of the records, from {fitting}{named}")
     return name

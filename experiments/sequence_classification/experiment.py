@@ -1,4 +1,4 @@
-"""The whole experiment: data, baselines, training, results."""
+"""The whole experiment: data, baselines, training and results."""
 
 import dataclasses
 import time

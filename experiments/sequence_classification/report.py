@@ -1,4 +1,4 @@
-"""What came of a run, beside what needs no recurrent network: numbers, a table and figures."""
+"""The results of a run, compared with the baselines: numbers, a table and figures."""
 
 import dataclasses
 from typing import Any
@@ -17,18 +17,18 @@ from experiments.seeds import spread
 from experiments.sequence_classification.data import Split
 
 NEIGHBOURS = 3
-SHOWN = 24  # misread examples
-TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1)  # of an error rate
-COUNTS = [digit * 10**power for power in range(7) for digit in (1, 2, 5)]  # of examples
-STYLES = (":", "-.", "--")  # of the baselines
-LABELLED_CLASSES = 20  # a confusion matrix of more has no numbers in its cells
+SHOWN = 24  # the maximum number of misread examples in the figure
+TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1)  # ticks of the error axis
+COUNTS = [digit * 10**power for power in range(7) for digit in (1, 2, 5)]  # ticks of the colour bar
+STYLES = (":", "-.", "--")  # line styles of the baselines
+LABELLED_CLASSES = 20  # larger confusion matrices have no numbers in their cells
 
 
 @dataclasses.dataclass(frozen=True)
 class Epoch:
     """The results of one epoch."""
 
-    losses: np.ndarray  # mean over its training steps, [seeds]
+    losses: np.ndarray  # the mean over its training steps, [seeds]
     accuracies: np.ndarray  # on the test set after it, [seeds]
 
 
@@ -39,7 +39,7 @@ class Outcome:
     split: Split
     baselines: dict[str, float]  # test accuracies
     epochs: list[Epoch]
-    probabilities: np.ndarray  # of the test set in the end, [seeds, N, V]
+    probabilities: np.ndarray  # on the test set after training, [seeds, N, V]
     wall_seconds: float
 
     @property
@@ -68,10 +68,10 @@ class Outcome:
 
 
 def baselines(split: Split) -> dict[str, float]:
-    """Test accuracies of guessing the most common class, and of two that see all numbers at once.
+    """The test accuracies of the most common class, and of two models that see all steps at once.
 
     Args:
-      split: with scaled numbers.
+      split: the data set, with scaled numbers.
     """
     (xs, _, labels), (test_xs, _, test_labels) = split.train, split.test
     xs, test_xs = xs.reshape(len(xs), -1), test_xs.reshape(len(test_xs), -1)
@@ -112,8 +112,8 @@ def result_table(outcome: Outcome) -> Table:
     split, seeds = outcome.split, len(outcome.accuracies)
     total = len(split.test.labels)
     table = Table(
-        title=f"Test accuracy on {total} examples, after learning from {len(split.train.labels)}",
-        caption=f"The split is {split.how}; it is the same for all.",
+        title=f"Test accuracy on {total} examples, trained on {len(split.train.labels)}",
+        caption=f"The split is {split.how}; all models use it.",
         box=box.SIMPLE,
     )
     table.add_column("")
@@ -150,7 +150,7 @@ def learning_curves(outcome: Outcome) -> matplotlib.figure.Figure:
         axes.xaxis.get_major_locator().set_params(integer=True)
     left.set_ylim(bottom=0)
     left.set_ylabel("training loss (nats), with dropout")
-    # down to one error a log scale, below it a linear one, which has a place for none
+    # logarithmic down to one error, and linear below it, to show an error rate of 0
     one = 1 / len(outcome.split.test.labels)
     right.set_yscale("symlog", linthresh=one, linscale=0.3)
     right.set_ylim(bottom=0)
@@ -184,8 +184,8 @@ def confusion_matrix(outcome: Outcome) -> matplotlib.figure.Figure:
                 dark = count > counts.max() ** 0.6
                 colour = "white" if dark else "black"
                 axes.text(column, row, count, ha="center", va="center", color=colour)
-    axes.set_xlabel("taken for")
-    axes.set_ylabel("class")
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
     ticks = [tick for tick in COUNTS if tick <= max(2, counts.max())]
     bar = fig.colorbar(
         image, ticks=ticks, format="%d", label="test examples (log scale)", shrink=0.8
@@ -193,14 +193,14 @@ def confusion_matrix(outcome: Outcome) -> matplotlib.figure.Figure:
     bar.minorticks_off()
     seeds, total = outcome.predictions.shape
     errors = counts.sum() - counts.trace()
-    axes.set_title(f"{errors} errors of {seeds} seeds that saw {total} examples each")
+    axes.set_title(f"{errors} errors of {seeds} seeds on {total} examples each")
     return fig
 
 
 def misread(outcome: Outcome) -> matplotlib.figure.Figure:
     """The test examples that most seeds misclassified, as they are stored.
 
-    Images are shown as such, and of series each feature is a line over the steps.
+    Images are drawn as images. In other sequences, each feature is a line over the steps.
     """
     test, predictions = outcome.split.test, outcome.predictions
     wrong = predictions != test.labels
@@ -222,10 +222,10 @@ def misread(outcome: Outcome) -> matplotlib.figure.Figure:
         )
     if not outcome.split.images:
         fig.supxlabel("step", fontsize=10)
-        for axes in grid.flat[max(0, len(worst) - 8) : len(worst)]:  # the lowest of each column
+        for axes in grid.flat[max(0, len(worst) - 8) : len(worst)]:  # the lowest one of each column
             axes.tick_params(labelbottom=True)
     found = f"{wrong.any(0).sum()} of {len(test.labels)} test examples were misread by some seed"
-    fig.suptitle(f"{found}; here those that most did" if wrong.any(0).sum() > SHOWN else found)
+    fig.suptitle(f"{found}; these by the most seeds" if wrong.any(0).sum() > SHOWN else found)
     return fig
 
 

@@ -17,9 +17,9 @@ from seqjax.pooling import attention_pool, last_valid, mean_valid
 from seqjax.training import TrainState, init_train_state, train_steps
 from seqjax.types import Array, Params
 
-WINDOW = 50  # training steps of one program
-TESTED_AT_ONCE = 1000  # examples
-MAX_NORM = 1.0  # gradients are scaled down to it
+WINDOW = 50  # training steps per program
+TESTED_AT_ONCE = 1000  # examples per batch of the test set
+MAX_NORM = 1.0  # the maximum global norm of gradients
 
 
 def build_model(config: Config, classes: int) -> Cell:
@@ -37,18 +37,18 @@ def classify(
     lengths: Array,
     key: Array | None = None,
 ) -> Array:
-    """Logits of sequences, from one output of the network or from a mean of them.
+    """The logits of sequences, from the last output of the network or from a mean of its outputs.
 
-    The layer that makes logits is linear and the weights of a mean sum to 1, so that it makes no
-    difference that it comes before the mean.
+    The readout is linear and the weights of the mean sum to 1, so pooling logits equals pooling the
+    outputs before the readout.
 
     Args:
       model: from `build_model`.
-      pooling: as it was built for.
-      params: of the model.
+      pooling: the pooling for which the model was built.
+      params: the parameters of the model.
       xs: ``[B, T, D]``.
       lengths: ``int[B]``, at least 1.
-      key: for dropout; without one nothing is dropped.
+      key: a PRNG key for dropout; None for no dropout.
 
     Returns:
       ``[B, V]``.
@@ -65,7 +65,7 @@ def steps_an_epoch(config: Config, count: int) -> int:
     """The number of full batches in ``count`` examples; raises ``ValueError`` if there is none."""
     if count < config.batch_size:
         raise ValueError(
-            f"--batch-size {config.batch_size} is more than the {count} examples to learn from"
+            f"--batch-size {config.batch_size} is more than the {count} examples to train on"
         )
     return count // config.batch_size
 
@@ -77,10 +77,10 @@ def train(
 
     Yields:
       The epoch, the losses ``[seeds, steps]`` of the next steps, and the parameters after them,
-      with an axis of seeds in front.
+      with a leading axis of seeds.
 
     Raises:
-      ValueError: there are fewer examples than a batch has.
+      ValueError: there are fewer examples than one batch needs.
     """
     count, batch_size = len(examples.labels), config.batch_size
     steps = steps_an_epoch(config, count)
@@ -133,7 +133,7 @@ def _probabilities(
 
 
 def predict(model: Cell, pooling: Pooling, params: Params, examples: Examples) -> np.ndarray:
-    """Probabilities of the classes, ``[seeds, N, V]``, of ``params`` with an axis of seeds."""
+    """The class probabilities ``[seeds, N, V]``; ``params`` have a leading axis of seeds."""
     parts = [
         np.asarray(
             _probabilities(

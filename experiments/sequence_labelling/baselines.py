@@ -82,8 +82,8 @@ def score(characters: Characters, predicted: np.ndarray) -> Score:
 def majority(train: Characters, held_out: Characters, offsets: Sequence[int]) -> np.ndarray:
     """Predict upper case where most training letters in the same context are upper case.
 
-    The context is the character itself and the characters at ``offsets`` from it. It uses as many
-    offsets, in their order, as give a context that occurs in training.
+    The context is the character itself and the characters at ``offsets`` from it. It uses the
+    longest prefix of ``offsets`` for which the context occurs in training.
 
     Returns:
       ``bool[N]`` for the held-out characters.

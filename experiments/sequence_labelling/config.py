@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Lookahead:
     """Learn a binary sequence that depends on the past and the future of another sequence.
 
-    A forward network can learn only dependencies on the past, a bidirectional network can learn
+    A forward network can learn only dependencies on the past. A bidirectional network can learn
     both. The losses of both are known exactly.
     """
 
@@ -89,7 +89,8 @@ class Truecasing:
     dropout: float = 0.3
     """Dropout rate of the outputs of the GRUs."""
     batch_steps: int = 1024
-    """Most characters per batch, including padding; batches of short lines hold more lines."""
+    """Maximum number of characters per batch, including padding. Batches of short lines hold more
+    lines."""
     epochs: int = 2
     """Passes over the training lines."""
     learning_rate: float = 0.01

@@ -26,7 +26,7 @@ from seqjax.training import TrainState, init_train_state, train_steps
 from seqjax.types import Array, Params
 
 BLOCK = 50  # training steps per compiled call; their mean loss is one point of a curve
-EVALUATION = 200  # new batches
+EVALUATION = 200  # number of new batches
 TOLERANCE = 0.005  # nats; a loss this close to a floor has reached it
 
 
@@ -231,6 +231,6 @@ def main(config: Lookahead, folder: RunDirectory) -> None:
     console.print(result_table(runs, task))
     console.print(
         f"A floor is the exact loss of the best model with the same input. Reached: within\n"
-        f"{TOLERANCE}. A model that ignores its input has {floors(task)['neither']:.4f}.",
+        f"{TOLERANCE}. A model that ignores its input has a loss of {floors(task)['neither']:.4f}.",
         highlight=False,
     )

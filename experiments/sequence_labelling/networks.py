@@ -12,7 +12,7 @@ from seqjax.types import Array, Params
 class Network:
     """A forward or bidirectional GRU with a hidden layer and two logits per step.
 
-    Equations, where a forward network has no ``backward[t] @ V``::
+    The logits of a bidirectional network are as follows; a forward network has no ``backward``::
 
         logits[t] = tanh(forward[t] @ U + backward[t] @ V + b) @ W + c
 

@@ -28,7 +28,7 @@ from seqjax.devices import split_leading_axis
 from seqjax.training import TrainState, init_train_state, train_step
 from seqjax.types import Array, Params
 
-EVALUATED_AT_ONCE = 256  # lines
+EVALUATED_AT_ONCE = 256  # lines per batch in evaluation
 
 
 def buckets(lengths: np.ndarray, batch_steps: int) -> Bucketed:

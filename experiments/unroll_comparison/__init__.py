@@ -8,7 +8,7 @@ static graph of all steps, as a dynamic loop (``dynamic_rnn``, which takes lengt
 - ``static``: a Python loop, so the program contains every step;
 - ``dynamic``: a scan with the lengths of all rows, which the compiler cannot know to be full;
 - ``scan``: a scan;
-- ``auto``: the default of the library, a scan whose derivative the library derives.
+- ``auto``: the default of the library, a scan with the derivative of the library.
 
 Building means tracing and compiling here. TensorFlow built a graph and compiled nothing. The model
 trains on the whole text, as in the article.
@@ -29,7 +29,7 @@ scan      3.37      18.6  0.65, then 33.9
 auto      3.21      15.8
 =======  =====  ========  =================
 
-The static program took 19.8, 64 and 214 s to build for 25, 50 and 100 steps. It is left out for
+The static program took 19.8, 64 and 214 s to build for 25, 50 and 100 steps. It is omitted for
 more steps, where a build may take longer than ``--cap``. The others took 2.7 to 7.2 s at every
 length from 25 to 1600. With seed 0 the mean losses of the three epochs are 3.5656, 3.2402 and
 3.0513 in all three ways that trained; those of the article are 3.5332, 3.3144 and 3.2176 (static),

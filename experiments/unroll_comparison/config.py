@@ -33,11 +33,11 @@ class Config:
     num_steps: int = 200
     """Characters per chunk in training: the length of truncated backpropagation."""
     epochs: float = 3.0
-    """Passes over the text for each way, also fractional; 0 only builds."""
+    """Passes over the text for each way; may be a fraction, and 0 only builds."""
     sweep: tuple[int, ...] = (25, 50, 100, 200, 400, 800, 1600)
     """Further values of num_steps at which the program is built but not run."""
     cap: float = 400.0
-    """Longest static build in seconds. Builds with a longer estimate are left out."""
+    """Longest static build in seconds. Builds with a longer estimate are omitted."""
     seed: int = 0
     """Random seed of the parameters."""
     out: Path | None = None

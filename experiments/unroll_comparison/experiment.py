@@ -95,7 +95,7 @@ def main(config: Config, folder: RunDirectory) -> None:
     for outcome in outcomes:
         if outcome.left_out:
             console.print(
-                f"{outcome.way}: left out at {', '.join(map(str, outcome.left_out))} steps, where "
+                f"{outcome.way}: omitted at {', '.join(map(str, outcome.left_out))} steps, where "
                 f"a build may take longer than --cap {config.cap:g} seconds",
                 highlight=False,
             )

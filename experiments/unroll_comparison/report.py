@@ -107,7 +107,7 @@ def build_table(outcomes: list[Outcome]) -> Table:
 
 
 def number(value: float | None, digits: int) -> str:
-    """Format a number; a dash stands for None."""
+    """Format a number; None becomes a dash."""
     return "-" if value is None else f"{value:.{digits}f}"
 
 

@@ -109,7 +109,7 @@ class Outcome:
     training: Training | None = None
 
     def build(self, num_steps: int) -> Build | None:
-        """The build at ``num_steps``; None if it was left out."""
+        """The build at ``num_steps``; None if it was omitted."""
         return next((build for build in self.builds if build.num_steps == num_steps), None)
 
 

@@ -56,7 +56,7 @@ class LSTMParams(NamedTuple):
       input_kernel: ``[D, 4H]``.
       recurrent_kernel: ``[R, 4H]``.
       bias: ``[4H]``, including the forget bias.
-      peepholes: `Peepholes`, which are None without the option.
+      peepholes: `Peepholes`, whose kernels are None if there are no peepholes.
       projection_kernel: ``[H, R]``; None if there is no projection.
       norm: `LSTMNormParams`; None if there is no layer normalisation.
     """
@@ -99,7 +99,7 @@ class LSTM(Cell):
     """The long short-term memory (LSTM) with a forget gate.
 
     Maps ``[B, T, D]`` to ``[B, T, R]``; the state is ``c``, ``[B, H]``, and ``h``, ``[B, R]``. R is
-    ``projection_size``, or else H. The gate order is i, f, g, o (input, forget, candidate,
+    ``projection_size``, or H. The gate order is i, f, g, o (input, forget, candidate,
     output)::
 
         i  = sigmoid(x @ W_i + h @ U_i + b_i)
@@ -135,7 +135,7 @@ class LSTM(Cell):
       straight_through: whether the gradient ignores ``cell_clip``.
       projection_size: R, the width of the output, or None for no projection.
       projection_clip: the largest absolute value of the projected output, or None for no limit.
-      layer_norm: the initial gain and shift of layer normalisation, or None for none.
+      layer_norm: the initial gain and shift of layer normalisation, or None to omit it.
       recurrent_dropout: the rate at which each step drops units of the candidate. The memory itself
         is never dropped.
       gate_activation: applied to the gates; Keras's ``recurrent_activation``.

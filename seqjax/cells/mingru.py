@@ -98,7 +98,7 @@ class MinLSTM(HiddenCell, LinearCell):
 
     The output is ``h'``. The recurrence is linear, so all steps can run at once. Both quotients are
     computed from the logarithms of ``i`` and ``f``, so they are finite even if both gates underflow
-    to 0. `MinGRU` gives the activation for positive candidates.
+    to 0. See `MinGRU` for the activation of positive candidates.
 
     Args:
       units: H, the width of the state and of the output.

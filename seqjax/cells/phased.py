@@ -199,7 +199,8 @@ class PhasedLSTM(Cell):
         if not isinstance(xs, TimedInputs):
             raise ValueError(
                 "PhasedLSTM: inputs must be TimedInputs(times, features), got a "
-                f"{type(xs).__name__}; other cells pass no times on, so make it the lowest layer"
+                f"{type(xs).__name__}; other cells do not pass times on, so it must be the lowest "
+                "layer"
             )
         z = self._lstm.project(params.lstm, xs.features)
         return PhasedProjection(z, self._openness(params, xs.times).astype(z.gates[0].dtype))

@@ -124,7 +124,7 @@ class ListSource:
         return lengths[names[0]]
 
     def _signature(self, index: int) -> dict[str, tuple[str, tuple[int, ...]]]:
-        """Return the dtype and the shape of each feature, the time axis left out."""
+        """Return the dtype and the shape of each feature, without the time axis."""
         return {
             name: (str(value.dtype), value.shape[name in self.sequence_features :])
             for name, value in self._examples[index].items()

@@ -55,7 +55,7 @@ def text(
     Args:
       source: the text; line ends are removed.
       out: directory of the data set.
-      tokens: what a token is; bytes are uint8, characters int32.
+      tokens: type of the tokens; bytes are uint8, characters are int32.
       vocabulary: JSON list of the characters, in the order of their numbers; created if it does not
         exist.
       shards: number of files.
@@ -63,7 +63,7 @@ def text(
     """
     if (tokens == "characters") != (vocabulary is not None):
         raise ValueError(
-            "--tokens characters and --vocabulary FILE go together, got --tokens "
+            "--tokens characters and --vocabulary FILE must be given together, got --tokens "
             f"{tokens} {'with' if vocabulary else 'without'} a vocabulary"
         )
     if vocabulary is None:
@@ -75,7 +75,7 @@ def text(
         return _write(source, out, schema, lines, shards, compression)
     if vocabulary.exists():
         return _characters(source, out, vocabulary, shards, compression)
-    # it gets its name only after the data set is written
+    # renamed only after the data set is written
     temporary = vocabulary.with_name(f".{vocabulary.name}.{os.getpid()}")
     characters = sorted(set().union(*(_decode(source, *line) for line in _lines(source))))
     try:
@@ -273,9 +273,9 @@ def tfds(
     """Convert a data set of tensorflow-datasets, which is downloaded if needed.
 
     Args:
-      name: such as imdb_reviews, optionally with config and version.
+      name: the data set, such as imdb_reviews, optionally with config and version.
       out: directory of the data set.
-      split: such as train or test[:10%].
+      split: the split, such as train or test[:10%].
       sequence: features [T, ...], or texts, whose bytes are the steps. A nested feature is
         FEATURE/PART.
       context: features of fixed shape.
@@ -298,7 +298,7 @@ def tfds(
         found = {
             key: f"{np.dtype(value.np_dtype)}{list(value.shape)}" for key, value in info.items()
         }
-        raise ValueError(f"{name}: name features as --sequence and --context, of {found}")
+        raise ValueError(f"{name}: select features with --sequence and --context, from {found}")
 
     def feature(key: str, skip: int) -> Feature:
         shape = info[key].shape[skip:]
@@ -334,7 +334,7 @@ def inspect(
     Args:
       path: directory of a data set, a file, or a pattern for several files.
       first: number of examples to show.
-      max_decompressed_bytes: maximum size of a decompressed file, unless write made it.
+      max_decompressed_bytes: maximum size of a decompressed file; not used if write made it.
     """
     from rich.console import Console
     from rich.table import Table
@@ -468,7 +468,9 @@ def _grouped(
     def value_of(item: tuple[int, dict[str, Any]]) -> Any:
         line, row = item
         if isinstance(row[group], list | dict):
-            raise ValueError(f"{source}, line {line}: {group!r} must be one value, of {group}")
+            raise ValueError(
+                f"{source}, line {line}: {group!r} must be one value, got a list or an object"
+            )
         return row[group]
 
     seen = set()
@@ -536,7 +538,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _check_once(what: str, names: Sequence[str]) -> None:
-    """Raise ``ValueError`` unless all names differ; the last of two would silently win."""
+    """Raise ``ValueError`` unless all names differ; a dict would keep only the last."""
     if len({*names}) < len(names):
         twice = next(name for name, count in Counter(names).items() if count > 1)
         raise ValueError(f"{what} {twice!r} occurs more than once; keep one")

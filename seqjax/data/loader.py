@@ -78,8 +78,8 @@ class Loader(Iterator[Batch]):
 
     Raises:
       ValueError: an argument is invalid, an example is longer than the policy allows, or an epoch
-        has no batch for each process or none at ``start``; also if an exhausted loader is iterated
-        again.
+        does not have a batch for each process or has no batch at ``start``; also if an exhausted
+        loader is iterated again.
 
     >>> from seqjax.data import ListSource, Padded
     >>> source = ListSource([{"x": np.arange(1, n + 1)} for n in range(5)], {"x"})
@@ -152,7 +152,7 @@ class Loader(Iterator[Batch]):
 
     @property
     def report(self) -> Report:
-        """The report of the batches returned so far; an epoch's end adds its dropped examples."""
+        """The report of all batches so far; the end of an epoch adds its dropped examples."""
         return self._report
 
     def close(self) -> None:

@@ -23,8 +23,8 @@ def ngram_losses(
 ) -> dict[int, float]:
     r"""Mean cross-entropy of ``validation``, in nats, under n-gram models trained on ``train``.
 
-    The models use interpolated modified Kneser-Ney smoothing. With ``h`` the ``n - 1`` tokens
-    before ``w``, and ``h'`` all of ``h`` but its first token::
+    The models use interpolated modified Kneser-Ney smoothing. Let ``h`` be the ``n - 1`` tokens
+    before ``w``, and ``h'`` be ``h`` without its first token. Then::
 
         p(w | h) = (c(hw) - D(c(hw)) + sum_v D(c(hv)) p(w | h')) / sum_v c(hv)
 
@@ -77,7 +77,7 @@ def ngram_losses(
     for n in range(1, max(orders, default=0) + 1):
         longer = _lengthen(grams, tokens, n + 1)
         contexts = np.roll(shorter, 1)  # they end one token earlier
-        place = np.zeros(grams.max() + 1, np.int64)  # of one occurrence of each n-gram in train
+        place = np.zeros(grams.max() + 1, np.int64)  # one position of each n-gram in train
         place[grams[n - 1 : end]] = np.arange(n - 1, end)
         scored = slice(end + n - 1, None)
         backoff = probabilities[n - 1 :]

@@ -182,7 +182,7 @@ class Bucketed:
         order = check_integers("Bucketed", "order", order, high=len(lengths) - 1)
         order = _without_longer("Bucketed", order, lengths, self.boundaries[-1], self.drop_longer)
         bucket_of = np.searchsorted(self.boundaries, lengths[order])
-        full: list[tuple[int, np.ndarray]] = []  # after the place in the order that filled it
+        full: list[tuple[int, np.ndarray]] = []  # with the place in the order that fills it
         rest = []
         for bucket, size in enumerate(self._sizes):
             for places in _chunks(np.flatnonzero(bucket_of == bucket), size, False):

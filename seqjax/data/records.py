@@ -3,8 +3,8 @@
 The records are ``tf.train.SequenceExample`` messages. TensorFlow can read the files that `write`
 makes, and `RecordSource` can read the files of TensorFlow programs.
 
-Only this module imports TensorFlow, to parse records when a `RecordSource` is made, and hides all
-GPUs from it. Writing does not need TensorFlow.
+Only this module imports TensorFlow, which parses the records. It is imported on first use, and all
+GPUs are hidden from it. Writing does not need TensorFlow.
 """
 
 import contextlib
@@ -67,9 +67,9 @@ class RecordSource:
     """A source of the examples in TFRecord files.
 
     Every read checks both checksums of a record. A data set that `write` made opens at once, and
-    its index also tells whether a record is the one that was written in its place. An index of an
-    early version has no checksums; its files are then read when they are opened, and checked
-    against the manifest.
+    its index also detects intact records that were not written at their place. An index of an early
+    version has no checksums; its files are then read when they are opened, and checked against the
+    manifest.
 
     Other files have no index, so they are read and parsed when they are opened. They may hold
     ``tf.train.SequenceExample`` or ``tf.train.Example`` messages; a sequence feature of an
@@ -84,9 +84,9 @@ class RecordSource:
         order of their names. The compression is detected.
       schema: the features to read. Optional for data sets made by `write`; defaults to all
         features.
-      skip_corrupt: leave out damaged records. All records are then read at opening; what is left
-        out is logged as a warning and listed in `skipped`.
-      max_decompressed_bytes: the maximum size of a decompressed file, unless `write` made it.
+      skip_corrupt: skip damaged records. All records are then read when the source is made; each
+        problem is logged as a warning and listed in `skipped`.
+      max_decompressed_bytes: the maximum size of a decompressed file; not used if `write` made it.
 
     Raises:
       CorruptRecordError: a file is damaged or a record does not match the schema; the message names
@@ -185,7 +185,7 @@ class RecordSource:
 
     @property
     def skipped(self) -> tuple[str, ...]:
-        """The records and files that were left out, one message for each problem."""
+        """The records and files that were skipped, one message for each problem."""
         return tuple(self._skipped)
 
     def read(self, indices: np.ndarray) -> list[Example]:
@@ -258,7 +258,7 @@ class RecordSource:
 
     @contextlib.contextmanager
     def _opened(self, file: File) -> Iterator[tuple[Callable[[int, int], bytes], str]]:
-        """Give ``read(size, offset)`` of the decompressed file, and its known problem."""
+        """Yield ``read(size, offset)`` of the decompressed file, and its known problem."""
         if file.compression is None:
             # unlike a memory map, this is safe if the file is truncated in the meantime
             with readable(file.path), file.path.open("rb", buffering=0) as stream:
@@ -376,7 +376,7 @@ def infer_schema(
     """Infer a schema from the first records of a file.
 
     In ``tf.train.Example`` messages, a feature whose size differs between records becomes a
-    sequence. Features that a schema cannot describe, such as steps of different sizes, are left out
+    sequence. Features that a schema cannot describe, such as steps of different sizes, are omitted
     and logged as a warning.
 
     Args:
@@ -385,7 +385,7 @@ def infer_schema(
       max_decompressed_bytes: see `RecordSource`.
 
     Raises:
-      CorruptRecordError: one of the records is damaged, or there are none.
+      CorruptRecordError: one of the records is damaged, or there are no records.
       ValueError: there is no such file.
 
     >>> import tempfile
@@ -422,7 +422,7 @@ def infer_schema(
         elif len(dtypes) == 1 and is_flat:
             schema["sequence"][name] = Feature(dtypes[0])
         else:
-            _logger.warning("%s: %s is left out, because it holds %s", path, name, sorted(found))
+            _logger.warning("%s: %s is omitted, because it holds %s", path, name, sorted(found))
     return Schema(**schema)
 
 
@@ -531,7 +531,7 @@ class _Parser:
                     strict=True,
                 )
                 return fixed, [r.flat_values.numpy() for r in ragged], list(ends), list(left)
-            # for a list, TensorFlow would infer the dtype in twice the time
+            # a list would take twice as long, since TensorFlow would infer its dtype
             parsed = self._parse_op(serialized=tf.constant(payloads, tf.string))
         except tf.errors.InvalidArgumentError as error:
             raise ValueError(error.message) from None
@@ -589,7 +589,7 @@ def _form(message: Any) -> tuple[str, int]:
 
 
 def _misfit(feature: Feature, message: Any, count: int) -> str | None:
-    """Say why a protobuf ``Feature`` is not ``count`` values of a feature, or return None."""
+    """Return why a protobuf ``Feature`` is not ``count`` values of a feature, or None."""
     dtype, found = _form(message)
     if dtype not in ("", feature.stored):
         return f"wrong dtype: it holds {dtype}, but the schema says {feature}"

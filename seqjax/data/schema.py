@@ -23,7 +23,7 @@ DTYPES = {
     "bytes": BYTES,
 }
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
-# values of a lower rank may be converted to a higher one if they stay the same
+# the rank of each kind of dtype; values may be converted to a higher rank if they stay the same
 _RANK = {"b": 0, "u": 1, "i": 1, "f": 2}
 # the field of a ``Feature`` message that holds a list of each type
 _BYTES_LIST, _FLOAT_LIST, _INT64_LIST = 1, 2, 3
@@ -34,8 +34,8 @@ class Feature:
     """The dtype and the shape of a feature, of an example or of each step.
 
     TFRecords hold int64, float32 and bytes. bool, uint8 and int32 are stored as int64; a value out
-    of their range is an error, in writing and in reading. float64 is not supported, because
-    records cannot hold it.
+    of range raises an error when it is written or read. float64 is not supported, because records
+    cannot hold it.
 
     Args:
       dtype: `bool`, `numpy.uint8`, `numpy.int32`, `numpy.int64`, `numpy.float32` or `bytes`, or its
@@ -43,7 +43,7 @@ class Feature:
       shape: the shape of one value; for a sequence feature, of one step.
 
     Raises:
-      ValueError: the dtype is another one, or a size is less than 1.
+      ValueError: the dtype is not supported, or a size is less than 1.
 
     >>> print(Feature(np.float32, (3,)), Feature(bytes))
     float32[3] bytes
@@ -91,7 +91,7 @@ class Schema:
         features of an example.
 
     Raises:
-      ValueError: there is no feature, or a name is in both.
+      ValueError: there is no feature, or a name is in both dictionaries.
 
     >>> schema = Schema(context={"label": Feature(np.int64)}, sequence={"x": Feature(np.float32)})
     >>> {schema: "hashable"}[schema]
@@ -113,7 +113,7 @@ class Schema:
                 )
         both = sorted(set(self.context) & set(self.sequence))
         if both:
-            raise ValueError(f"a feature is in context or in sequence, got {both} in both")
+            raise ValueError(f"a feature must be in context or in sequence, got {both} in both")
         if not self.context and not self.sequence:
             raise ValueError("a schema needs a context or sequence feature, got neither")
         object.__setattr__(self, "context", dict(self.context))

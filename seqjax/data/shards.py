@@ -32,7 +32,7 @@ class File(NamedTuple):
     """A TFRecord file.
 
     Attributes:
-      path: where it is.
+      path: its path.
       compression: its compression, or None.
       limit: the maximum number of bytes of the decompressed file.
       crc: its CRC-32C in the manifest, or None if ``write`` did not make the file.

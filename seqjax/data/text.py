@@ -190,8 +190,9 @@ def _sha256(data: bytes) -> str:
 class Vocabulary:
     r"""The tokens of characters or of bytes.
 
-    Token n is ``characters[n]``; a last token, if ``unknown``, stands for all other characters. If
-    ``characters`` is None, the tokens are the 256 bytes of UTF-8, which can encode every text.
+    Token n is ``characters[n]``. If ``unknown`` is set, a last token represents all other
+    characters. If ``characters`` is None, the tokens are the 256 bytes of UTF-8, which can encode
+    every text.
 
     Args:
       characters: the known characters, or None for bytes.
@@ -255,7 +256,7 @@ class Vocabulary:
         >>> Vocabulary("abc").encode("bad")
         Traceback (most recent call last):
         ...
-        ValueError: the vocabulary lacks these characters: 'd' at 2; take them out of the text, or \
+        ValueError: the vocabulary lacks these characters: 'd' at 2; remove them from the text, or \
 build the vocabulary with min_count=2 or more, which has a token for unknown ones
         """
         if self.characters is None:
@@ -271,7 +272,7 @@ build the vocabulary with min_count=2 or more, which has a token for unknown one
             named = ", ".join(f"{text[position]!r} at {position}" for position in first[:8])
             more = f" and {len(first) - 8} more" if len(first) > 8 else ""
             raise ValueError(
-                f"the vocabulary lacks these characters: {named}{more}; take them out of the text, "
+                f"the vocabulary lacks these characters: {named}{more}; remove them from the text, "
                 "or build the vocabulary with min_count=2 or more, which has a token for unknown "
                 "ones"
             )

@@ -19,11 +19,11 @@ from typing import BinaryIO, NamedTuple
 import google_crc32c
 
 HEADER_BYTES = 12
-FRAME_BYTES = 16  # of a record, in addition to its payload
+FRAME_BYTES = 16  # the bytes of a record in addition to its payload
 DECOMPRESSED_BYTES = 1 << 31  # default limit of the size of a decompressed file
 
 _FOREIGN = "this is not a TFRecord file, or it is damaged at its start"
-_PIECE = 1 << 14  # the most bytes of a stream that are lost before a damaged one
+_PIECE = 1 << 14  # compressed bytes per call; damage loses at most this many bytes before it
 
 
 class CorruptRecordError(ValueError):

@@ -1,4 +1,4 @@
-"""Writing a data set atomically: a reader finds the old data set or the new one, complete.
+"""Writing a data set atomically: a reader finds the complete old or the complete new data set.
 
 A directory holds a ``manifest.json``, one TFRecord file for each shard, and an index with the
 size, the length and the checksum of each record. Each writer puts a random number into the names
@@ -50,9 +50,9 @@ def write(
     """Write a data set; it replaces the one in the directory, if any.
 
     Example i goes to shard ``i % shards``. Only 20 bytes of each example stay in memory. The
-    manifest is moved into place last, so the directory always holds the old data set or the new
-    one, complete, even if the process is killed. The next writer removes the files that a killed
-    one left.
+    manifest is moved into place last, so the directory always holds the complete old or the
+    complete new data set, even if the process is killed. The next writer removes the files that a
+    killed writer left.
 
     Args:
       directory: the directory of the data set, created if needed. Other files in it are kept.
@@ -199,7 +199,7 @@ class _ShardWriter(contextlib.AbstractContextManager["_ShardWriter"]):
 
 @contextlib.contextmanager
 def _locked(directory: Path) -> Iterator[None]:
-    """Keep other writers out; a killed process releases the lock."""
+    """Lock out other writers; a killed process releases the lock."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(directory / LOCK, blocking=False).acquire()
@@ -211,13 +211,13 @@ def _locked(directory: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            with contextlib.suppress(PermissionError):  # on Windows the release removes it
+            with contextlib.suppress(PermissionError):  # on Windows, the lock removes the file
                 (directory / LOCK).unlink()
 
 
 @contextlib.contextmanager
 def _swept(directory: Path) -> Iterator[None]:
-    """Remove the files of incomplete and replaced data sets, before and after."""
+    """Remove the files of incomplete and replaced data sets, before and after the block."""
 
     def sweep() -> None:
         keep = set()

@@ -1,4 +1,4 @@
-"""A scan whose derivative is a loop over tangents that does only what depends on the state."""
+"""A scan with a derivative whose loop computes only terms that depend on the state."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -35,7 +35,7 @@ def scan_with_derivative(
     mask: Array | None,
     reverse: bool = False,
 ) -> tuple[State, PyTree]:
-    """Run ``step`` over all time steps, as `jax.lax.scan` does, with a derivative of its own.
+    """Run ``step`` over all time steps, as `jax.lax.scan` does, with a custom derivative.
 
     The forward loop saves the states and the results of the products of each step. The derivative
     is in `seqjax.engine.tangent`; it supports forward and reverse mode, of any order.
@@ -68,7 +68,7 @@ def scan_with_derivative(
     first_z = jax.tree.map(lambda a: a[0], zs)
     parts, fixed, structure_of_y = take_apart(step, params, state, first_z)
     if any(e.primitive is primitives.custom_vjp_call_p for e in parts.equations):
-        # jax.custom_vjp has no tangent
+        # a function with jax.custom_vjp has no tangent
         return jax.lax.scan(plain, state, (zs, mask), reverse=reverse)
     to_keep = find_kept(parts)
     # an output that is also a part of the next state is stored once
@@ -144,7 +144,7 @@ def scan_with_derivative(
         ]
         steps = plan.values, mask
         d_first = lay_out_like_next(body, d_first, steps)
-        # jax.lax.scan finds a symbolic number of steps in its inputs alone
+        # jax.lax.scan can infer a symbolic number of steps only from its inputs
         length = None if jax.tree.leaves(steps) else jax.tree.leaves(zs)[0].shape[0]
         d_final, d_ys = jax.lax.scan(body, d_first, steps, length, reverse=reverse)
         return (final, ys), (_with_gaps(final, d_final), _with_gaps(ys, d_ys))

@@ -48,7 +48,7 @@ def is_inexact(x: Array) -> bool:
     return jnp.issubdtype(x.dtype, jnp.inexact)
 
 
-# The result of these, applied to a product, is saved instead of the product; it is no larger.
+# If one of these is applied to a product, its result is saved instead; it is not larger.
 _PASSED_ON = frozenset({"add", "sub", "split", "reshape", "squeeze", "transpose"})
 
 

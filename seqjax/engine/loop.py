@@ -239,7 +239,7 @@ def run_chunks(
 
 
 def _starts_of_the_next(starts: Array, mask: Array) -> Array:
-    """Return at each valid step the value of ``starts`` at the next valid step, in a circle."""
+    """Return at each valid step the value of ``starts`` at the next valid step, cyclically."""
     sequence = jnp.cumsum(starts & mask, axis=0, dtype=jnp.int32)
     # sequence numbers never decrease, so the smallest later one is that of the next valid step
     largest = 2**31 - 1

@@ -91,7 +91,7 @@ def at_all_steps(equation: core.JaxprEqn, operands: Sequence[Timed]) -> list[Tim
     if not varies:
         return [Timed(x, False) for x in bind(equation, values)]
     if _rows_are_first(equation, operands):
-        # with time and batch in one axis, XLA copies no factor of the gradient of the kernel
+        # merging time and batch saves XLA a copy when it computes the gradient of the kernel
         T, B = values[0].shape[:2]
         merged = bind(equation, [values[0].reshape(T * B, *values[0].shape[2:]), values[1]])[0]
         axis = len(equation.params["dimension_numbers"][1][0])

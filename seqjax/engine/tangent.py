@@ -130,8 +130,8 @@ class _Product:
     """
 
     def __init__(self) -> None:
-        self.added: Timed | None = None  # to the product
-        self.added_to: dict[int, Timed | None] = {}  # to the pieces that it is split into
+        self.added: Timed | None = None  # the term added to the product
+        self.added_to: dict[int, Timed | None] = {}  # the terms of its pieces
         self.split: core.JaxprEqn | None = None
         self.of_step: Callable[[list[Array]], Array] | None = None
 

@@ -65,12 +65,13 @@ def unroll(
       reverse: run from the last step of each row to the first. The outputs stay aligned with the
         inputs, and the final state is the state after step 0.
       time_major: ``xs``, ``mask`` and the outputs have the axes ``[T, B, ...]``.
-      method: how to run the steps. All methods give the same values up to rounding. All but
+      method: how to run the steps. All methods give the same values up to rounding. All except
         ``"cudnn"`` support derivatives of any order, in forward mode, reverse mode and combinations
         of them. ``"cudnn"`` supports first derivatives in reverse mode.
 
-        - ``"auto"``: a scan with a derivative of its own, usually faster. Only what depends on the
-          derivative of the state runs in the loop; the rest is computed for all steps at once.
+        - ``"auto"``: a scan with a custom derivative, which is usually faster. Its loop computes
+          only terms that depend on the derivative of the state; all others are computed for all
+          steps at once.
           Linear cells use ``"associative"`` on accelerators, and a few cells use ``"scan"`` (see
           `Cell.prefers_scan`).
         - ``"scan"``: `jax.lax.scan`, differentiated by JAX.
@@ -109,7 +110,7 @@ def unroll(
 
 
 class Run(abc.ABC):
-    """What to run on a sequence after the arguments are checked; hashable."""
+    """A hashable function to run on a sequence after the arguments are checked."""
 
     @abc.abstractmethod
     def __call__(

@@ -160,7 +160,7 @@ def check_noise(cell: Cell, key: Array | None, deterministic: bool) -> None:
 
 
 def state_dtype(cell: Cell, params: Params, xs: PyTree) -> jnp.dtype:
-    """The dtype that parameters and features promote to, with float32 in place of 16-bit dtypes."""
+    """The dtype that parameters and features promote to, or float32 for 16-bit dtypes."""
     dtypes = [jnp.dtype(leaf.dtype) for leaf in jax.tree.leaves((params, cell.features(xs)))]
     floating = [accumulation_dtype(d) for d in dtypes if jnp.issubdtype(d, jnp.floating)]
     return functools.reduce(jnp.promote_types, floating)

@@ -78,7 +78,7 @@ def take(
 
 
 def given_names(arrays: Any) -> list[str]:
-    """The names of what should be named arrays; none of anything else, which `take` then refuses.
+    """The names of a mapping of arrays; empty for any other value, which `take` then rejects.
 
     >>> given_names({"kernel": 1}), given_names(None)
     (['kernel'], [])
@@ -185,13 +185,12 @@ Convert = TypeVar("Convert", bound=Callable[..., Any])
 
 
 def writer(owner: str, kind: type, back: Callable[..., Params]) -> Callable[[Convert], Convert]:
-    """Let a ``to_...`` function check its parameters, by a conversion back.
+    """Make a ``to_...`` function check its parameters by converting its result back.
 
     Args:
       owner: the name of the cell, for error messages.
       kind: the type of the parameters.
-      back: the ``from_...`` function. What it makes of the result has to have the shapes of the
-        parameters.
+      back: the ``from_...`` function. It must convert the result to parameters of the same shapes.
 
     Raises:
       ValueError: when the function is called, if the parameters are of another type, are not
@@ -224,7 +223,7 @@ recurrent_kernel (2,), bias (2,)
                 IndexError,
                 TypeError,
                 ZeroDivisionError,
-            ):  # of a missing array, or another rank
+            ):  # an array is missing or has another rank
                 fit = False
             if not fit:
                 given = ", ".join(f"{name} {shape}" for name, shape in _shapes(params).items())

@@ -17,9 +17,9 @@ class ToLinen(flax.linen.RNNCellBase):
     """A linen cell around any seqjax cell, for `flax.linen.RNN`.
 
     Its one parameter, ``cell``, holds the parameters of `Cell.init`. With an rng named ``dropout``,
-    the cell draws noise: at each step with ``split_rngs={"params": False, "dropout": True}`` in
-    `flax.linen.RNN`, else the same noise at all steps. `seqjax.unroll` is faster, since it projects
-    the inputs of all steps at once.
+    the cell draws noise. In `flax.linen.RNN`, ``split_rngs={"params": False, "dropout": True}``
+    draws new noise at each step; otherwise the noise is the same at all steps. `seqjax.unroll` is
+    faster, since it projects the inputs of all steps at once.
 
     Args:
       cell: a seqjax cell, for inputs with one feature axis.
@@ -71,7 +71,8 @@ class ToLinen(flax.linen.RNNCellBase):
 class FromLinen(Cell):
     """A seqjax cell around any linen cell, for `seqjax.unroll`.
 
-    Its parameters and state are the pytrees of the linen cell. The inputs are not projected ahead.
+    Its parameters and state are the pytrees of the linen cell. The inputs are not projected in
+    advance.
 
     Args:
       module: an unbound linen cell.

@@ -2,8 +2,7 @@
 
 Parameters are a tuple with one entry for each layer, for a `seqjax.Stack`. With
 ``bidirectional=True`` an entry is a `seqjax.wrappers.Directions`, for a `seqjax.Bidirectional`.
-Where PyTorch only adds its two biases, they become one bias. In the conversion back, the second
-bias is then 0.
+Two biases that PyTorch only adds become one bias. The conversion back sets the second one to 0.
 """
 
 import itertools
@@ -224,9 +223,7 @@ def _read_layers(
         params = read(suffix)
         layers.append(Directions(params, read(f"{suffix}_reverse")) if bidirectional else params)
     if left:
-        raise ValueError(
-            f"{owner}: {', '.join(left)} fit no layer beside the other names. {_ADVICE}"
-        )
+        raise ValueError(f"{owner}: these names belong to no layer: {', '.join(left)}. {_ADVICE}")
     _check_widths(owner, given)
     return tuple(layers)
 

@@ -1,4 +1,4 @@
-"""Initial kernels: each gate is drawn separately, so the number of gates changes no scale."""
+"""Initial kernels: gates are drawn separately, so their number does not affect the scale."""
 
 from typing import Any
 

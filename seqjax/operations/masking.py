@@ -72,7 +72,7 @@ def resolve_mask(
       time_axis: the index of the time axis.
 
     Returns:
-      ``bool[*leading_shape]``, or None if both are None and every step counts.
+      ``bool[*leading_shape]``, or None if both are None and every step is valid.
 
     Raises:
       ValueError: both are given, one has the wrong shape or dtype, or a length is outside
@@ -112,9 +112,8 @@ def check_tokens(
 ) -> None:
     """Raise ``ValueError`` if a token is outside ``[0, size)`` where ``mask`` is true.
 
-    Give the tokens as the user gave them: wide integers wrap around when JAX converts them. Tokens
-    whose values are not available pass: traced tokens inside ``jax.jit``, and tokens on other
-    hosts.
+    Pass the tokens before their conversion to JAX, which wraps wide integers around. Tokens whose
+    values are not available pass: traced tokens inside ``jax.jit``, and tokens on other hosts.
 
     >>> check_tokens("xs", jnp.array([1, 5]), 5)
     Traceback (most recent call last):
@@ -129,7 +128,7 @@ def check_tokens(
 
 
 def _is_known(values: Array | np.ndarray | None) -> bool:
-    """Whether the values are here, without a wait for a program or another machine."""
+    """Whether the values can be read: they are not traced, and all of them are on this host."""
     if isinstance(values, jax.core.Tracer):
         return False
     return not isinstance(values, Array) or values.is_fully_addressable

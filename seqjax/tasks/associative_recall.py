@@ -15,7 +15,7 @@ from seqjax.types import Array
 class AssociativeRecall(MemoryTask):
     """Associative recall: output the value that followed a key, among ``length`` pairs::
 
-        input   k v  k v  ...  k v  k'        k' is one of the keys before
+        input   k v  k v  ...  k v  k'        k' is one of the earlier keys
         answer                      v'        v' is the value that followed it
 
     The tokens 0 ... V-1 are values, and those from V on are keys. The keys of an example differ,

@@ -22,7 +22,7 @@ class DelayedParity(MemoryTask):
 
         chance = ln 2
 
-    even for a model that forgets one of the coins only. One bit of state solves the task at any
+    even for a model that forgets only one of the coins. One bit of state solves the task at any
     length, if the input can flip the bit. A linear recurrence with coefficients in (0, 1) can only
     let the state decay: in finite precision and at any depth, it cannot compute the parity of
     sequences of arbitrary length (Grazzi et al., theorem 1).

@@ -40,18 +40,18 @@ class Dropout(Wrapper):
         s'     = drop(s', state_rate)
         drop(a, rate) = a * keep / (1 - rate),   keep ~ Bernoulli(1 - rate) for each unit
 
-    The state is dropped after the output is computed; the next step and the final state see the
-    result. Evaluation drops nothing. The wrapper corresponds to TensorFlow's ``DropoutWrapper``,
-    which takes the probability to keep a unit instead of the rate.
+    The state is dropped after the output is computed. The next step reads the dropped state, which
+    is also the final state. Evaluation drops nothing. The wrapper corresponds to TensorFlow's
+    ``DropoutWrapper``, which takes the probability of keeping a unit instead of the rate.
 
     Args:
       cell: the wrapped cell.
-      input_rate: the probability to drop an input feature.
-      state_rate: the probability to drop a unit of the state. One number applies to all arrays
+      input_rate: the probability of dropping an input feature.
+      state_rate: the probability of dropping a unit of the state. One number applies to all arrays
         except a memory ``c`` beside an ``h``, as in TensorFlow. Give a rate for each array to
         change this: ``LSTMState(c=0.1, h=0.2)``. The ``c``, ``n`` and ``m`` of `SLSTM` and `MLSTM`
         cannot be dropped.
-      output_rate: the probability to drop a unit of the output.
+      output_rate: the probability of dropping a unit of the output.
       locked: draw one mask for all steps of a sequence (variational dropout) instead of one per
         step.
       shared: draw one mask for all rows of a batch, as in TensorFlow's variational dropout.

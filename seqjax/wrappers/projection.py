@@ -73,7 +73,7 @@ class InputProjection(_Projection):
     Args:
       cell: the wrapped cell.
       size: the number of input features of the wrapped cell.
-      activation: applied to the layer; defaults to none.
+      activation: applied to the layer; defaults to no activation.
 
     Raises:
       ValueError: ``cell`` is not a cell, or ``size`` is not a whole number of at least 1.
@@ -133,7 +133,7 @@ class OutputProjection(_Projection):
     Args:
       cell: the wrapped cell.
       size: the number of output features.
-      activation: applied to the layer; defaults to none.
+      activation: applied to the layer; defaults to no activation.
 
     Raises:
       ValueError: ``cell`` is not a cell with one output feature axis, or ``size`` is not a whole

@@ -11,10 +11,11 @@ from seqjax.types import Array, Cell, Noise, Params, Projected, PyTree, Role, Si
 
 @dataclasses.dataclass(frozen=True)
 class Wrapper(Cell):
-    """A cell that wraps another cell and delegates to it whatever a subclass does not override.
+    """A cell that wraps another cell, and delegates to it by default.
 
-    `Cell.sequence` is not delegated: by default it runs `Cell.step` of the wrapper. A subclass that
-    can do its work for all steps at once calls `Cell.sequence` of the wrapped cell.
+    `Cell.sequence`, `Cell.merge_embedding` and `Cell.cudnn_weights` are not delegated. By default,
+    `Cell.sequence` runs `Cell.step` of the wrapper. A subclass that can process all steps at once
+    calls `Cell.sequence` of the wrapped cell.
 
     Args:
       cell: the wrapped cell.

@@ -39,9 +39,9 @@ class Zoneout(Wrapper):
 
     Args:
       cell: the wrapped cell.
-      rate: the probability to keep the old value: one number, or one for each array of the state,
-        such as the paper's ``LSTMState(c=0.5, h=0.05)``. The ``c``, ``n`` and ``m`` of `SLSTM` and
-        `MLSTM` are always updated.
+      rate: the probability of keeping the old value: one number, or one for each array of the
+        state, such as the paper's ``LSTMState(c=0.5, h=0.05)``. The ``c``, ``n`` and ``m`` of
+        `SLSTM` and `MLSTM` are always updated.
 
     Raises:
       ValueError: ``cell`` is not a cell or cannot run step by step, a rate is not in ``[0, 1)``, or

@@ -69,7 +69,7 @@ def test_lines_of_text_become_characters(tmp_path, fails):
     fails(f"{source}, line 2: 'c' is not in {vocabulary}", "text", source, tmp_path, *options)
     vocabulary.write_text("{}")
     fails(f"{vocabulary}: must be a JSON list", "text", source, tmp_path, *options)
-    fails("go together", "text", source, tmp_path, "--vocabulary", vocabulary)
+    fails("must be given together", "text", source, tmp_path, "--vocabulary", vocabulary)
     source.write_bytes(b"a\n\xff")
     vocabulary.unlink()
     fails(f"{source}, line 2: 'utf-8' codec", "text", source, tmp_path, *options)
@@ -276,7 +276,7 @@ def test_a_data_set_of_tensorflow_datasets_becomes_sequences(tmp_path, fails):
     ]
     assert run(*where, "--sequence", "text") == 0
     assert sorted(len(example["text"]) for example in read(tmp_path / "out")) == [0, 1, 2]
-    fails("name features as --sequence and --context, of {'text'", *where)
+    fails("select features with --sequence and --context, from {'text'", *where)
     fails("'steps/x': 'float64[None, 2]'", *where, "--context", "none")
     fails("'image' has shape (None, None, 1)", *where, "--context", "image")
     fails("'steps/x' has shape (None, 2)", *where, "--context", "steps/x")

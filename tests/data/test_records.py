@@ -244,8 +244,8 @@ def test_the_schema_of_a_file_is_found(tmp_path, caplog):
     )
     assert infer_schema(path) == expected
     assert [record.getMessage() for record in caplog.records] == [
-        f"{path}: bad is left out, because it holds [('int64', 1), ('int64', 2)]",
-        f"{path}: empty is left out, because it holds []",
+        f"{path}: bad is omitted, because it holds [('int64', 1), ('int64', 2)]",
+        f"{path}: empty is omitted, because it holds []",
     ]
     assert infer_schema(path, records=1).context == {"a": Feature(np.int64)}
     path.write_bytes(frame(payloads[0]) + frame(payloads[1])[:-1])

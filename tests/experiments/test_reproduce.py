@@ -98,7 +98,7 @@ def test_a_number_that_is_broken_on_purpose_ends_the_command_with_1_and_is_in_th
     ]  # fmt: skip
     assert result["claims"][1]["measured"] == pytest.approx(0.454454367449)
     printed = capsys.readouterr().out
-    summary = "2 agree, 1 DISAGREE, 2 could NOT BE MEASURED, 1 are told and not compared, 1 need"
+    summary = "2 agree, 1 DISAGREE, 2 could NOT BE MEASURED, 1 are not compared, 1 need"
     assert summary in " ".join(printed.split())
 
     source = (folder / "report.html").read_text()

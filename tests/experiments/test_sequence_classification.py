@@ -324,7 +324,7 @@ def test_classes_of_records_are_texts_or_numbers_that_are_given_names(records):
         10,
         5,
     ]
-    with pytest.raises(ValueError, match="but these are ant, bee, w\u00e1sp; leave it out"):
+    with pytest.raises(ValueError, match="the names ant, bee, w\u00e1sp; omit --classes"):
         named(split, ["a", "b", "c"])
     split = load(records([0, 1] * 10, lengths))
     assert split.classes == ("0", "1")

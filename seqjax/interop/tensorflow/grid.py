@@ -42,8 +42,8 @@ def from_time_freq_lstm(variables: Variables, *, forget_bias: float = 1.0) -> LS
     Args:
       variables: ``W_0 [window + 2H, 4H]``, with the rows for the window, the state and the output
         at the previous window in this order, and ``B [4H]``, gates in the order i, j, f, o; with
-        peepholes also ``W_I_diag``, ``W_F_diag`` and ``W_O_diag [H]``. Concatenate a kernel in
-        several shards ``W_0``, ``W_1``, ... first.
+        peepholes also ``W_I_diag``, ``W_F_diag`` and ``W_O_diag [H]``. If a kernel
+        is split into shards ``W_0``, ``W_1`` and so on, concatenate them first.
       forget_bias: the constant that the cell adds to the forget gate at run time.
 
     Raises:
@@ -104,7 +104,8 @@ def from_grid_lstm(
         frequency LSTM, and ``W_t_0_0`` and ``B_t_0`` of the time LSTM unless they share weights.
         The gates are in the order i, j, f, o, or i, j, o if ``coupled``. With peepholes also
         ``W_I_diag_freqf_0 [H]`` and so on, for each gate (I, F, O), LSTM (freq, time) and memory
-        (f, t). Concatenate a kernel in several shards ``W_f_0_0``, ``W_f_0_1``, ... first.
+        (f, t). If a kernel is split into shards ``W_f_0_0``, ``W_f_0_1`` and so on,
+        concatenate them first.
       coupled: the option ``couple_input_forget_gates`` of the cell.
       forget_bias: the constant that the cell adds to the forget gates at run time; not used if
         ``coupled``.

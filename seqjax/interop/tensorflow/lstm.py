@@ -50,7 +50,7 @@ def from_coupled_input_forget_gate_lstm(
         ``W_F_diag`` and ``W_O_diag [H]`` for peepholes, ``W_P_0 [H, R]`` for a projection, and
         for layer normalisation ``gamma`` and ``beta [H]`` in the scopes ``transform``,
         ``forget``, ``output`` and ``state``. With layer normalisation ``B`` is not used.
-        Concatenate a kernel in several shards ``W_0``, ``W_1``, ... first.
+        If a kernel is split into shards ``W_0``, ``W_1`` and so on, concatenate them first.
       forget_bias: the constant that the cell adds to the forget gate at run time.
 
     Raises:
