@@ -12,7 +12,7 @@ from seqjax.cells.lstm import LSTM, LSTMParams, LSTMProjected, LSTMState
 from seqjax.checks import check_fixed_size, check_number, check_size
 from seqjax.operations.affine import accumulation_dtype
 from seqjax.operations.initializers import glorot_uniform
-from seqjax.types import Array, Cell, Noise, Role, State, with_roles
+from seqjax.types import Activation, Array, Cell, Noise, Role, State, with_roles
 
 
 class ConvLSTMParams(NamedTuple):
@@ -68,6 +68,8 @@ class ConvLSTM(Cell):
       use_bias: whether biases are learned. Otherwise ``b_f`` is fixed at ``forget_bias`` and the
         other biases are 0.
       forget_bias: the initial ``b_f``.
+      activation: applied to the candidate and to ``c'``.
+      gate_activation: applied to the gates; Keras's ``recurrent_activation``.
 
     Raises:
       ValueError: a size is not a whole number of at least 1, there are not 1, 2 or 3 spatial axes,
@@ -91,6 +93,8 @@ class ConvLSTM(Cell):
     skip_connection: bool = False
     use_bias: bool = True
     forget_bias: float = 1.0
+    activation: Activation = jnp.tanh
+    gate_activation: Activation = jax.nn.sigmoid
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -112,7 +116,13 @@ class ConvLSTM(Cell):
 
     @property
     def _lstm(self) -> "_ConvolvedLSTM":
-        return _ConvolvedLSTM(self.filters, forget_bias=self.forget_bias, window=tuple(self.window))
+        return _ConvolvedLSTM(
+            self.filters,
+            forget_bias=self.forget_bias,
+            activation=self.activation,
+            gate_activation=self.gate_activation,
+            window=tuple(self.window),
+        )
 
     @property
     def output_size(self) -> tuple[int, ...]:

@@ -12,6 +12,11 @@ from seqjax.testing import close, randomise
 from tests.oracle import sigmoid
 
 T = 2
+TANH_SIGMOID = (jnp.tanh, np.tanh), (jax.nn.sigmoid, sigmoid)
+SOFTSIGN_HARD_SIGMOID = (
+    (jax.nn.soft_sign, lambda x: x / (1 + np.abs(x))),
+    (jax.nn.hard_sigmoid, lambda x: np.clip(x / 6 + 0.5, 0, 1)),
+)
 
 
 def convolve(x, kernel):
@@ -26,16 +31,20 @@ def convolve(x, kernel):
 
 
 @pytest.mark.parametrize(
-    ("space", "window", "skip", "use_bias"),
+    ("space", "window", "skip", "use_bias", "activations"),
     [
-        ((5,), (4,), True, False),
-        ((3, 4), (3, 2), False, True),
-        ((2, 3, 2), (1, 3, 2), True, True),
+        ((5,), (4,), True, False, TANH_SIGMOID),
+        ((3, 4), (3, 2), False, True, SOFTSIGN_HARD_SIGMOID),
+        ((2, 3, 2), (1, 3, 2), True, True, TANH_SIGMOID),
     ],
 )
-def test_conv_lstm_equals_a_numpy_loop(space, window, skip, use_bias):
+def test_conv_lstm_equals_a_numpy_loop(space, window, skip, use_bias, activations):
     shape = (*space, 2)
-    cell = ConvLSTM(shape, 3, window, skip_connection=skip, use_bias=use_bias, forget_bias=0.7)
+    (activation, act), (gate_activation, gate) = activations
+    cell = ConvLSTM(
+        shape, 3, window, skip_connection=skip, use_bias=use_bias, forget_bias=0.7,
+        activation=activation, gate_activation=gate_activation,
+    )  # fmt: skip
     params = randomise(cell.init(jax.random.key(0), shape, jnp.float64), 1)
     state = randomise(cell.initial_state((), jnp.float64), 2)
     xs = np.random.default_rng(3).normal(0, 1, (T, *shape))
@@ -45,8 +54,8 @@ def test_conv_lstm_equals_a_numpy_loop(space, window, skip, use_bias):
     c, h = state
     for x, y in zip(xs, ys, strict=True):
         i, f, g, o = np.split(convolve(x, w) + convolve(h, u) + b, 4, -1)
-        c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
-        h = sigmoid(o) * np.tanh(c)
+        c = gate(f) * c + gate(i) * act(g)
+        h = gate(o) * act(c)
         close(y, np.concatenate([h, x], -1) if skip else h)
     close(final, type(final)(c, h))
 
