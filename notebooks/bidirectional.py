@@ -7,12 +7,13 @@
 # ---
 
 # %% [markdown]
-# # Two directions
+# # Bidirectional networks
 #
-# A network that runs forward knows the past of a step. To tag a word one wants its future too, and
-# so a second network runs from the end to the start. Where sequences are padded, the end is each
-# row's own. This notebook looks at what each direction sees, and gives them a task that neither
-# can solve alone.
+# A forward network computes each output from the current and the past inputs. A task such as
+# tagging also needs future inputs. A bidirectional layer therefore adds a second network, which
+# reads each sequence from its last step to its first. In a padded batch, each row has its own last
+# step. This notebook shows which inputs the outputs of each direction depend on, and trains
+# networks on a task that neither direction can solve alone.
 
 # %%
 import functools
@@ -30,11 +31,12 @@ from seqjax.training import init_train_state, train_steps
 from seqjax.truncation import chunks
 
 # %% [markdown]
-# ## Two sequences, of 10 and 6 steps
+# ## Two sequences of 10 and 6 steps
 #
-# `Bidirectional` holds a cell for each direction, and is a cell itself. Its parameters and states
-# are pairs, `Directions`. Its output joins those of both cells, the forward one first. Outputs stay
-# where their inputs are, so the backward cell finishes at step 0.
+# `Bidirectional` combines a forward and a backward cell, and is a cell itself. Its parameters and
+# states are `Directions`, pairs with the fields `forward` and `backward`. Its outputs are the
+# concatenated outputs of the forward and the backward cell. They stay aligned with the inputs, so
+# the backward cell ends at step 0. The next cell checks this for the row of 6 steps.
 
 # %%
 T = 10
@@ -50,10 +52,14 @@ print("backward state that of step 0:", jnp.array_equal(state.backward.h[1], bac
 print("past the end:", np.unique(ys[1, 6:]))
 
 # %% [markdown]
-# ## What each direction sees
+# The final forward state equals the output of the last valid step, which is step 5. The final
+# backward state equals the output of step 0. The outputs past the length are 0.
 #
-# An output sees an input if its gradient is not 0. For the row of 6 steps, row t of each picture
-# below shows how much the output of step t changes with the input of each step.
+# ## Which inputs each direction reads
+#
+# The next cell computes the gradient of each output with respect to each input, for the row of 6
+# steps. Row t of each picture shows the norms of the gradients of the output of step t. Where the
+# gradient is 0, the output does not depend on the input. The third picture is made without lengths.
 
 
 # %%
@@ -83,13 +89,17 @@ figure.suptitle("A row of 6 steps in a batch of 10: blank is exactly 0, the dash
 plt.show()
 
 # %% [markdown]
-# Forward is the lower triangle and backward the upper one, both within the row. With the lengths
-# forgotten the backward network starts in the padding: all it puts out depends on it.
+# The forward outputs depend on the current and the past inputs, which is the lower triangle. The
+# backward outputs depend on the current and the future inputs, which is the upper triangle. Both
+# read only valid steps. Without lengths, the backward cell starts in the padding, and all its
+# outputs depend on the padding.
 #
-# ## A task for both
+# ## A task for both directions
 #
-# In the binary task of the first article, let Y depend on X one step *back* and two steps *ahead*.
-# A model that sees one of them, or both, has an exactly known loss.
+# `BinaryDependency` is the task of the article "Recurrent Neural Networks in TensorFlow I" (Pitis,
+# 2016), for any lags. Here Y depends on X one step *back* and two steps *ahead*. The expected loss
+# of a model that sees neither, one or both of them is exactly known. The next cell prints these
+# floors.
 
 # %%
 task = BinaryDependency([(1, 0.5), (-2, -0.25)])
@@ -102,11 +112,14 @@ FLOORS = {
 print({name: round(floor, 4) for name, floor in FLOORS.items()})
 
 # %% [markdown]
-# ## They have to meet
+# A forward network cannot get below the floor of `back`, and a backward network cannot get below
+# the floor of `ahead`.
 #
-# A readout of both directions is a sum of logits, one of what is past and one of what is ahead.
-# Here the odds are no such sum: X ahead counts for more or less by what X was back. The best sum
-# has a floor of its own.
+# ## Past and future must interact
+#
+# If the readout is linear, the logits of a bidirectional layer are a sum of a term of the past and
+# a term of the future. The log odds of this task are not such a sum, because the effect of the X
+# ahead depends on the X back. The next cell computes the lowest loss of such a sum.
 
 # %%
 back, ahead = np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])
@@ -123,10 +136,13 @@ FLOORS["both, as a sum"] = float(best.fun)
 print(round(FLOORS["both, as a sum"], 4))
 
 # %% [markdown]
-# So four networks are trained: each direction alone, both in one layer, and both in a `Stack` of
-# two layers, where the second layer's inputs are the outputs of both directions below. Rows of 16
-# steps are cut out of one long sequence; the first step and the last two depend on what is not in
-# the row, and their weight in the loss is 0.
+# The best sum has a loss of 0.4719. The floor of a model that sees both is 0.4545.
+#
+# The next cell trains four networks: each direction alone, both directions in one layer, and both
+# directions in a `Stack` of two layers. The second layer of the stack reads the outputs of both
+# directions of the first. The training data are rows of 16 steps, cut from one long sequence. The
+# first step and the last two steps of a row depend on steps outside of the row, so their weight in
+# the loss is 0. The cell after it plots the learning curves.
 
 # %%
 STEPS, ROWS, LENGTH, SEEDS = 600, 64, 16, 4
@@ -183,6 +199,8 @@ ax.legend(loc="upper right")
 plt.show()
 
 # %% [markdown]
-# The dashed lines are exact. No training takes a network below the floor of what it sees, and one
-# layer of both directions stops at the floor of sums. Whoever tags with a bidirectional network
-# should let its directions meet before the readout.
+# The dashed lines are the exact floors. All networks end close to the floor of the inputs that they
+# read, and no network can have an expected loss below it. The bidirectional network with one layer
+# stops at the floor of a sum. The network with two layers gets below it, because past and future
+# interact in its second layer. A bidirectional network for tagging should therefore combine both
+# directions in a layer before the readout.

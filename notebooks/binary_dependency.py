@@ -9,10 +9,13 @@
 # %% [markdown]
 # # How far back must errors flow?
 #
-# The article trains a small network on a binary sequence Y that depends on X three and eight steps
-# back. Whether it can learn a dependency is a matter of `num_steps`, over how many steps errors
-# flow back. The loss of a model that knows none, one or both is known exactly, so that one sees in
-# a learning curve what was learned.
+# The article "Recurrent Neural Networks in TensorFlow I" (Pitis, 2016) trains a small network on a
+# binary sequence Y that depends on another sequence X three and eight steps back. With truncated
+# backpropagation, errors flow back over at most `num_steps` steps. This limit decides which
+# dependencies the network can learn. The loss of a model that knows neither, the first or both
+# dependencies is exactly known, so a learning curve shows what the network has learned. This
+# notebook explains the task and its floors, shows where truncated backpropagation stops errors, and
+# trains the three settings of the article.
 
 # %%
 import jax
@@ -28,8 +31,9 @@ from seqjax.truncation import chunks, truncated_unroll
 # %% [markdown]
 # ## The task
 #
-# X is a fair coin at each step. Y is 1 with probability 1/2, plus 1/2 if X was 1 three steps back,
-# less 1/4 if it was 1 eight steps back.
+# X is a fair coin at each step. Y is 1 with a probability of 1/2, plus 1/2 if X was 1 three steps
+# back, minus 1/4 if X was 1 eight steps back. The next cell draws 20 steps. A sampled sequence is
+# circular: its first steps depend on its last.
 
 # %%
 task = BinaryDependency()
@@ -40,22 +44,30 @@ print("P(Y = 1)", task.probabilities(xs))
 print("Y       ", ys)
 
 # %% [markdown]
+# P(Y = 1) takes the values 0.25, 0.5, 0.75 and 1, one for each combination of both inputs.
+#
 # ## The floors
 #
-# The best model that sees some of the dependencies answers P(Y = 1) given those alone. Its loss is
-# the entropy that is left.
+# The best model that knows some of the dependencies predicts P(Y = 1) given the values of X at
+# these lags. Its loss is the entropy of Y that remains. The next cell prints this loss for a model
+# that knows neither dependency, the first (lag 3), or both.
 
 # %%
 for known, loss in floors(task).items():
     print(f"knows {known:8} {loss:.12f}")
 
 # %% [markdown]
+# These are the numbers of the article.
+#
 # ## Errors stop at the start of a chunk
 #
-# The sequence is cut into chunks of `num_steps`, and the state is carried over as a constant. So
-# how far an error goes back depends on where in its chunk it arises. The pictures show the gradient
-# of each output by each input of a small random network. Where a white dot lies in colour, the
-# error of a step reaches X three steps back.
+# The sequence is cut into chunks of `num_steps`. The final state of a chunk is the initial state of
+# the next, but no gradient flows through it. How far back an error flows therefore depends on its
+# position in the chunk. The next cell plots the gradient of each output with respect to each input,
+# for a small random network and three kinds of backpropagation: in chunks of 5, over exactly 5
+# steps for every error (`truncated_unroll`), and to the start. A white dot marks the input three
+# steps before each output. If the dot is on a coloured square, the error of this step reaches lag
+# 3.
 
 # %%
 T, NUM_STEPS = 20, 5
@@ -99,13 +111,16 @@ fig.colorbar(image, ax=axes, label="log10 of the gradient's norm")
 plt.show()
 
 # %% [markdown]
-# With chunks of 5, two errors of a chunk in five reach lag 3, which turns out to be enough, and
-# none reaches lag 8. With `num_steps=10` two of a chunk reach lag 8.
+# With chunks of 5, two of the five errors in a chunk reach lag 3, and none reaches lag 8. The next
+# section shows that two of five are enough to learn the dependency. With `num_steps=10`, two of the
+# ten errors in a chunk reach lag 8.
 #
 # ## Learning curves
 #
-# The article's three settings, in short: fewer steps, Adam in place of Adagrad, and four seeds at
-# once as one program. `python -m experiments.binary_dependency` is the full thing.
+# The next cell trains the three settings of the article. It uses fewer training steps, Adam instead
+# of Adagrad, and four seeds, which are trained in one program. `python -m
+# experiments.binary_dependency` runs the full experiment. The cell after it prints which floor each
+# setting can reach and how many seeds reached it.
 
 # %%
 config = Config(
@@ -126,3 +141,9 @@ figure(runs, task)
 # %%
 for run in runs:
     print(explain(run, task), end="\n\n")
+
+# %% [markdown]
+# With `num_steps=5`, the losses reach the floor of the first dependency. With `num_steps=10`, they
+# reach the floor of both. With `num_steps=1`, errors do not flow back to earlier steps, and the
+# losses end near the floor of neither dependency. They can lie below it, because a random recurrent
+# layer keeps some information about earlier inputs and the readout learns to use it.

@@ -9,9 +9,10 @@
 # %% [markdown]
 # # Cells and wrappers
 #
-# A cell says what one step does. Everything else, the loop, lengths, depth, dropout, training,
-# knows nothing of its equations, so that any cell goes in any place. This notebook looks at the
-# contract, builds the article's network out of cells around cells, and compares what there is.
+# A cell defines one step of a recurrent network. The loop over time, lengths, stacking, dropout and
+# training do not depend on its equations, so one cell can replace another. This notebook explains
+# the contract of a cell, combines cells with wrappers, shows how dropout uses keys, and compares
+# the memory, the size and the speed of the cells.
 
 # %%
 import pathlib
@@ -27,9 +28,10 @@ from benchmarks.cells import ENTRIES, parameter_count
 # %% [markdown]
 # ## The contract
 #
-# A cell is a small frozen dataclass of sizes and options. Its parameters and state are plain
-# trees of arrays that go in and come out. The work is in two parts: `project` does all that needs
-# no state, for all steps at once, and `step` the rest. `unroll` is this loop:
+# A cell is a frozen dataclass of sizes and options. Its parameters and its state are pytrees of
+# arrays, which are arguments and results of its functions. `project` computes everything that does
+# not depend on the state, for all steps at once. `step` computes the rest of one step. `unroll` is
+# equivalent to the loop in the next cell.
 
 # %%
 cell = seqjax.LSTM(units=4)
@@ -48,11 +50,15 @@ print("parameters", {name: a.shape for name, a in params._asdict().items() if ha
 print("state     ", {name: a.shape for name, a in final._asdict().items()})
 
 # %% [markdown]
-# ## Cells around cells
+# The loop and `unroll` return the same outputs. The kernels and the bias hold all four gates side
+# by side. The state consists of the memory `c` and the hidden vector `h`.
 #
-# The article's network is an LSTM in a dropout wrapper, four times in a stack. A wrapper is a cell
-# too, so they nest in any order. Here it is, with some others on the same input. Nothing needs to
-# be computed to know the shapes.
+# ## Wrappers
+#
+# A wrapper is a cell around another cell, so wrappers can be nested. The network of the article
+# "RNNs in TensorFlow, a Practical Guide and Undocumented Features" (Britz, 2016) is a stack of four
+# LSTMs with dropout. The next cell builds it and four other networks for the same input.
+# `jax.eval_shape` derives all shapes without any computation.
 
 # %%
 NETWORKS = {
@@ -75,11 +81,15 @@ for name, network in NETWORKS.items():
     print(f"{name:26}{out.shape!s:14}{weights:10,}  {numbers // 32:,}")
 
 # %% [markdown]
+# The table shows the shape of the outputs, the number of parameters, and the size of the state of
+# one row. The attention cell has the largest state, because it keeps its last 10 outputs.
+#
 # ## Dropout
 #
-# Noise follows from a key: the same key gives the same noise. Evaluation says
-# `deterministic=True`, and to say neither is an error. Noise is drawn for all steps ahead, anew at
-# every step or, `locked`, once for the sequence.
+# The noise depends only on a PRNG key: the same key gives the same noise. For evaluation, pass
+# `deterministic=True`. It is an error to pass neither. The masks of all steps are drawn in advance.
+# By default each step has its own mask; with `locked=True` all steps of a sequence share one mask.
+# The next cell plots both kinds of masks, and then runs a cell with and without noise.
 
 # %%
 figure, axes = plt.subplots(1, 2, figsize=(10, 2.8), sharey=True, layout="constrained")
@@ -100,12 +110,13 @@ print("deterministic, no noise:", jnp.array_equal(silent, ys))
 print("same key, same noise:", jnp.array_equal(once, again), once[0].round(2))
 
 # %% [markdown]
-# ## What untrained cells remember
+# With `deterministic=True`, the outputs equal those of the cell without dropout. Two calls with the
+# same key return the same outputs.
 #
-# Run each cell twice on inputs that differ in the first step alone. How long do the outputs
-# differ? With random weights the Elman network forgets within some steps and gated cells later. The
-# LSTM's forget gate starts out half open by its bias of 1; with a bias of 3 it keeps everything, so
-# that a difference even grows. The LRU is made to remember long.
+# ## How long untrained cells remember
+#
+# The next cell runs each cell on two inputs that differ only at the first step. It plots the
+# difference between both outputs at each step, for random parameters.
 
 # %%
 CELLS = {
@@ -129,11 +140,19 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# ## All there are, and what they cost
+# The difference vanishes first in the Elman network (`BasicRNN`), and later in the gated cells. The
+# forget gate of the LSTM has a bias of 1, so it starts near sigmoid(1) = 0.73. With a bias of 3 it
+# starts near 0.95, and the difference even grows. The LRU is designed for long memory: after a fast
+# decrease in the first steps, its difference decreases slowly.
 #
-# The parameters are counted here. The times of a training step are those that
-# `python -m benchmarks.cells` stored, on a CPU, beside the LSTM's: 32 rows of 100 steps, 64
-# features, mostly 128 units. [docs/cells.md](../docs/cells.md) has their sources and options.
+# ## Size and speed of all cells
+#
+# The next cell counts the parameters of each cell and reads the training times that `python -m
+# benchmarks.cells` has stored. A time is that of a training step on a CPU, relative to the LSTM,
+# with 32 rows, 100 steps and 64 features. The parameters are counted for 128 units, and most times
+# are measured with 128 units. `RGLRU`, `IntersectionRNN`, `Residual` and `Highway` need as many
+# features as units, and their stored times are for 64 units. [docs/cells.md](../docs/cells.md)
+# lists the sources and the options of all cells.
 
 # %%
 stored = pathlib.Path(benchmarks.__path__[0], "results", "cells.txt").read_text(encoding="utf-8")
@@ -155,6 +174,7 @@ for ax, values, title in zip(
 plt.show()
 
 # %% [markdown]
-# Fewer parameters are not always less time: a convolution and a matrix memory use theirs many
-# times a step. Linear cells (RG-LRU, minGRU, minLSTM, LRU) are among the fastest, and on an
-# accelerator they run all steps at once.
+# A cell with fewer parameters is not always faster. `ConvLSTM` applies its kernels at many
+# positions, and `MLSTM` updates a matrix at each step. The linear cells RG-LRU, minGRU, minLSTM and
+# LRU take less than half the time of the LSTM. On an accelerator, linear cells compute all steps in
+# parallel.

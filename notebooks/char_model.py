@@ -7,11 +7,12 @@
 # ---
 
 # %% [markdown]
-# # A character model from within
+# # Inside a character model
 #
-# The article trains a network to say what character comes next, and lets it write. Here a small
-# one learns the help texts of Python in a few passes. Then we look into it: what single units of
-# its memory do over a page of text, how its gates move, and how far back its gradients flow.
+# The article "Recurrent Neural Networks in TensorFlow II" (Pitis, 2016) trains a network to predict
+# the next character of a text, and generates text with it. This notebook trains a small model on
+# the help texts of Python for four epochs. It then shows what single units of the memory respond
+# to, how the gates of a unit change from step to step, and how far back gradients flow.
 
 # %%
 import functools
@@ -31,8 +32,9 @@ from seqjax.truncation import chunks
 # %% [markdown]
 # ## From text to chunks
 #
-# The text is cut into 32 rows that are read side by side, and those into chunks of 64 characters.
-# Errors flow back within a chunk; the state is carried on to the next.
+# The training text is cut into 32 rows, which are read in parallel. Each row is cut into chunks of
+# 64 characters for truncated backpropagation. Errors flow back within a chunk, and the final state
+# of a chunk is the initial state of the next.
 
 # %%
 ROWS, NUM_STEPS, EPOCHS, UNITS = 32, 64, 4, 128
@@ -44,10 +46,13 @@ inputs, targets = chunks(tuple(map(jnp.asarray, rows)), NUM_STEPS)
 print(f"{len(text):,} characters, {vocabulary.size} kinds; chunks [K, B, T] {inputs.shape}")
 
 # %% [markdown]
+# There are K = 204 chunks of B = 32 rows and T = 64 steps.
+#
 # ## Training
 #
-# One program takes all steps of a pass. An Elman network of as many units is trained beside the
-# LSTM, to compare their gradients later.
+# `train_epoch` runs all training steps of an epoch in one program. The next cell trains an LSTM
+# and, for comparison, an Elman network (`BasicRNN`) with the same number of units. The cell after
+# it evaluates both on held-out text and plots the training losses.
 
 
 # %%
@@ -102,7 +107,12 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# ## It writes
+# Both networks reach almost the same loss. The LSTM is slightly better on held-out text.
+#
+# ## Generating text
+#
+# The next cell runs the LSTM over the prompt "The " and draws 500 more characters with a
+# temperature of 0.7.
 
 # %%
 model, params = models["LSTM"], trained["LSTM"]
@@ -111,12 +121,16 @@ _, tokens = generate(model, params, start, jax.random.key(1), 500, Sampling(temp
 print("The " + vocabulary.decode(np.asarray(tokens)[0]))
 
 # %% [markdown]
-# ## Units over a page
+# The text imitates the words, the quotes and the layout of the help texts, but it has no meaning.
 #
-# `WithState` wraps a cell so that `unroll` gives the state after every step. It runs over text that
-# was held out of training. What does a unit of the memory stand for? Nobody told it to count or to
-# remember anything. Here we look for the units that go along most with two things: how many letters
-# the word has so far, and whether the text is inside of quotes.
+# ## Units of the memory
+#
+# `WithState` wraps a cell so that `unroll` returns the state after every step. The next cell runs
+# the LSTM over 20,000 characters of held-out text. It computes two features of the text: the number
+# of letters of the current word so far, and whether the text is inside quotes. The model was not
+# trained on these features. For each feature, the cell finds the unit whose memory has the
+# strongest correlation with it. The cell after it colours a page of text by the memory of these
+# units.
 
 # %%
 looked_at = parts.validation[:20_000]
@@ -157,10 +171,15 @@ figure.suptitle("A page of held-out text, coloured by one unit")
 plt.show()
 
 # %% [markdown]
+# The memory of the first unit increases within a word. The memory of the second unit is negative
+# inside quotes and mostly positive outside.
+#
 # ## The gates of a unit
 #
-# All a step needs is the state before it. With the states known, nothing waits for anything: the
-# gates of all steps are what `project` makes of the inputs, and one product with all states.
+# A step needs only its input and the previous state. If all states are known, the gates of all
+# steps can be computed at once: `project` computes the part that depends on the inputs, and one
+# product with the recurrent kernel computes the part that depends on the states. The next cell
+# plots the gates and the memory of the second unit around a quote.
 
 # %%
 cell, unit = model.cell, units["inside of quotes"]
@@ -188,11 +207,16 @@ figure.suptitle(f"Unit {unit} around a quote, after each character")
 plt.show()
 
 # %% [markdown]
+# The memory falls below 0 where the quote opens. Within the quote the forget gate is mostly close
+# to 1, so the unit keeps its value. At the line break the forget gate falls, and the memory rises
+# above 0 again.
+#
 # ## How far back gradients flow
 #
-# How much does the loss of the last step depend on the state of each step before? Run the rest of
-# the text from each of those states, all as rows of one batch: row t is masked up to step t, where
-# the state stands still, and starts from the state after step t.
+# The next cell computes the gradient of the loss of the last step with respect to the state after
+# each earlier step. It runs all states of a window in one batch: row t starts from the state after
+# step t, and its mask excludes all steps up to t. The norms are medians over 16 windows, before and
+# after training.
 
 # %%
 T = 64
@@ -227,8 +251,9 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# Each step back is a factor. Untrained, both networks pass gradients on: the kernel of the Elman
-# network starts out orthogonal, and the LSTM's forget gates half open. What they learn first is to
-# overwrite what is old. The trained Elman network then loses a like factor with every step, down
-# to nothing. The LSTM's curve bends: some of its units keep their gates open, and what they hold
-# still has a gradient after the whole window.
+# Before training, the gradients of both networks decrease slowly. Their recurrent kernels are
+# orthogonal at first, and the forget gates of the LSTM start near 0.73. After training, the
+# gradients decrease faster, because the networks have learned to overwrite old information. In the
+# Elman network they decrease by a similar factor at each step and almost vanish. In the LSTM they
+# decrease more slowly after about 30 steps. A likely reason is that some units keep their forget
+# gates open, so that their memory still has a gradient at the start of the window.

@@ -9,9 +9,10 @@
 # %% [markdown]
 # # Masking the loss
 #
-# Where every step is predicted, padded steps are predicted too, and a loss that counts them is
-# wrong. This notebook shows by how much, what a mask made of the targets does to class 0, what the
-# loss is divided by, and that padding cannot reach a gradient, whatever it holds.
+# A model that predicts every step of a padded batch also predicts the padded steps. A loss that
+# counts these steps is wrong. This notebook shows how large the error is, how `sequence_loss`
+# averages over the valid steps, and what a network learns from a wrong mask if 0 is a class. It
+# also shows that padding has no effect on gradients, even if it holds NaN.
 
 # %%
 import functools
@@ -27,10 +28,11 @@ from seqjax.tasks import BinaryDependency
 from seqjax.training import init_train_state, train_steps
 
 # %% [markdown]
-# ## Four sequences, of 1, 2, 3 and 8 steps
+# ## Four sequences of 1, 2, 3 and 8 steps
 #
-# A model that knows nothing yet, ten classes, and targets padded with 0. With both averages off,
-# `sequence_loss` gives the loss of each step, and exactly 0 past each length.
+# The next cell draws random logits for ten classes, and random targets that are padded with 0. With
+# both averages turned off, `sequence_loss` returns the loss of each step. The figure shows these
+# losses without and with lengths.
 
 # %%
 B, T, CLASSES = 4, 8, 10
@@ -59,11 +61,15 @@ figure.suptitle("The loss of each step; a red line is the end of a row")
 plt.show()
 
 # %% [markdown]
-# ## What it is divided by
+# With lengths, the loss is exactly 0 at every step past the end of a row.
 #
-# Always by the sum of the weights of what is summed. Over everything at once each step counts the
-# same. The mean of each row first, and the mean of those rows next, is what the article computes:
-# there the row of one step counts as much as that of eight.
+# ## How the loss is averaged
+#
+# A mean divides by the sum of the weights of its steps. The weight is 1 at valid steps and 0 at
+# padded steps. In the mean over all steps, each valid step counts the same. The article "RNNs in
+# TensorFlow, a Practical Guide and Undocumented Features" (Britz, 2016) averages each row first and
+# then all rows, so a row of one step counts as much as a row of eight. The next cell prints both,
+# the mean at each step, and the mean that counts padding.
 
 # %%
 print("mean over steps that count ", seqjax.sequence_loss(logits, targets, lengths=lengths))
@@ -75,11 +81,16 @@ print("mean at each step          ", steps.round(2))
 print("padding counted            ", seqjax.sequence_loss(logits, targets))
 
 # %% [markdown]
-# ## What a wrong mask teaches
+# The mean over all valid steps is 3.36, and the mean of the rows is 4.26. The mean that counts
+# padding is 3.92.
 #
-# Let Y be 1 with probability 1/4 after a 0 and 3/4 after a 1. Rows are of 1 to 12 steps, padded
-# with 0. Three networks are trained: on a loss masked by the lengths, on one without a mask, and on
-# one masked by the sign of the targets, `targets != 0`. Here 0 is a class.
+# ## What a network learns from a wrong mask
+#
+# In this task, Y is 1 with a probability of 1/4 if the previous X is 0, and 3/4 if it is 1. The
+# rows have 1 to 12 steps and are padded with 0, which is also a class. The next cell trains three
+# networks: with a mask from the lengths, without a mask, and with a mask from the sign of the
+# targets, `targets != 0`. It prints their losses on the valid steps of new data, and the lowest
+# possible loss. The cell after it plots the mean predictions.
 
 # %%
 task = BinaryDependency([(1, 0.5)], base_rate=0.25)
@@ -144,15 +155,18 @@ ax.legend(loc="upper left", ncols=2)
 plt.show()
 
 # %% [markdown]
-# Without a mask, zeros follow the end of each row, whatever was last, so all answers are too low.
-# Masked by the sign, only class 1 was ever counted, and the network says 1 to everything: its own
-# loss is next to 0, and the true one off the chart.
+# The network that is trained with lengths almost reaches the lowest possible loss. Without a mask,
+# the network also learns the zeros of the padding, so its predictions of 1 are too low. With a mask
+# from the sign, only steps of class 1 count. The network then predicts 1 at every step: its
+# training loss is close to 0, but its loss on the valid steps is 3.72.
 #
-# ## Padding is inert
+# ## Padding has no effect
 #
-# To multiply a loss by its mask is not enough: 0 times NaN is NaN, in the gradient too. In seqjax
-# the steps that do not count are put aside before anything is computed of them. Here the padding
-# holds NaN, and its targets are no class.
+# It is not enough to multiply the loss by a mask, because 0 times NaN is NaN, also in the gradient.
+# seqjax replaces the values of invalid steps by zeros before it computes with them. In the next
+# cell, the padding of the inputs holds zeros or NaN, and the targets in the padding are -1, which
+# is not a class. The cell compares both gradients. It then computes the gradient of a loss that is
+# multiplied by a mask.
 
 # %%
 params = model.init(jax.random.key(6), input_size=2)
@@ -178,3 +192,6 @@ print(
     "the same gradient, to the last bit:", jax.tree.all(jax.tree.map(jnp.array_equal, clean, dirty))
 )
 print("multiplied by a mask:", jax.jit(jax.grad(multiplied))(params, nans).bias)
+
+# %% [markdown]
+# With lengths, both gradients are equal. If the loss is multiplied by a mask, the gradient is NaN.

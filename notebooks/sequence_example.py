@@ -9,10 +9,12 @@
 # %% [markdown]
 # # Sequences in files
 #
-# A `SequenceExample` is TensorFlow's message for one sequence: features of the whole, its context,
-# and features of each step. Files of such messages, TFRecords, are read by any TensorFlow program,
-# and shards of them by many processes. Here sentences go into files, come back, and reach a
-# network as batches.
+# A `SequenceExample` is TensorFlow's message for one sequence. It holds context features, which
+# belong to the whole sequence, and sequence features, which have a value for each step. TFRecord
+# files of such messages can be read by any TensorFlow program, and several processes can read
+# different files (shards) of a data set. This notebook writes sentences to files, reads them, and
+# passes them to a network in batches. It also shows how damage is detected, and how large the files
+# are.
 
 # %%
 import os
@@ -29,9 +31,11 @@ from seqjax.data.records import Compression, Feature, RecordSource, Schema, writ
 os.chdir(tempfile.mkdtemp())
 
 # %% [markdown]
-# ## A schema says what there is
+# ## The schema
 #
-# The words of a sentence are tokens, and each is a noun or none. The text itself is context.
+# A `Schema` lists the features of a data set. Here the words of a sentence are tokens, and the
+# label of a word is 1 if it is a noun. The text is a context feature. The next cell writes four
+# sentences to two shards.
 
 # %%
 SENTENCES = {
@@ -56,8 +60,10 @@ examples = [
 write("sentences", schema, examples, shards=2)
 
 # %% [markdown]
-# The manifest is written last and names the shards, so that whenever the writer is stopped the
-# directory holds the old data or the new, whole. A value that does not fit the schema is refused:
+# `write` returns the number of examples. The manifest, which lists the shards, is written last. If
+# the writer is stopped at any time, the directory therefore holds either the old data set or the
+# new one, complete. An example that does not match the schema raises `ValueError`. The next cell
+# writes a sentence of three words with two labels.
 
 # %%
 try:
@@ -66,9 +72,13 @@ except ValueError as error:
     print(error)
 
 # %% [markdown]
+# The error names the example and its features.
+#
 # ## Reading
 #
-# A source knows its schema and all lengths from the index, and reads any example at once.
+# `RecordSource` reads the schema from the manifest and all lengths from an index, so it does not
+# read the records when it is opened. It can read any example directly. The next cell reads example
+# 1.
 
 # %%
 source = RecordSource("sentences")
@@ -77,7 +87,10 @@ print("lengths", source.lengths, "in shards of", source.shards)
 print(example)
 
 # %% [markdown]
-# The files hold nothing of ours. This is a record as TensorFlow reads it:
+# Example 1 is the second example of the first shard.
+#
+# The files do not depend on seqjax. The next cell reads them with TensorFlow and prints the
+# shortest record.
 
 # %%
 import tensorflow as tf
@@ -88,10 +101,14 @@ short = min(records, key=len)
 print(tf.train.SequenceExample.FromString(short))
 
 # %% [markdown]
-# ## To a network
+# The message holds the text as context, and one list of values for each step of `words` and
+# `nouns`.
 #
-# A `Loader` makes batches of it: shuffled, padded, with their lengths. `unroll` and the loss take
-# the lengths on.
+# ## From files to a network
+#
+# A `Loader` shuffles the examples, pads them, and returns batches with their lengths. `unroll` and
+# `sequence_loss` take these lengths. The next cell computes the loss of an untrained GRU that
+# predicts which words are nouns.
 
 # %%
 cell = seqjax.OutputProjection(seqjax.GRU(units=16), 2)
@@ -102,10 +119,13 @@ for batch in Loader(source, Padded(batch_size=4), seed=0, epochs=1):
     print(batch.features["text"], batch.features["words"], f"loss {loss:.3f}", sep="\n")
 
 # %% [markdown]
-# ## Damage is noticed
+# The loss of the untrained network is close to ln 2 = 0.693, the loss of a coin flip.
 #
-# Each record has a checksum. A flipped bit is an error that names the record, or a record left out
-# and counted.
+# ## Damage is detected
+#
+# Each record has checksums. Reading a damaged record raises an error. With `skip_corrupt=True`,
+# damaged records are left out and logged as a warning. The next cell flips one bit of a file and
+# reads the data set in both ways.
 
 # %%
 content = bytearray(pathlib.Path(shards[1]).read_bytes())
@@ -118,10 +138,14 @@ except ValueError as error:
 print("left", len(RecordSource("sentences", skip_corrupt=True).lengths), "of", len(examples))
 
 # %% [markdown]
-# ## What it costs
+# The error and the warning name the file and the record. With `skip_corrupt=True`, three of the
+# four examples are left.
 #
-# A message holds a list for each feature of each step, which takes room. Where a step is one
-# character that is most of the file; where it has more to say it is little.
+# ## File size
+#
+# A message holds a list for each step of each feature, which takes space. The next cell compares
+# the size of the files with the size of the data in memory, for steps of one character and for
+# steps of 16 numbers.
 
 # %%
 rng = np.random.default_rng(0)
@@ -135,3 +159,7 @@ for kind, data in KINDS.items():
         write("costs", schema, ({"x": x} for x in data), compression=compression)
         size = sum(path.stat().st_size for path in pathlib.Path("costs").glob("data-*"))
         print(f"{kind:20}{form:6}{size / data.nbytes:5.1f} times its bytes in memory")
+
+# %% [markdown]
+# With one character per step, the file is 8.4 times as large as the data, or 1.3 times with GZIP.
+# With 16 numbers per step, it is only 1.1 times as large.

@@ -9,10 +9,13 @@
 # %% [markdown]
 # # Static and dynamic unrolling
 #
-# TensorFlow had two functions for one loop over time. `rnn` laid a copy of the cell into the graph
-# for every step, and `dynamic_rnn` put one copy into a loop. The article built the first for 200
-# steps of three LSTM layers in 26 seconds, and the second in half a second. In seqjax they are one
-# function, `unroll`, and its `method` says what is built. The numbers are the same.
+# TensorFlow 1 had two functions for the loop over time. `rnn` added a copy of the cell to the graph
+# for each step, and `dynamic_rnn` added one copy in a loop. The article "Recurrent Neural Networks
+# in TensorFlow II" (Pitis, 2016) built three LSTM layers over 200 steps in 26 seconds with the
+# first function, and in half a second with the second. In seqjax, `unroll` is the only function,
+# and its argument `method` selects the kind of loop. This notebook shows that all methods give the
+# same numbers, compares the size of their programs and their compile times, and runs sequences of
+# different lengths with one program.
 
 # %%
 import functools
@@ -26,12 +29,16 @@ import numpy as np
 import seqjax
 
 # %% [markdown]
-# ## One cell, three methods
+# ## Three methods
 #
-# `static` is a Python loop that JAX sees unrolled. `scan` is `jax.lax.scan`, a loop in the program.
-# `auto`, the default, takes the fastest way there is for the cell: for the LSTM a scan whose
-# derivative follows from the equations of a step, so that only what waits for the state is in the
-# loop. Here are two sequences of 6 and 4 steps, with the gradient of all parameters.
+# - `static` is a Python loop, which JAX traces step by step.
+# - `scan` is `jax.lax.scan`, a loop in the program.
+# - `auto`, the default, selects the method for the cell. For the LSTM it is a scan whose derivative
+#   seqjax derives from the equations of a step. Only what depends on the derivative of the state
+#   runs in the loop, and the rest is computed for all steps at once.
+#
+# The next cell runs an LSTM over two sequences of 6 and 4 steps. It compares the outputs and the
+# gradients of all parameters.
 
 # %%
 cell = seqjax.LSTM(8)
@@ -64,12 +71,14 @@ for method in ("scan", "auto"):
     )
 
 # %% [markdown]
-# That is the rounding of float32.
+# The differences are rounding errors of float32.
 #
-# ## What is built
+# ## Program size and compile time
 #
-# JAX traces the Python code once, which gives a program, and compiles that. The program of a static
-# loop is as long as the sequence, a scan's is always the same. So is the time to compile them.
+# JAX traces the Python code into a program and compiles the program. The program of a static loop
+# contains every step. The program of a scan contains one step, for any number of steps. The next
+# cell measures the number of lines of the program, and the CPU time to trace and compile it, for
+# the gradient of an Elman layer. The cell after it plots both.
 
 # %%
 NUM_STEPS = (1, 2, 4, 8, 16, 32)
@@ -110,14 +119,17 @@ figure.suptitle("The gradient of an Elman layer: a static loop grows with the se
 plt.show()
 
 # %% [markdown]
-# The article's graph of 200 steps is six times as long as the last point.
-# A static loop is worth it for a few steps only, where the compiler may do better across them.
+# The size and the compile time of the static program grow with `num_steps`. The programs of `scan`
+# and `auto` do not grow, and their compile times hardly change from 2 steps on. The article's graph
+# has 200 steps, which is six times as many as the last point. A static loop is useful only for a
+# few steps, where the compiler may optimise across steps.
 #
-# ## Longer sequences
+# ## Sequences of different lengths
 #
-# A static graph could not take more steps than it was built for. JAX compiles a program for each
-# new shape, whatever the method. Where lengths differ, give them: one program, compiled for the
-# longest, then serves all of them, and each row's final state is that of its own last step.
+# A static graph could not run more steps than it was built for. JAX compiles a program for each new
+# shape, with any method. If sequences have different lengths, pass `lengths`. One program, compiled
+# for the longest sequence, then runs all of them, and the final state of each row is the state
+# after its last valid step. The next cell compares a padded row of 4 steps with the same row alone.
 
 # %%
 state, ys = seqjax.unroll(cell, params, xs, lengths=lengths)
@@ -127,11 +139,15 @@ print("past its end:", np.unique(ys[1, 4:]))
 print("its state is its last output:", jnp.array_equal(state.h[1], ys[1, 3]))
 
 # %% [markdown]
-# ## A fourth way, for linear cells
+# The outputs are equal up to rounding. They are 0 past the end of the row, and the final state is
+# the output of the last valid step.
 #
-# Where the next state is linear in the last one, as in the minGRU, steps need not wait for each
-# other: `associative` combines them in pairs, and the pairs in pairs. On GPUs that is what `auto`
-# does with such cells.
+# ## A parallel method for linear cells
+#
+# In a linear cell, such as the minGRU, the next state is a linear function of the previous one. The
+# method `associative` can therefore compute the steps in parallel: it combines pairs of steps, then
+# pairs of pairs, and so on. On accelerators, `auto` uses this method for linear cells. The next
+# cell compares it with a scan, and then tries it with an LSTM.
 
 # %%
 linear = seqjax.MinGRU(8)
@@ -143,3 +159,6 @@ try:
     seqjax.unroll(cell, params, xs, method="associative")
 except ValueError as error:
     print(str(error)[:63], "...")
+
+# %% [markdown]
+# Both methods agree up to rounding. An LSTM is not linear, so `unroll` raises `ValueError`.

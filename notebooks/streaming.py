@@ -7,12 +7,13 @@
 # ---
 
 # %% [markdown]
-# # Step by step, and all at once
+# # One step at a time, or the whole sequence
 #
-# A policy with a memory acts one step at a time: the next observation depends on its action. To
-# learn from what was collected, it runs over the whole trajectory in one program. Both have to give
-# the same numbers, also where episodes end in the middle of the trajectory and the memory starts
-# over.
+# A recurrent policy acts one step at a time, because the next observation depends on its action.
+# For training, it runs over the whole collected trajectory in one program. Both must give the same
+# numbers, even if an episode ends within the trajectory and the state is reset. This notebook
+# collects a trajectory with `seqjax.step`, runs over it with `seqjax.unroll`, and computes a policy
+# gradient.
 
 # %%
 import jax
@@ -25,10 +26,11 @@ import seqjax
 # %% [markdown]
 # ## The environment
 #
-# A walker stands on a line, a few places away from its goal at 0. It moves left or right, and once
-# in a while a gust moves it instead. It sees on which side of the goal it is, through noise. An
-# episode ends at the goal or after 12 steps, and the next one begins at once. `B` environments run
-# side by side, and their episodes end at different times.
+# A walker starts on a line, 2 to 5 places from its goal at 0. In each step it moves left or right.
+# With a probability of 0.1, a gust moves it in a random direction instead. It observes on which
+# side of the goal it is, with noise, and a second feature that is only noise. An episode ends at
+# the goal or after 12 steps, and the next episode starts at once. `B` environments run in parallel,
+# and their episodes end at different times.
 
 # %%
 T, B, LONGEST = 40, 6, 12
@@ -61,10 +63,11 @@ def move(key, place, age, action):
 
 
 # %% [markdown]
-# ## Step by step
+# ## One step at a time
 #
-# `seqjax.step` takes one step of a cell. `start` names the rows whose episode begins with this
-# step: their state is reset before it. Each episode begins with a start, the first one too.
+# `seqjax.step` runs one step of a cell. `start` marks the rows whose episode starts at this step,
+# and resets their state before the step. Every episode starts this way, including the first. The
+# next cell acts for T steps and collects the trajectory.
 
 # %%
 policy = seqjax.OutputProjection(seqjax.GRU(16), size=2)  # logits of left and right
@@ -92,8 +95,9 @@ print("starts", starts.shape, "observations", seen.shape, "logits", logits.shape
 print("episodes that began in each environment:", starts.sum(0))
 
 # %% [markdown]
-# The step is compiled once and then called T times. An environment that is written in JAX could go
-# into the same program; one that is not calls it as it is here.
+# The step is compiled once and then called T times. If an environment is written in JAX, it can be
+# part of the same program. The loop above also works with any other environment. The next cell
+# plots where episodes start.
 
 # %%
 figure, ax = plt.subplots(figsize=(9, 2.2), layout="constrained")
@@ -102,10 +106,14 @@ ax.set(title="Where episodes start, in black", xlabel="step", ylabel="environmen
 plt.show()
 
 # %% [markdown]
-# ## All at once
+# After the first step, episodes start at different steps in different environments.
 #
-# `Reset` is a cell around the policy that starts over within a row. Its inputs are `ResetInputs`:
-# the starts, and the inputs of the policy. The trajectory has time first, so `time_major=True`.
+# ## The whole trajectory at once
+#
+# `Reset` is a cell around the policy that resets the state within a row. Its inputs are
+# `ResetInputs`: the starts, and the inputs of the policy. The time axis of the trajectory comes
+# first, so pass `time_major=True`. The next cell compares the logits and the final state with those
+# of the single steps.
 
 # %%
 learner = seqjax.Reset(policy)  # has the parameters of the policy
@@ -126,8 +134,10 @@ for name, difference in differences.items():
     assert difference < 1e-6
 
 # %% [markdown]
-# Without the starts, memories of one episode leak into the next. The numbers are others from the
-# first end of an episode on:
+# They are equal up to rounding.
+#
+# Without the starts, the state of an episode leaks into the next one. The next cell runs the policy
+# without `Reset`, and finds the first step at which its logits differ.
 
 # %%
 _, leaking = seqjax.unroll(policy, params, seen, time_major=True)
@@ -138,10 +148,13 @@ print("and outputs are wrong from steps", jnp.argmax(differs, axis=0))
 assert (second == jnp.argmax(differs, axis=0)).all()
 
 # %% [markdown]
-# ## A gradient
+# In every environment, the outputs are wrong from the start of the second episode.
 #
-# The policy gradient weighs the logarithm of each action's probability with the reward that its
-# episode still brings. Errors flow back over the steps of an episode and stop at its start.
+# ## A policy gradient
+#
+# The policy gradient multiplies the log probability of each action by the sum of the rewards from
+# this step to the end of the episode. Errors flow back within an episode and stop at its start. The
+# next cell computes the loss and the gradient.
 
 
 # %%
@@ -168,3 +181,6 @@ value, gradient = jax.jit(jax.value_and_grad(loss))(params)
 print(f"loss {value:.4f}")
 for path, leaf in jax.tree.leaves_with_path(gradient):
     print(f"{jax.tree_util.keystr(path):24} {leaf.shape!s:10} norm {jnp.linalg.norm(leaf):.4f}")
+
+# %% [markdown]
+# The output lists the norm of the gradient for each parameter.
