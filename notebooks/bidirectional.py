@@ -76,7 +76,7 @@ FORWARD, BACKWARD = 0, 1
 pictures = {
     "forward": seen(FORWARD, lengths),
     "backward": seen(BACKWARD, lengths),
-    "backward, lengths forgotten": seen(BACKWARD, None),
+    "backward, lengths not given": seen(BACKWARD, None),
 }
 figure, axes = plt.subplots(1, 3, figsize=(11, 3.9), sharey=True, layout="constrained")
 for ax, (name, picture) in zip(axes, pictures.items(), strict=True):

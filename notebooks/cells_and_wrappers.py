@@ -99,7 +99,7 @@ for ax, locked in zip(axes, (False, True), strict=True):
     ax.imshow(noise.output.T, cmap="Greys_r", aspect="auto", interpolation="none")
     ax.set(title=f"locked={locked}", xlabel="step")
 axes[0].set_ylabel("unit of the output")
-figure.suptitle("Dropout at a rate of 1/2: what is dropped in black")
+figure.suptitle("Dropout at a rate of 1/2; dropped values are black")
 plt.show()
 
 dropped = seqjax.Dropout(cell, output_rate=0.5)

@@ -139,7 +139,7 @@ for name, loss in zip(MASKS, losses, strict=True):
     print(f"{name:17}{loss:.4f}")
 first = 1 / (1 + LONGEST) * 2  # the share of steps with nothing before them
 best = first * task.expected_loss([]) + (1 - first) * task.expected_loss([1])
-print(f"{'best there is':17}{best:.4f}")
+print(f"{'best possible':17}{best:.4f}")
 
 # %%
 figure, ax = plt.subplots(figsize=(8, 3.6), layout="constrained")

@@ -3,8 +3,8 @@
     python -m notebooks.run                      all of them
     python -m notebooks.run streaming char_model
 
-``NAME.py`` is the source of a notebook, in jupytext's percent format, and ``NAME.ipynb`` is what it
-gave when it was run.
+``NAME.py`` is the source of a notebook, in jupytext's percent format. ``NAME.ipynb`` is the
+notebook with its outputs.
 """
 
 import os
@@ -20,16 +20,16 @@ FOLDER = pathlib.Path(__file__).parent
 SOURCES = sorted(path for path in FOLDER.glob("*.py") if path != pathlib.Path(__file__))
 ENVIRONMENT = {
     "JAX_PLATFORMS": "cpu",
-    "TF_ENABLE_ONEDNN_OPTS": "0",  # TensorFlow has a word to say about it otherwise
+    "TF_ENABLE_ONEDNN_OPTS": "0",  # otherwise TensorFlow logs a message about it
 }
 
 
 def run(source: pathlib.Path) -> nbformat.NotebookNode:
-    """Run a notebook in a kernel of its own; an error in a cell is raised."""
+    """Run a notebook in its own kernel, and raise the error of a failed cell."""
     notebook = jupytext.read(source)
     for number, cell in enumerate(notebook.cells):
-        cell.id = f"cell-{number}"  # jupytext draws them at random
-    # sockets are files, which nobody else on the machine can reach
+        cell.id = f"cell-{number}"  # jupytext would draw random ids
+    # sockets are files, which no other user of the machine can reach
     config = Config({"KernelManager": {"transport": "ipc"}})
     client = NotebookClient(
         notebook, timeout=600, record_timing=False, coalesce_streams=True, config=config

@@ -158,7 +158,7 @@ print(f"associative beside scan: {largest_difference(by_scan, at_once):.0e}")
 try:
     seqjax.unroll(cell, params, xs, method="associative")
 except ValueError as error:
-    print(str(error)[:63], "...")
+    print(error)
 
 # %% [markdown]
 # Both methods agree up to rounding. An LSTM is not linear, so `unroll` raises `ValueError`.
