@@ -30,7 +30,7 @@ class Config:
 
 def resident(process: int) -> int:
     """The resident memory of a process in bytes."""
-    status = Path(f"/proc/{process}/status").read_text()
+    status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
     (line,) = (line for line in status.splitlines() if line.startswith("VmRSS:"))
     return int(line.split()[1]) * 1024
 
@@ -39,7 +39,9 @@ def evaluations(log: Path) -> list[int]:
     """The steps of the checkpoints so far."""
     if not log.exists():
         return []
-    lines = log.read_text().rpartition("\n")[0].splitlines()  # the last may be incomplete
+    lines = (
+        log.read_text(encoding="utf-8").rpartition("\n")[0].splitlines()
+    )  # the last may be incomplete
     return [record["step"] for record in map(json.loads, lines) if "validation_nats" in record]
 
 

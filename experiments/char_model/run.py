@@ -481,11 +481,13 @@ def _shown(bars: Progress, description: str) -> Iterator[Track]:
 def _only_one(folder: Path) -> Iterator[None]:
     """Lock the folder while this process writes to it; the lock ends with the process."""
     path = folder / ".lock"
-    try:
-        with naming(path):
+    with naming(path):
+        try:
             lock = filelock.FileLock(path, blocking=False).acquire()
-    except filelock.Timeout:
-        raise ValueError(f"another process is training in {folder}; wait until it ends") from None
+        except filelock.Timeout:
+            raise ValueError(
+                f"another process is training in {folder}; wait until it ends"
+            ) from None
     with lock:
         yield
 

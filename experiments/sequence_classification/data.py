@@ -176,7 +176,7 @@ def _mnist() -> Split:
     import tensorflow_datasets
 
     try:
-        from seqjax.data.records import tensorflow_without_gpus
+        from seqjax.data.parsing import tensorflow_without_gpus
 
         tensorflow_without_gpus()
         sets = tensorflow_datasets.load(

@@ -27,7 +27,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from seqjax.data.records import RecordSource, infer_schema, tensorflow_without_gpus
+from seqjax.data.parsing import tensorflow_without_gpus
+from seqjax.data.records import RecordSource, infer_schema
 from seqjax.data.schema import BYTES, DTYPES, Feature, Schema, encode
 from seqjax.data.tfrecord import DECOMPRESSED_BYTES, Compression
 from seqjax.data.writing import write_encoded

@@ -245,7 +245,7 @@ def test_bytes_go_there_and_back_in_pieces_of_any_size(text, junk, sizes):
 
 def test_unseen_characters_are_named_where_they_first_stand():
     vocabulary = Vocabulary.of("abc")
-    with pytest.raises(ValueError, match=r"'ß' at 1, '€' at 3; take them out .* min_count=2"):
+    with pytest.raises(ValueError, match=r"'ß' at 1, '€' at 3; remove them .* min_count=2"):
         vocabulary.encode("aßa€ß")
     with pytest.raises(ValueError, match="'k' at 7 and 2 more"):
         vocabulary.encode("defghijklm")

@@ -254,10 +254,7 @@ def test_the_report_counts_what_was_taken_for_what():
     assert re.search(r"logistic regression\s+100.00%\s+0", text)
     titles = [axes.get_title() for axes in misread(outcome).axes]
     assert titles[:2] == ["2, read as 1\nby 1 of 2", "0, read as 2\nby 1 of 2"]
-    assert (
-        "2 errors of 2 seeds that saw 4 examples each"
-        in confusion_matrix(outcome).axes[0].get_title()
-    )
+    assert "2 errors of 2 seeds on 4 examples each" in confusion_matrix(outcome).axes[0].get_title()
 
 
 def test_the_figures_bear_no_error_at_all(tmp_path):
