@@ -17,9 +17,10 @@ class ToLinen(flax.linen.RNNCellBase):
     """A linen cell around any seqjax cell, for `flax.linen.RNN`.
 
     Its one parameter, ``cell``, holds the parameters of `Cell.init`. With an rng named ``dropout``,
-    the cell draws noise. In `flax.linen.RNN`, ``split_rngs={"params": False, "dropout": True}``
-    draws new noise at each step; otherwise the noise is the same at all steps. `seqjax.unroll` is
-    faster, since it projects the inputs of all steps at once.
+    the cell draws noise. `flax.linen.RNN` passes this rng on only if ``split_rngs`` names it:
+    ``{"params": False, "dropout": True}`` draws new noise at each step, and ``"dropout": False``
+    uses the same noise at all steps. `seqjax.unroll` is faster, since it projects the inputs of all
+    steps at once.
 
     Args:
       cell: a seqjax cell, for inputs with one feature axis.
