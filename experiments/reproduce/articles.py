@@ -14,8 +14,8 @@ from experiments.reproduce.claims import (
     between,
     equal,
     near,
+    not_compared,
     shown,
-    told,
 )
 from experiments.reproduce.readers import (
     FIRST_CURVE,
@@ -78,7 +78,7 @@ RUNS = (
 ROUNDED = Criterion("no error is larger than 1e-05", lambda measured: measured["off by"] <= 1e-5)
 LUCK = 0.05  # nats; random initialisation makes the article's three runs differ by up to 0.065
 BELOW = f"the article's loss plus {LUCK} for another random initialisation"
-TIME = told("times of other machines and compilers are not compared")
+TIME = not_compared("times of other machines and compilers are not compared")
 
 
 def example(article: str, says: str, name: str, criterion: Criterion | None = None) -> Claim:

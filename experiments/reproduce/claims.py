@@ -110,7 +110,7 @@ def equal(expected: Any, text: str = "") -> Criterion:
     )
 
 
-def told(why: str) -> Criterion:
+def not_compared(why: str) -> Criterion:
     """The value is shown but not compared."""
     return Criterion(why, None)
 

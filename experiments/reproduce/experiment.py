@@ -25,7 +25,7 @@ from experiments.reproduce.report import (
     FAILED,
     FAILURES,
     FULL_ONLY,
-    TOLD,
+    NOT_COMPARED,
     Finding,
     Finished,
     Report,
@@ -71,7 +71,7 @@ def judge(claim: Claim, finished: Finished | None, full: bool, folder: Path) -> 
         measured = claim.read(Files(result, [json.loads(line) for line in lines]))
         holds = claim.criterion.holds
         if holds is None:
-            return Finding(claim, measured, FAILED if measured is None else TOLD)
+            return Finding(claim, measured, FAILED if measured is None else NOT_COMPARED)
         return Finding(claim, measured, AGREES if holds(measured) else DISAGREES)
     except (LookupError, TypeError, ValueError):  # the value is null or not a number
         return Finding(claim, None, FAILED)

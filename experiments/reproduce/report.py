@@ -12,14 +12,14 @@ from experiments.reproduce.claims import Claim, Run, shown
 AGREES = "agrees"
 DISAGREES = "DISAGREES"
 FAILED = "NOT MEASURED"
-TOLD = "not compared"
+NOT_COMPARED = "not compared"
 FULL_ONLY = "needs --full"
 FAILURES = (DISAGREES, FAILED)
 COUNTED = {  # the text of each verdict in the summary
     AGREES: "agree",
     DISAGREES: "DISAGREE",
     FAILED: "could NOT BE MEASURED",
-    TOLD: "are not compared",
+    NOT_COMPARED: "are not compared",
     FULL_ONLY: "need --full",
 }
 
