@@ -1,5 +1,6 @@
 """Train on all devices of all processes: many_hosts.py COORDINATOR PROCESSES PROCESS."""
 
+import functools
 import sys
 
 import jax
@@ -11,7 +12,7 @@ import seqjax
 from seqjax.devices import data_mesh
 from seqjax.training import data_parallel_steps, init_train_state
 
-coordinator, processes, process = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+coordinator, processes, process = sys.argv[1], *map(int, sys.argv[2:])
 jax.distributed.initialize(coordinator, processes, process)
 
 model = seqjax.OutputProjection(seqjax.GRU(16), 2)
@@ -29,13 +30,15 @@ optimizer = optax.adam(1e-2)
 steps = data_parallel_steps(loss_fn, optimizer, mesh)
 state = init_train_state(model.init(jax.random.key(0), 3), optimizer, carry=())
 
-sharding = NamedSharding(mesh, PartitionSpec(None, "data"))  # [K, B, ...]: rows are split
-mine = np.split(np.arange(ROWS), processes)[process]  # each process reads its own rows only
+# batches [K, B, ...] are split along B; each process reads only its own rows
+sharding = NamedSharding(mesh, PartitionSpec(None, "data"))
+mine = np.split(np.arange(ROWS), processes)[process]
+together = functools.partial(jax.make_array_from_process_local_data, sharding)
 rng = np.random.default_rng(0)
 for _ in range(3):
     xs = rng.normal(size=(10, ROWS, 20, 3)).astype(np.float32)[:, mine]
     local = {"xs": xs, "targets": (xs[..., 0] > 0).astype(np.int32)}
-    batches = jax.tree.map(lambda a: jax.make_array_from_process_local_data(sharding, a), local)
+    batches = jax.tree.map(together, local)
     state, losses = steps(state, batches)
     if process == 0:
         print(np.asarray(losses)[-1])
