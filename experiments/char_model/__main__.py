@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from rich.console import Console
 
-    from experiments.char_model.run import Trained
+    from experiments.char_model.trained import Trained
     from seqjax.sampling import Sampling
 
 PROGRAM = "python -m experiments.char_model"
@@ -47,7 +47,8 @@ class Evaluate:
 
         from experiments.char_model.baselines import baselines
         from experiments.char_model.evaluation import Score, streaming, windowed
-        from experiments.char_model.run import load, read_text
+        from experiments.char_model.text import read_text
+        from experiments.char_model.trained import load
         from seqjax.data.text import read_corpus
 
         trained = load(self.run, self.which)
@@ -101,7 +102,7 @@ class Sample:
         """Print one text while it is sampled, or several texts when they are complete."""
         import numpy as np
 
-        from experiments.char_model.run import load
+        from experiments.char_model.trained import load
         from seqjax.sampling import Sampling
 
         for name in ("length", "count"):
@@ -163,7 +164,7 @@ class ScoreText:
         import numpy as np
 
         from experiments.char_model.evaluation import token_losses
-        from experiments.char_model.run import load
+        from experiments.char_model.trained import load
         from seqjax.data.text import read_corpus
 
         if self.text is not None and self.file is not None:
@@ -196,7 +197,7 @@ class Verify:
 
     def main(self, console: "Console") -> None:
         """Print a line for each checkpoint."""
-        from experiments.char_model.run import verify
+        from experiments.char_model.trained import verify
 
         problems = verify(self.run)
         for step, problem in problems.items():
@@ -234,8 +235,8 @@ class Train:
     def main(self, console: "Console") -> None:
         """Train and print the results."""
         from experiments.char_model.resume import Resume
-        from experiments.char_model.run import read_config
         from experiments.char_model.run import train as train_run
+        from experiments.char_model.trained import read_config
 
         if self.resume is None:
             config = self.config
@@ -271,7 +272,7 @@ def _default_train(arguments: list[str]) -> Train:
     if given.resume is None:
         config = PRESETS.get(given.preset, PRESETS["small"])
     elif given.preset is None:
-        from experiments.char_model.run import read_config
+        from experiments.char_model.trained import read_config
 
         config = read_config(Path(given.resume))
     else:

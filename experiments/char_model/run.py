@@ -2,12 +2,11 @@
 
 import contextlib
 import dataclasses
-import json
 import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import filelock
 import jax
@@ -17,17 +16,17 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from experiments.char_model.baselines import baselines
-from experiments.char_model.config import Config, build_model, config_from_json, config_of_run
+from experiments.char_model.config import Config, build_model, config_from_json
 from experiments.char_model.errors import NotFiniteError, StoppedError
 from experiments.char_model.evaluation import Track, streaming, windowed
 from experiments.char_model.resume import Resume, TrainedOn, check_config, trained_on
 from experiments.char_model.stop import Stop, on_signals
+from experiments.char_model.text import Text, read_text
 from experiments.char_model.train import (
     Data,
     init_state,
     learning_rate,
     make_block,
-    span,
     spread,
     steps_per_epoch,
 )
@@ -35,7 +34,7 @@ from experiments.event_log import EventLog
 from experiments.run_directory import RunDirectory, naming
 from seqjax import LanguageModel
 from seqjax.checkpoint import Checkpoints
-from seqjax.data.text import Corpus, Vocabulary, read_corpus, split, streams
+from seqjax.data.text import streams
 from seqjax.devices import data_mesh
 from seqjax.sampling import Sampling, generate, prime
 from seqjax.types import Params, PyTree
@@ -43,118 +42,6 @@ from seqjax.types import Params, PyTree
 BLOCK = 20  # steps per compiled call
 EVALUATION_ROWS = 32  # parts of the validation text in one batch, for evaluation during training
 READ_AS_ONE = 2_000_000  # characters; the final score of a longer text reads it in parts too
-
-
-class Text(NamedTuple):
-    """A corpus as tokens.
-
-    Attributes:
-      corpus: the text and its checksum.
-      vocabulary: the vocabulary of the training part.
-      train: the training part, ``int32[N]``.
-      validation: the validation part, ``int32[M]``.
-      split: the name of the split in the results.
-    """
-
-    corpus: Corpus
-    vocabulary: Vocabulary
-    train: np.ndarray
-    validation: np.ndarray
-    split: str
-
-
-class Trained(NamedTuple):
-    """A trained model, read from the folder of its run.
-
-    Attributes:
-      config: the options of the run.
-      vocabulary: the vocabulary of the model.
-      model: the model.
-      params: the moving average of the parameters.
-      step: the step of the checkpoint.
-      text: the text that the model was trained on.
-    """
-
-    config: Config
-    vocabulary: Vocabulary
-    model: LanguageModel
-    params: Params
-    step: int
-    text: TrainedOn
-
-
-def read_text(config: Config, trained: TrainedOn | None = None) -> Text:
-    """Read the corpus and build a vocabulary from its training part.
-
-    Args:
-      config: the options of the run.
-      trained: the text of a trained model, which the corpus and its vocabulary must match.
-
-    Raises:
-      ValueError: the corpus cannot be read, is too short, or does not match ``trained``.
-    """
-    corpus = read_corpus(config.corpus, errors=config.errors)
-    parts = split(corpus.text, config.validation)
-    if config.bytes:
-        vocabulary = Vocabulary(None)
-    else:
-        vocabulary = Vocabulary.of(parts.train, min_count=config.min_count)
-        unseen = {*parts.validation} - {*parts.train}
-        if unseen and not vocabulary.unknown:
-            vocabulary = dataclasses.replace(vocabulary, unknown=True)
-    if trained is not None:
-        vocabulary = trained.vocabulary_of(config, corpus, vocabulary)
-    train, validation = map(vocabulary.encode, (parts.train, parts.validation))
-    needed = config.batch_size * span(config) + 1
-    if len(train) < needed:
-        raise ValueError(
-            f"the training part of {config.corpus} has {len(train)} characters, but one step needs "
-            f"{needed}: --batch-size {config.batch_size} rows of {span(config)} steps; "
-            "give a longer text, fewer rows or shorter chunks"
-        )
-    if len(validation) < 2:
-        raise ValueError(
-            f"the validation part of {config.corpus} has {len(validation)} characters, but needs "
-            "at least 2; give a longer text or a larger --validation"
-        )
-    return Text(corpus, vocabulary, train, validation, parts.name)
-
-
-def load(folder: Path, which: str = "best") -> Trained:
-    """Read a trained model from the folder of its run.
-
-    Raises:
-      ValueError: the folder holds no run, or its checkpoint cannot be read.
-    """
-    with _checkpoints(folder) as checkpoints:
-        about = checkpoints.about(which)
-        config, text = trained_on(folder, about)
-        model = build_model(config, text.vocabulary.size)
-        like = jax.eval_shape(lambda: init_state(config, model))
-        restored = checkpoints.restore(like, which)
-    return Trained(config, text.vocabulary, model, restored.state.average, restored.step, text)
-
-
-def _checkpoints(folder: Path) -> Checkpoints:
-    if not (folder / "checkpoints").is_dir():
-        raise ValueError(f"{folder} holds no run: it has no checkpoints; give the folder of a run")
-    return Checkpoints(folder / "checkpoints")
-
-
-def verify(folder: Path) -> dict[int, str | None]:
-    """Check all checkpoints of a run, and compare its config with theirs.
-
-    Returns:
-      For each step, a description of the damage to its checkpoint, or None.
-
-    Raises:
-      ValueError: the folder holds no run, its config was changed, or no checkpoint can be read.
-    """
-    with _checkpoints(folder) as checkpoints:
-        config, text = trained_on(folder, checkpoints.about())
-        check_config(folder, read_config(folder), config)
-        model = build_model(config, text.vocabulary.size)
-        return checkpoints.verify(jax.eval_shape(lambda: init_state(config, model)))
 
 
 def train(
@@ -490,18 +377,3 @@ def _only_one(folder: Path) -> Iterator[None]:
             ) from None
     with lock:
         yield
-
-
-def read_config(folder: Path) -> Config:
-    """The config of the run in ``folder``.
-
-    Raises:
-      ValueError: the folder holds no run, or its model cannot be built.
-    """
-    try:
-        plain = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"{folder} holds no run to resume: {error}; give the folder of a run"
-        ) from None
-    return config_of_run(folder, plain)

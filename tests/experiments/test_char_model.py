@@ -31,7 +31,9 @@ from experiments.char_model.errors import StoppedError
 from experiments.char_model.evaluation import streaming, token_losses, windowed
 from experiments.char_model.figure import learning_curve
 from experiments.char_model.stop import Stop, on_signals
+from experiments.char_model.text import read_text
 from experiments.char_model.train import learning_rate
+from experiments.char_model.trained import load, read_config
 from experiments.run_directory import RunDirectory
 from seqjax import GRU, LanguageModel, sequence_loss, unroll
 from seqjax.checkpoint import Checkpoints
@@ -64,7 +66,7 @@ def train(config, folder):
 
 
 def parameters(folder):
-    trained = runs.load(folder, "last")
+    trained = load(folder, "last")
     return jax.tree.map(np.asarray, trained.params), trained.step
 
 
@@ -85,8 +87,8 @@ def test_a_run_writes_what_it_promises_and_is_read_back(corpus, tmp_path, capsys
     assert any((folder.path / "tensorboard").iterdir())
     assert (folder.path / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
 
-    trained = runs.load(folder.path)
-    text = runs.read_text(config)
+    trained = load(folder.path)
+    text = read_text(config)
     again = streaming(trained.model, trained.params, text.validation)
     assert again.nats == result["val"]["streaming_nats"]
 
@@ -362,18 +364,18 @@ def test_bad_corpora_are_value_errors(tmp_path, content, message):
     path = tmp_path / "bad.txt"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=message):
-        runs.read_text(dataclasses.replace(SMALL, corpus=str(path)))
+        read_text(dataclasses.replace(SMALL, corpus=str(path)))
 
 
 def test_folders_that_hold_no_run_or_a_foreign_one_are_value_errors(tmp_path):
     with pytest.raises(ValueError, match="holds no run: it has no checkpoints"):
-        runs.load(tmp_path)
+        load(tmp_path)
     with pytest.raises(ValueError, match="holds no run to resume"):
-        runs.read_config(tmp_path)
+        read_config(tmp_path)
     with Checkpoints(tmp_path / "checkpoints") as checkpoints:
         checkpoints.save(1, {"w": jnp.zeros(1)}, {"units": 3}, 1.0)
     with pytest.raises(ValueError, match="does not hold a character model"):
-        runs.load(tmp_path)
+        load(tmp_path)
 
 
 def test_two_runs_do_not_share_a_folder(corpus, tmp_path):
@@ -520,7 +522,7 @@ def test_a_run_is_extended_by_the_clock(corpus, tmp_path):
     assert second["steps"] > first["steps"]
     with pytest.raises(ValueError, match="leaves nothing to train; give more --epochs or --max-s"):
         train(config, RunDirectory.reopen(folder.path))
-    assert runs.read_config(folder.path) == longer
+    assert read_config(folder.path) == longer
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,11 @@ from experiments.char_model import __main__ as cli
 from experiments.char_model import run as runs
 from experiments.char_model.config import Config
 from experiments.char_model.evaluation import Score
-from experiments.char_model.resume import Resume
+from experiments.char_model.resume import Resume, TrainedOn
+from experiments.char_model.trained import load, read_config, verify
 from experiments.run_directory import RunDirectory
 from seqjax.checkpoint import Checkpoints
+from seqjax.data.text import Corpus, Vocabulary
 from tests.experiments.test_char_model import _as_users_run_it  # noqa: F401, a fixture
 from tests.test_checkpoint_damage import change_bit
 
@@ -47,7 +49,7 @@ def run(finished, tmp_path):
 
 
 def resume(folder, how=Resume()):  # noqa: B008, a frozen dataclass
-    config = runs.read_config(folder)
+    config = read_config(folder)
     return runs.train(config, RunDirectory.reopen(folder), Console(quiet=True), how)
 
 
@@ -65,7 +67,7 @@ def test_another_text_is_refused_by_name_and_taken_where_it_is_meant(run):
             attempt()
     corpus.write_text(before.replace("quick", "slick"))  # without one that was in it
     result = resume(run, Resume(changed_corpus=True))
-    trained = runs.load(run, "last")
+    trained = load(run, "last")
     assert trained.vocabulary.characters == "".join(sorted(set(TEXT)))
     assert result["corpus_sha256"] != trained.text.sha256  # no step was left to take
     corpus.write_text(before.replace("quick", "QUICK"))
@@ -74,10 +76,10 @@ def test_another_text_is_refused_by_name_and_taken_where_it_is_meant(run):
 
 
 def test_the_help_of_another_python_is_named():
-    text = runs.TrainedOn(runs.Vocabulary("ab"), "other")
+    text = TrainedOn(Vocabulary("ab"), "other")
     config = dataclasses.replace(CONFIG, corpus="python_docs")
     with pytest.raises(ValueError, match="python_docs differs between versions of Python"):
-        text.vocabulary_of(config, runs.Corpus("python_docs", "ab", "this"), text.vocabulary)
+        text.vocabulary_of(config, Corpus("python_docs", "ab", "this"), text.vocabulary)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +92,7 @@ def test_an_edited_config_is_refused_by_name(run, name, value, shown):
     with pytest.raises(ValueError, match=rf"config.json was changed: it has {shown}, but the"):
         resume(run)
     with pytest.raises(ValueError, match=r"config.json was changed"):
-        runs.verify(run)
+        verify(run)
 
 
 def test_a_run_may_be_extended(run):
@@ -135,7 +137,7 @@ def test_commands_fall_back_to_the_whole_checkpoint_and_verify_names_the_damage(
 
 
 def _config_and_model(run):
-    config = runs.read_config(run)
+    config = read_config(run)
     return config, runs.build_model(config, len(set(TEXT)))
 
 
@@ -167,7 +169,7 @@ def test_what_is_not_finite_is_not_saved(finished, tmp_path, monkeypatch):
     message = r"the state of step \d+ is not finite; the last good checkpoint is at step 20"
     with pytest.raises(runs.NotFiniteError, match=message):
         runs.train(config, folder, Console(quiet=True))
-    trained = runs.load(folder.path)
+    trained = load(folder.path)
     assert trained.step == blocks[0]
     assert runs.all_finite(trained.params)
 
