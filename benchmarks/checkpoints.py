@@ -57,7 +57,7 @@ def with_checks(folder: Path, state: PyTree) -> tuple[Callable[[], None], Callab
 
     def restore() -> None:
         with Checkpoints(folder) as checkpoints:
-            checkpoints.restore(state)
+            jax.block_until_ready(checkpoints.restore(state).state)
 
     return save, restore
 
@@ -79,7 +79,7 @@ def plain_orbax(folder: Path, state: PyTree) -> tuple[Callable[[], None], Callab
             arguments = ocp.args.Composite(
                 state=ocp.args.StandardRestore(like), about=ocp.args.JsonRestore()
             )
-            checkpointer.restore(path, args=arguments)
+            jax.block_until_ready(checkpointer.restore(path, args=arguments).state)
 
     return save, restore
 

@@ -119,8 +119,14 @@ class Checkpoints:
         Raises:
           OSError: the checkpoint cannot be written, for example because the disk is full;
             checkpoints of other steps are kept.
-          ValueError: ``step`` is not a whole number of at least 0, or ``about`` is not JSON data.
+          ValueError: ``step`` is not a whole number of at least 0, ``about`` is not JSON data, a
+            leaf of ``state`` is not an array, or JAX runs in several processes.
         """
+        if jax.process_count() > 1:
+            raise ValueError(
+                f"Checkpoints saves from one process, but JAX runs in {jax.process_count()}; with "
+                "jax.distributed, save with orbax.checkpoint"
+            )
         if not isinstance(step, int | np.integer) or step < 0:
             raise ValueError(f"step must be a whole number of at least 0, got {step!r}")
         step = int(step)
@@ -399,6 +405,12 @@ def _is_key(leaf: Any) -> bool:
 
 def _plain(tree: PyTree) -> PyTree:
     """Return the tree with random keys as plain arrays."""
+    for name, leaf in zip(*_named(tree), strict=True):
+        if not hasattr(leaf, "dtype"):
+            raise ValueError(
+                f"a checkpoint holds arrays, but {name} is {leaf!r}; give np.asarray of it, or "
+                "store it in about"
+            )
 
     def one(leaf: Any) -> Any:
         if not _is_key(leaf):

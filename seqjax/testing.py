@@ -69,7 +69,10 @@ def check_cell(cell: Cell, input_size: Size = 3, draw_inputs: DrawInputs | None 
             try:
                 check(example)
             except AssertionError as error:
-                raise AssertionError(f"{cell}: {check.__doc__}\n{error}") from error
+                raise AssertionError(f"{cell} fails {check.__name__}: {error}") from error
+            except Exception as error:
+                error.add_note(f"{cell} fails {check.__name__} of seqjax.testing.check_cell")
+                raise
 
 
 def make_example(
@@ -103,16 +106,19 @@ def shapes_agree(example: Example) -> None:
         lambda: unroll(cell, params, xs, initial_state=state, deterministic=True)
     )
     for y in jax.tree.leaves(ys):
-        assert y.shape[:2] == (_B, _T), y.shape
+        assert y.shape[:2] == (_B, _T), f"an output has shape {y.shape[1:]}, without the batch axis"
     size = cell.output_size if isinstance(cell.output_size, tuple) else (cell.output_size,)
-    assert jax.tree.leaves(ys)[0].shape[2:] == size
-    assert jax.tree.map(jnp.shape, final) == jax.tree.map(jnp.shape, state)
-    roles = jax.tree.leaves(cell.roles)
-    assert len(roles) == len(jax.tree.leaves(state))
-    assert all(isinstance(role, Role) for role in roles)
+    found = jax.tree.leaves(ys)[0].shape[2:]
+    assert found == size, f"the output has size {found}, but output_size is {cell.output_size}"
+    shapes, expected = (jax.tree.map(jnp.shape, s) for s in (final, state))
+    assert shapes == expected, f"step returns a state of {shapes}, but initial_state of {expected}"
+    roles, leaves = jax.tree.leaves(cell.roles), len(jax.tree.leaves(state))
+    assert len(roles) == leaves, f"roles has {len(roles)} entries for a state of {leaves} arrays"
+    assert all(isinstance(role, Role) for role in roles), f"roles must hold Role, got {roles}"
     if cell.outputs_hidden:
-        assert roles.count(Role.HIDDEN) == 1
-    assert cell.input_size(params) == example.input_size
+        assert roles.count(Role.HIDDEN) == 1, f"outputs_hidden needs one HIDDEN role, got {roles}"
+    found = cell.input_size(params)
+    assert found == example.input_size, f"input_size is {found}, expected {example.input_size}"
 
 
 def ways_to_run_agree(example: Example) -> None:
@@ -126,6 +132,10 @@ def ways_to_run_agree(example: Example) -> None:
         assert not y[1, 2:].any()
         assert not y[2].any()
     close(_at(final, 2), _at(state, 2), 0)
+    if cell.outputs_hidden:
+        hidden = jax.tree.leaves(cell.roles).index(Role.HIDDEN)
+        h, y = jax.tree.leaves(final)[hidden][0], ys[0, -1]
+        assert (h == y).all(), f"outputs_hidden is true, but the output {y} is not the state {h}"
     close(whole(method="auto"), (final, ys))
     close(whole(method="static"), (final, ys))
     if isinstance(cell, LinearCell):

@@ -373,6 +373,22 @@ class WithMore(LSTM):
         object.__setattr__(self, "extra", units)
 
 
+class Plain(Cell):
+    """A cell that is no dataclass."""
+
+    init = initial_state = input_size = output_size = project = step = None
+
+    def __init__(self, units):
+        self.units = units
+
+
+@dataclasses.dataclass
+class Thawed(Plain):
+    """A dataclass that is not frozen."""
+
+    units: int
+
+
 GOOD = LSTM(H)
 GOOD_PARAMS = GOOD.init(jax.random.key(0), D, jnp.float64)
 GOOD_STATE = GOOD.initial_state((B,), jnp.float64)
@@ -422,6 +438,8 @@ GOOD_XS = jnp.zeros((B, T, D))
         ({"key": 0}, r"key must be one key, such as jax.random.key\(0\), got 0"),
         ({"cell": Dropout(GOOD, 0.5)}, "draws noise: give key=.* in training, or deterministic=T"),
         ({"key": jax.random.key(0), "deterministic": True}, "were both given; give key in train"),
+        ({"cell": Plain(H)}, r"Plain must be a frozen dataclass; put @dataclasses"),
+        ({"cell": Thawed(H)}, "Thawed must be a frozen dataclass; add frozen=True"),
         ({"cell": WithMore(H)}, "WithMore has attributes that are not fields: extra"),
         ({"initial_state": GOOD_STATE[0]}, "initial_state must have the structure"),
         ({"initial_state": GOOD.initial_state((3,), jnp.float64)}, r"initial_state\.c must be"),

@@ -1,4 +1,4 @@
-"""Train on all devices of all processes: many_hosts.py COORDINATOR PROCESSES PROCESS."""
+"""Train on the devices of all processes: python many_hosts.py COORDINATOR PROCESSES PROCESS."""
 
 import functools
 import sys

@@ -106,9 +106,10 @@ class ListSource:
         example, names = self._examples[index], sorted(self.sequence_features)
         for name in names:
             if name not in example or not example[name].ndim:
+                described = {key: f"{a.dtype}{list(a.shape)}" for key, a in example.items()}
                 raise ValueError(
                     f"example {index} must have a sequence feature {name!r} with a leading time "
-                    f"axis, got {example}"
+                    f"axis, got {described}"
                 )
         first, own = self._signature(0), self._signature(index)
         if own != first:

@@ -187,7 +187,10 @@ def jsonl(
             except RecursionError:
                 raise ValueError(f"{source}, line {line}: {_TOO_DEEP}") from None
             if not isinstance(row, dict) or not row.keys() >= {*names}:
-                raise ValueError(f"{source}, line {line}: expected an object with {names}")
+                has = f"an object with {sorted(row)}" if isinstance(row, dict) else repr(row)[:80]
+                raise ValueError(
+                    f"{source}, line {line}: expected an object with {names}, got {has}"
+                )
             yield line, row
 
     if group:

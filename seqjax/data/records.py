@@ -132,6 +132,7 @@ class RecordSource:
             if skip_corrupt:
                 shards = [*map(self._survey_again, shards)]
         else:
+            find_files(path)  # a missing file is the first error
             if schema is None:
                 raise ValueError(
                     f"{path}: give the schema; only directories made by write store one"

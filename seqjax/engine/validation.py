@@ -19,6 +19,11 @@ def check_cell(cell: Any) -> None:
     if not isinstance(cell, Cell):
         raise ValueError(f"cell must be a seqjax cell, such as seqjax.LSTM(units=64), got {cell!r}")
     for part in _parts(cell):
+        if not dataclasses.is_dataclass(type(part)):
+            raise ValueError(
+                f"{type(part).__name__} must be a frozen dataclass; put "
+                "@dataclasses.dataclass(frozen=True) on the class"
+            )
         names = {field.name for field in dataclasses.fields(part)}  # type: ignore[arg-type]
         more = [name for name in vars(part) if name not in names]
         if more:
@@ -30,6 +35,12 @@ def check_cell(cell: Any) -> None:
     try:
         hash(cell)
     except TypeError:
+        for part in _parts(cell):
+            if type(part).__hash__ is None:
+                raise ValueError(
+                    f"{type(part).__name__} must be a frozen dataclass; add frozen=True to its "
+                    "dataclass decorator"
+                ) from None
         raise ValueError(
             f"the options of a cell must be hashable, such as tuples instead of lists, got {cell}"
         ) from None

@@ -127,11 +127,49 @@ def test_the_docstring_has_equations_a_source_and_an_example(cls):
 class Leaky(seqjax.BasicRNN):
     """A cell that computes something else in every program."""
 
+    outputs_hidden = False
+
     def step(self, params, state, z):
         state, y = super().step(params, state, z)
         return state, y + np.random.default_rng().normal()
 
 
 def test_the_battery_fails_on_a_cell_that_breaks_a_promise():
-    with pytest.raises(AssertionError, match="same values"):
+    with pytest.raises(AssertionError, match=r"fails ways_to_run_agree: \s*Not equal"):
         testing.check_cell(Leaky(3))
+
+
+@dataclasses.dataclass(frozen=True)
+class Doubled(seqjax.BasicRNN):
+    """A cell whose output is not its state, as it says."""
+
+    def step(self, params, state, z):
+        state, y = super().step(params, state, z)
+        return state, 2 * y
+
+
+@dataclasses.dataclass(frozen=True)
+class Wide(seqjax.BasicRNN):
+    """A cell that declares more outputs than it has."""
+
+    @property
+    def output_size(self):
+        return self.units + 1
+
+    def initial_state(self, batch_shape=(), dtype=jnp.float32):
+        return seqjax.BasicRNN(self.units).initial_state(batch_shape, dtype)
+
+    def init(self, key, input_size, dtype=jnp.float32):
+        return seqjax.BasicRNN(self.units).init(key, input_size, dtype)
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        (Doubled(3), "outputs_hidden is true, but the output .* is not the state"),
+        (Wide(3), r"fails shapes_agree: the output has size \(3,\), but output_size is 4"),
+    ],
+)
+def test_the_battery_names_the_declaration_that_is_wrong(cell, message):
+    with pytest.raises(AssertionError, match=message):
+        testing.check_cell(cell)

@@ -226,7 +226,7 @@ def test_equal_policies_are_equal_and_hash_alike():
         ([{"x": [1]}, {"x": [1.0]}], "example 1 has .*float64"),
         ([{"x": [[1]]}, {"x": [[1, 2]]}], r"example 1 has .*\(2,\)"),
         ([{"x": [1], "y": [1, 2]}], "of example 0 must have the same length, got {'x': 1, 'y': 2}"),
-        ([{"x": 1}], "example 0 must have a sequence feature 'x' with a leading time axis"),
+        ([{"x": 1}], r"'x' with a leading time axis, got {'x': 'int64\[\]'}"),
     ],
 )
 def test_examples_that_do_not_fit_are_named(examples, message):

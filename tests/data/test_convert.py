@@ -144,8 +144,11 @@ def test_lists_of_jsonl_become_sequences(tmp_path, fails):
         ('{"id": 1, "xs": ' + "[" * 90000 + "]" * 90000 + "}", f"{source}, line 3: "),
         ('{"id": 1, "xs": ' + "[" * 60 + "]" * 60 + "}", f"{source}, line 3: "),
         ('{"id": 1, "id": 2, "xs": []}', "line 3: the member 'id' occurs more than once"),
-        ('{"id": 1}', f"{source}, line 3: expected an object with ['id', 'xs']"),
-        ("[1]", f"{source}, line 3: expected an object"),
+        (
+            '{"id": 1}',
+            f"{source}, line 3: expected an object with ['id', 'xs'], got an object with ['id']",
+        ),
+        ("[1]", f"{source}, line 3: expected an object with ['id', 'xs'], got [1]"),
         ('{"id": 1', f"{source}, line 3: Expecting"),
         ('{"id": "one", "xs": []}', f"{source}, line 3: 'id' must be int64, got 'one'"),
     ]:

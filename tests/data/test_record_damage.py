@@ -148,6 +148,8 @@ def test_a_shard_that_is_compressed_otherwise_is_named(tmp_path):
 def test_files_that_cannot_be_read_are_named(tmp_path):
     with pytest.raises(ValueError, match=f"{tmp_path}/no: there is no such file"):
         RecordSource(tmp_path / "no", SCHEMA)
+    with pytest.raises(ValueError, match=f"{tmp_path}/no: there is no such file"):
+        RecordSource(tmp_path / "no")
     with pytest.raises(ValueError, match=f"{tmp_path}: has no manifest.json"):
         RecordSource(tmp_path)
     write(tmp_path, SCHEMA, EXAMPLES, shards=2)
