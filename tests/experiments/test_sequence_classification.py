@@ -428,9 +428,9 @@ def test_records_of_any_length_are_read_from_their_own_features(main, fails, tmp
     assert written["split"]["test"] == 12
     assert written["test_accuracy"]["min"] == 1
 
-    fails("of ['pen', 'strokes']", "--dataset", records, "--out", tmp_path / "a")
+    fails("from ['pen', 'strokes']", "--dataset", records, "--out", tmp_path / "a")
     fails("got 'ink'", "--dataset", records, "--inputs", "ink", "--out", tmp_path / "b")
-    fails("of ['writer', 'y']", "--dataset", records, "--inputs", "pen", "--out", tmp_path / "c")
+    fails("from ['writer', 'y']", "--dataset", records, "--inputs", "pen", "--out", tmp_path / "c")
     fails("needs sequences of one length", *named, *small, "--permuted", "--out", tmp_path / "d")
     fails("no such file", "--dataset", tmp_path / "none", "--out", tmp_path / "e")
     write(records, schema, [{**examples[0], "strokes": np.zeros((0, 2, 2)), "pen": []}])
