@@ -141,6 +141,28 @@ def test_the_code_in_the_docs_loads_a_file_without_seqjax(tmp_path):
     assert got.keys() == {"0.c", "0.h", "1.h", "ys"}
 
 
+def members(path):
+    with zipfile.ZipFile(path) as file:
+        return {name: file.read(name) for name in file.namelist()}
+
+
+def test_a_damaged_file_cannot_be_read_or_holds_the_same(tmp_path):
+    path, rng, errors = tmp_path / "model.zip", np.random.default_rng(0), 0
+    write(path, GRU(2), GRU(2).init(jax.random.key(0), 3), features((2, 5, 3)))
+    content, whole = path.read_bytes(), members(path)
+    for _ in range(500):
+        changed = bytearray(content)
+        changed[rng.integers(len(content))] ^= 1 << int(rng.integers(8))
+        path.write_bytes(changed if rng.random() < 0.8 else changed[: rng.integers(len(content))])
+        try:
+            read = members(path)
+        except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError):
+            errors += 1
+            continue
+        assert {*read.values()} == {*whole.values()}  # a name may differ, and is then missing
+    assert errors > 300
+
+
 @pytest.mark.parametrize(("name", "dtype"), ALL)
 def test_an_unroll_of_any_batch_and_time(name, dtype, tmp_path):
     cell, input_size = EXAMPLES[name].cell, EXAMPLES[name].input_size

@@ -5,14 +5,15 @@ import json
 import shutil
 
 import jax
+import numpy as np
 import pytest
 from rich.console import Console
 
 from experiments.char_model import __main__ as cli
 from experiments.char_model import run as runs
-from experiments.char_model.config import Config
+from experiments.char_model.config import MAY_CHANGE, Config
 from experiments.char_model.evaluation import Score
-from experiments.char_model.resume import Resume, TrainedOn
+from experiments.char_model.resume import Resume, TrainedOn, check_config
 from experiments.char_model.trained import load, read_config, verify
 from experiments.run_directory import RunDirectory
 from seqjax.checkpoint import Checkpoints
@@ -195,3 +196,33 @@ def test_a_loss_of_the_validation_text_that_is_no_number_is_not_saved(
         runs.train(config, folder, Console(quiet=True))
     with Checkpoints(folder.path / "checkpoints") as checkpoints:
         assert checkpoints.steps() == {}
+
+
+def damaged(rng, content):
+    """Flip a bit, cut the end off, or delete or repeat a piece."""
+    begin, end = sorted(rng.integers(len(content), size=2))
+    kind = rng.choice(["bit", "cut", "delete", "repeat"])
+    if kind == "bit":
+        changed = bytearray(content)
+        changed[begin] ^= 1 << int(rng.integers(8))
+        return bytes(changed)
+    if kind == "cut":
+        return content[:begin]
+    return content[:begin] + (content[begin:end] * 2 if kind == "repeat" else b"") + content[end:]
+
+
+def test_damage_to_the_config_is_an_error_or_changes_nothing(run):
+    path, rng, errors = run / "config.json", np.random.default_rng(0), 0
+    content, trained = path.read_bytes(), read_config(run)
+    for _ in range(500):
+        path.write_bytes(damaged(rng, content))
+        try:
+            config = read_config(run)
+            check_config(run, config, trained)
+        except ValueError as error:
+            assert str(run) in str(error)  # noqa: PT017, no error is as good
+            errors += 1
+            continue
+        extended = {name: getattr(config, name) for name in MAY_CHANGE}
+        assert config == dataclasses.replace(trained, **extended)
+    assert errors > 300
