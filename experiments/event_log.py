@@ -4,8 +4,6 @@ import contextlib
 import socket
 import time
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.record_writer import RecordWriter
@@ -14,7 +12,7 @@ from tensorboardX.summary import scalar
 from experiments.run_directory import naming
 
 
-class EventLog:
+class EventLog(contextlib.AbstractContextManager["EventLog"]):
     """A new event file in a folder.
 
     The file is written by the calling thread, so the caller gets the error of a full disk.
@@ -57,15 +55,7 @@ class EventLog:
         with naming(self._folder):
             self._writer.flush()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
         if error is None:
             with naming(self._folder):
                 self._writer.close()

@@ -132,7 +132,7 @@ def naming(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.filename is not None:
+        if error.filename is not None or error.errno is None:  # its own message says more
             raise
         raise OSError(error.errno, error.strerror, str(path)) from None
 

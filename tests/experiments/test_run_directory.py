@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from experiments.run_directory import RunDirectory
+from experiments.run_directory import RunDirectory, naming
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -70,3 +70,10 @@ def test_a_folder_is_made_when_the_run_starts(tmp_path):
         RunDirectory("x", {}, tmp_path / "file")
     with pytest.raises(ValueError, match="cannot create this folder"):
         RunDirectory("x", {}, tmp_path / "file" / "a").start()
+
+
+def test_an_error_that_has_a_message_of_its_own_keeps_it(tmp_path):
+    with pytest.raises(OSError, match=r"^the checkpoint cannot be written$"), naming(tmp_path):
+        raise OSError("the checkpoint cannot be written")
+    with pytest.raises(OSError, match=r"other\.txt"), naming(tmp_path):
+        (tmp_path / "other.txt").read_text()
