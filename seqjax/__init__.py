@@ -13,6 +13,7 @@ import pkgutil
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from seqjax import attention as attention
     from seqjax import catalogue as catalogue
     from seqjax import cells as cells
     from seqjax import checkpoint as checkpoint
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
         PhasedLSTM,
         TimedInputs,
     )
+    from seqjax.engine.context import with_context
     from seqjax.engine.step import step
     from seqjax.engine.unroll import unroll
     from seqjax.losses import sequence_loss
@@ -68,6 +70,7 @@ if TYPE_CHECKING:
         AttentionCell,
         Bidirectional,
         BidirectionalGridLSTM,
+        ContextAttention,
         Dropout,
         GridRNN,
         Highway,
@@ -104,6 +107,7 @@ __all__ = [
     "Bidirectional",
     "BidirectionalGridLSTM",
     "Cell",
+    "ContextAttention",
     "ConvLSTM",
     "CoupledInputForgetGateLSTM",
     "Dropout",
@@ -136,12 +140,14 @@ __all__ = [
     "sequence_loss",
     "step",
     "unroll",
+    "with_context",
 ]
 
 # the modules that define these names, imported on first use because importing JAX is slow
 _HOMES = (
     "cells",
     "wrappers",
+    "engine.context",
     "engine.step",
     "engine.unroll",
     "losses",

@@ -251,7 +251,7 @@ def _check_generation(model: Cell, params: Params, generation: Any) -> Generatio
             f"{position.dtype}{list(position.shape)}"
         )
     dtype = state_dtype(model, params, jnp.zeros((), jnp.int32))
-    check_state(model, state, logits.shape[:-1], dtype, "the state of generation")
+    check_state(model, params, state, logits.shape[:-1], dtype, "the state of generation")
     return generation
 
 

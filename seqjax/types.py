@@ -9,6 +9,7 @@ D     input features
 H     units of a cell, the width of its state
 V     vocabulary size, or number of classes
 G     gates of a cell
+S     positions of a context, such as the steps of an encoder
 ====  =====================================================================
 
 ``[B, T, D]`` is batch-major and ``[T, B, D]`` is time-major. Public functions take batch-major
@@ -58,6 +59,21 @@ class HiddenState(NamedTuple):
     h: Array
 
 
+class Context(NamedTuple):
+    """What a cell attends to, as `seqjax.with_context` binds it to parameters.
+
+    Attributes:
+      keys: ``[B, N, S, K]``, compared with the queries of N heads.
+      values: ``[B, S, M]``, shared by all heads, or ``[B, N, S, M]``; 0 outside of the mask.
+      mask: floating ``[B, S]``, 1 at valid positions and 0 at others, so that all parameters are
+        floating.
+    """
+
+    keys: Array
+    values: Array
+    mask: Array
+
+
 class Role(enum.Enum):
     """The role of one array in the state of a cell.
 
@@ -65,12 +81,14 @@ class Role(enum.Enum):
       HIDDEN: the vector that the next step multiplies by a kernel, such as the ``h`` of an LSTM.
       MEMORY: a memory beside a hidden vector, such as the ``c`` of an LSTM.
       JOINT: one of several arrays that represent one quantity and must change together.
+      ALIGNMENT: the weights ``[B, N, S]`` with which N heads last attended to a context.
       OTHER: any other array.
     """
 
     HIDDEN = "hidden"
     MEMORY = "memory"
     JOINT = "joint"
+    ALIGNMENT = "alignment"
     OTHER = "other"
 
 
@@ -100,6 +118,13 @@ class Loop(abc.ABC):
     @abc.abstractmethod
     def reversed(self, xs: PyTree) -> tuple["Loop", PyTree]:
         """Return the loop in the opposite direction, and ``xs`` with its resets moved to match."""
+
+    @abc.abstractmethod
+    def last(self, values: PyTree, before: PyTree) -> PyTree:
+        """Return the ``values [T, B, ...]`` of the last valid step of each row.
+
+        Rows without a valid step get ``before [B, ...]``.
+        """
 
     @abc.abstractmethod
     def resetting(self, starts: Array) -> "Loop":
@@ -195,6 +220,19 @@ class Cell(PlainValue, abc.ABC):
         Returns:
           Parameters for a vocabulary of V tokens, or None if the cell does not start with such a
           product.
+        """
+        return None
+
+    def with_context(self, params: Params, memory: Array, mask: Array) -> Params | None:
+        """Bind a context to the parameters of each cell inside that attends to one.
+
+        ``memory [B, S, M]`` is projected once, and is 0 outside of ``mask bool[B, S]``. Call
+        `seqjax.with_context`, which checks its arguments. A cell around other cells passes the
+        context on.
+
+        Returns:
+          Parameters that hold the `Context` in the place of None, or None if no cell attends to a
+          context.
         """
         return None
 

@@ -77,6 +77,26 @@ class SequenceLoop(Loop):
         starts = None if self.starts is None else move(self.starts)
         return dataclasses.replace(self, reverse=not self.reverse, starts=starts), turn(xs)
 
+    def last(self, values: PyTree, before: PyTree) -> PyTree:
+        """The values of the last valid step of each row, or ``before`` where no step is valid."""
+        if self.mask is None:
+            num_steps = jax.tree.leaves(values)[0].shape[0]
+            if isinstance(num_steps, int) and num_steps == 0:
+                return before
+            return jax.tree.map(lambda a: a[0 if self.reverse else -1], values)
+        steps = jnp.arange(self.mask.shape[0], dtype=jnp.int32)
+        steps = steps.reshape(-1, *(1,) * (self.mask.ndim - 1))
+        if self.reverse:
+            at = jnp.min(jnp.where(self.mask, steps, self.mask.shape[0] - 1), axis=0, keepdims=True)
+        else:
+            at = jnp.max(jnp.where(self.mask, steps, 0), axis=0, keepdims=True)
+
+        def one(a: Array) -> Array:
+            index = at.reshape(at.shape + (1,) * (a.ndim - at.ndim))
+            return jnp.take_along_axis(a, index, axis=0)[0]
+
+        return select(self.mask.any(0), jax.tree.map(one, values), before)
+
     def resetting(self, starts: Array) -> "SequenceLoop":
         """The loop that also resets the state before the steps where ``starts`` is True."""
         starts = starts if self.starts is None else starts | self.starts

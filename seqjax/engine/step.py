@@ -10,6 +10,7 @@ from seqjax.arrays import as_arrays, as_int32, as_params, given_array
 from seqjax.engine.validation import (
     check_can_step,
     check_cell,
+    check_contexts,
     check_noise,
     check_params,
     check_state,
@@ -74,6 +75,7 @@ def step(
     given = jax.tree.map(functools.partial(given_array, "x"), x)
     leading_shape = cell.leading_shape(params, jax.tree.map(lambda a: a[None], given))
     batch_shape = leading_shape[1:]
+    check_contexts(params, batch_shape)
 
     def convert(a: Array | np.ndarray) -> Array:
         if not jnp.issubdtype(a.dtype, jnp.integer):
@@ -84,7 +86,7 @@ def step(
     with_time = jax.tree.map(convert, given)
     dtype = state_dtype(cell, params, with_time)
     if state is not None:
-        check_state(cell, state, batch_shape, dtype, "state")
+        check_state(cell, params, state, batch_shape, dtype, "state")
     if start is not None:
         start = given_array("start", start)
         if start.shape != batch_shape or start.dtype != bool:

@@ -15,6 +15,7 @@ from seqjax.engine.loop import Method, SequenceLoop
 from seqjax.engine.validation import (
     check_batch,
     check_cell,
+    check_contexts,
     check_fixed_time,
     check_noise,
     check_params,
@@ -160,6 +161,7 @@ def run_checked(
     leading_shape = cell.leading_shape(params, xs)
     time_axis = 0 if time_major else len(leading_shape) - 1
     batch_shape = check_batch(leading_shape, time_axis)
+    check_contexts(params, batch_shape)
     check_fixed_time(leading_shape[time_axis], method, remat)
     mask = resolve_mask(lengths, mask, leading_shape, time_axis)
 
@@ -173,7 +175,7 @@ def run_checked(
     xs = jax.tree.map(convert, xs)
     dtype = state_dtype(cell, params, xs)
     if initial_state is not None:
-        check_state(cell, initial_state, batch_shape, dtype, "initial_state")
+        check_state(cell, params, initial_state, batch_shape, dtype, "initial_state")
     if lengths is not None:
         lengths = as_int32(given_array("lengths", lengths))
     return _run(

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from seqjax.checks import check_flag, check_key
 from seqjax.operations.affine import accumulation_dtype
-from seqjax.types import Array, Cell, Noise, Params, PyTree, State
+from seqjax.types import Array, Cell, Context, Noise, Params, PyTree, State
 
 
 def check_cell(cell: Any) -> None:
@@ -66,7 +66,13 @@ def check_can_step(cell: Cell) -> None:
 
 
 def check_params(cell: Cell, params: Params) -> None:
-    """Raise ``ValueError`` unless ``params`` have the structure and shapes of `Cell.init`."""
+    """Raise ``ValueError`` unless ``params`` have the structure and shapes of `Cell.init`.
+
+    They may also hold a `Context`.
+    """
+    params = jax.tree.map(
+        lambda part: None if isinstance(part, Context) else part, params, is_leaf=_is_context
+    )
     try:
         input_size = cell.input_size(params)
         expected = _expected_params(cell, input_size)
@@ -85,6 +91,26 @@ def check_params(cell: Cell, params: Params) -> None:
             raise ValueError(
                 f"params{jax.tree_util.keystr(path)} must have shape {want.shape} for {cell} on "
                 f"{input_size} input features, got {have.shape}"
+            )
+
+
+def _is_context(part: PyTree) -> bool:
+    return isinstance(part, Context)
+
+
+def contexts(params: Params) -> list[Context]:
+    """Return every `Context` in ``params``."""
+    return [part for part in jax.tree.leaves(params, is_leaf=_is_context) if _is_context(part)]
+
+
+def check_contexts(params: Params, batch_shape: tuple[int, ...]) -> None:
+    """Raise ``ValueError`` unless every `Context` in ``params`` is for this batch."""
+    for context in contexts(params):
+        if context.mask.shape[:-1] != batch_shape:
+            raise ValueError(
+                f"the context of params has the batch axes {context.mask.shape[:-1]}, but the "
+                f"inputs have {batch_shape}; bind a context for these inputs with "
+                "seqjax.with_context"
             )
 
 
@@ -132,10 +158,15 @@ def _other_options(cell: Cell) -> Iterator[tuple[str, Any]]:
 
 
 def check_state(
-    cell: Cell, state: State, batch_shape: tuple[int, ...], dtype: jnp.dtype, name: str
+    cell: Cell,
+    params: Params,
+    state: State,
+    batch_shape: tuple[int, ...],
+    dtype: jnp.dtype,
+    name: str,
 ) -> None:
     """Raise ``ValueError`` unless ``state`` is a state of ``cell`` for this batch."""
-    expected = jax.eval_shape(lambda: cell.initial_state(batch_shape, dtype))
+    expected = jax.eval_shape(lambda: cell.first_state(params, batch_shape, dtype))
     given: PyTree = jax.tree.structure(state)
     wanted: PyTree = jax.tree.structure(expected)
     if given != wanted:

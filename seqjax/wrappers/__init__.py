@@ -7,6 +7,12 @@ from seqjax.wrappers.bidirectional_grid_lstm import (
     BidirectionalGridLSTMParams,
     BidirectionalGridLSTMState,
 )
+from seqjax.wrappers.context_attention import (
+    ContextAttention,
+    ContextAttentionNoise,
+    ContextAttentionParams,
+    ContextAttentionState,
+)
 from seqjax.wrappers.dropout import Dropout, DropoutNoise
 from seqjax.wrappers.grid_rnn import GridDenseParams, GridRNN, GridRNNParams
 from seqjax.wrappers.language_model import LanguageModel, LanguageModelParams, NormParams
@@ -29,6 +35,10 @@ __all__ = [
     "BidirectionalGridLSTM",
     "BidirectionalGridLSTMParams",
     "BidirectionalGridLSTMState",
+    "ContextAttention",
+    "ContextAttentionNoise",
+    "ContextAttentionParams",
+    "ContextAttentionState",
     "Directions",
     "Dropout",
     "DropoutNoise",

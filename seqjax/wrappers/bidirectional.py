@@ -151,6 +151,17 @@ class Bidirectional(Cell):
         )
         return None if None in (merged.forward, merged.backward) else merged
 
+    def with_context(self, params: Directions, memory: Array, mask: Array) -> Directions | None:
+        """Bind the context to the cells that attend, or return None if neither does."""
+        forward = self.forward.with_context(params.forward, memory, mask)
+        backward = self.backward.with_context(params.backward, memory, mask)
+        if forward is None and backward is None:
+            return None
+        return Directions(
+            params.forward if forward is None else forward,
+            params.backward if backward is None else backward,
+        )
+
     def leading_shape(self, params: Directions, xs: PyTree) -> tuple[int, ...]:
         """Return the time and batch axes, after the checks of both cells."""
         self.backward.leading_shape(params.backward, xs)

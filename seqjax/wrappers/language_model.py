@@ -12,7 +12,7 @@ from seqjax.operations.affine import affine
 from seqjax.operations.initializers import glorot_uniform
 from seqjax.operations.normalization import layer_norm
 from seqjax.types import Array, Loop, Noise, Params, Projected, PyTree, State
-from seqjax.wrappers.wrapper import Wrapper, check_one_axis
+from seqjax.wrappers.wrapper import ParametrisedWrapper, Wrapper, check_one_axis
 
 
 class NormParams(NamedTuple):
@@ -46,7 +46,7 @@ class LanguageModelParams(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class LanguageModel(Wrapper):
+class LanguageModel(ParametrisedWrapper):
     """A language model, which predicts the next token.
 
     Maps tokens ``[B, T]`` to logits ``[B, T, V]``; the state is that of the wrapped cell::
@@ -114,10 +114,6 @@ class LanguageModel(Wrapper):
     @property
     def _inner_input_size(self) -> int:
         return self.vocabulary_size if self.embedding_size is None else self.embedding_size
-
-    def inner(self, params: LanguageModelParams) -> Params:
-        """Return the parameters of the wrapped cell."""
-        return params.cell
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> LanguageModelParams:
         """Initialise the wrapped cell, a normal embedding and a Glorot readout."""

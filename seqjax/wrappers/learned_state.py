@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.types import Array, Loop, Noise, Params, PyTree, Size, State
-from seqjax.wrappers.wrapper import Wrapper
+from seqjax.wrappers.wrapper import ParametrisedWrapper
 
 
 class LearnedStateParams(NamedTuple):
@@ -24,7 +24,7 @@ class LearnedStateParams(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class LearnedState(Wrapper):
+class LearnedState(ParametrisedWrapper):
     """A cell whose first state is a parameter, shared by all rows.
 
     State and shapes are those of the wrapped cell::
@@ -55,10 +55,6 @@ class LearnedState(Wrapper):
     """
 
     _steps_cell: ClassVar[bool] = False
-
-    def inner(self, params: LearnedStateParams) -> Params:
-        """Return the parameters of the wrapped cell."""
-        return params.cell
 
     def init(self, key: Array, input_size: Size, dtype: Any = jnp.float32) -> LearnedStateParams:
         """Initialise the wrapped cell, and the learned state to its first state."""

@@ -12,7 +12,13 @@ from seqjax.operations.affine import affine
 from seqjax.operations.features import check_features
 from seqjax.operations.initializers import glorot_uniform
 from seqjax.types import Array, Noise, Params, PyTree, State
-from seqjax.wrappers.wrapper import Wrapper, check_one_axis, has_hidden, hidden, with_hidden
+from seqjax.wrappers.wrapper import (
+    ParametrisedWrapper,
+    check_one_axis,
+    has_hidden,
+    hidden,
+    with_hidden,
+)
 
 
 class MogrifierParams(NamedTuple):
@@ -29,7 +35,7 @@ class MogrifierParams(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Mogrifier(Wrapper):
+class Mogrifier(ParametrisedWrapper):
     """A cell whose input and state gate each other before each step.
 
     State and shapes are those of the wrapped cell::
@@ -77,10 +83,6 @@ class Mogrifier(Wrapper):
         check_size("Mogrifier", "rounds", self.rounds)
         if self.rank is not None:
             check_size("Mogrifier", "rank", self.rank)
-
-    def inner(self, params: MogrifierParams) -> Params:
-        """Return the parameters of the wrapped cell."""
-        return params.cell
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> MogrifierParams:
         """Initialise the wrapped cell and Glorot kernels."""

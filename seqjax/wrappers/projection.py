@@ -10,7 +10,7 @@ from seqjax.checks import check_activation, check_size
 from seqjax.operations.affine import affine
 from seqjax.operations.initializers import glorot_uniform
 from seqjax.types import Activation, Array, Loop, Noise, Params, Projected, PyTree, State
-from seqjax.wrappers.wrapper import Wrapper, check_one_axis
+from seqjax.wrappers.wrapper import ParametrisedWrapper, Wrapper, check_one_axis
 
 
 class ProjectionParams(NamedTuple):
@@ -28,7 +28,7 @@ class ProjectionParams(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class _Projection(Wrapper):
+class _Projection(ParametrisedWrapper):
     """A wrapper with a linear layer."""
 
     size: int
@@ -41,10 +41,6 @@ class _Projection(Wrapper):
         check_size(type(self).__name__, "size", self.size)
         if self.activation is not None:
             check_activation(type(self).__name__, self.activation)
-
-    def inner(self, params: ProjectionParams) -> Params:
-        """Return the parameters of the wrapped cell."""
-        return params.cell
 
     def _init(self, key: Array, cell_input: int, layer_input: int, dtype: Any) -> ProjectionParams:
         cell_key, kernel_key = jax.random.split(key)

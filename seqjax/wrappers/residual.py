@@ -12,7 +12,7 @@ from seqjax.operations.affine import affine, split_gates
 from seqjax.operations.features import check_features
 from seqjax.operations.initializers import glorot_uniform
 from seqjax.types import Array, Loop, Noise, Params, Projected, State
-from seqjax.wrappers.wrapper import Wrapper, check_one_axis
+from seqjax.wrappers.wrapper import ParametrisedWrapper, Wrapper, check_one_axis
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +105,7 @@ class HighwayParams(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Highway(Wrapper):
+class Highway(ParametrisedWrapper):
     """A gated skip connection around a cell.
 
     Maps ``[B, T, D]`` to ``[B, T, D]``; the state is that of the wrapped cell. The gate order is
@@ -153,10 +153,6 @@ class Highway(Wrapper):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_one_axis("Highway", self.cell)
-
-    def inner(self, params: HighwayParams) -> Params:
-        """Return the parameters of the wrapped cell."""
-        return params.cell
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> HighwayParams:
         """Initialise the wrapped cell, Glorot kernels and the carry bias."""

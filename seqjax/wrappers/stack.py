@@ -115,6 +115,18 @@ class Stack(Cell):
         lowest = self.layers[0].merge_embedding(params[0], table)
         return None if lowest is None else (lowest, *params[1:])
 
+    def with_context(
+        self, params: tuple[Params, ...], memory: Array, mask: Array
+    ) -> tuple[Params, ...] | None:
+        """Bind the context to the layers that attend, or return None if none does."""
+        bound = [
+            layer.with_context(p, memory, mask)
+            for layer, p in zip(self.layers, params, strict=True)
+        ]
+        if all(p is None for p in bound):
+            return None
+        return tuple(p if b is None else b for p, b in zip(params, bound, strict=True))
+
     def draw_noise(
         self, key: Array, leading_shape: tuple[int, ...], input_size: Size
     ) -> tuple[Noise, ...]:

@@ -78,6 +78,21 @@ class WeightNorm(Wrapper):
 
         return jax.tree.map(make, params.gains, params.cell, is_leaf=lambda gain: gain is None)
 
+    def with_context(
+        self, params: WeightNormParams, memory: Array, mask: Array
+    ) -> WeightNormParams | None:
+        """Bind the context, projected by normalised kernels, or return None."""
+        bound = self.cell.with_context(self.inner(params), memory, mask)
+        if bound is None:
+            return None
+
+        def place(own: Array | None, new: PyTree) -> PyTree:
+            return new if own is None else own
+
+        # a bound context is in the place of None
+        cell = jax.tree.map(place, params.cell, bound, is_leaf=lambda own: own is None)
+        return params._replace(cell=cell)
+
     def sequence(
         self, loop: Loop, params: WeightNormParams, state: State, xs: PyTree, noise: Noise = None
     ) -> tuple[State, PyTree]:

@@ -39,6 +39,10 @@ class Wrapper(Cell):
         """Return the parameters of the wrapped cell; by default these are all parameters."""
         return params
 
+    def with_inner(self, params: Params, inner: Params) -> Params:
+        """Return ``params`` with ``inner`` as the parameters of the wrapped cell."""
+        return inner
+
     @property
     def output_size(self) -> Size:
         """The output size of the wrapped cell."""
@@ -99,6 +103,11 @@ class Wrapper(Cell):
         """Step the wrapped cell."""
         return self.cell.step(self.inner(params), state, z)
 
+    def with_context(self, params: Params, memory: Array, mask: Array) -> Params | None:
+        """Bind the context to the wrapped cell, or return None if it does not attend."""
+        inner = self.cell.with_context(self.inner(params), memory, mask)
+        return None if inner is None else self.with_inner(params, inner)
+
     def features(self, xs: PyTree) -> PyTree:
         """Return the features of the wrapped cell."""
         return self.cell.features(xs)
@@ -106,6 +115,19 @@ class Wrapper(Cell):
     def leading_shape(self, params: Params, xs: PyTree) -> tuple[int, ...]:
         """Return the time and batch axes, after the check of the wrapped cell."""
         return self.cell.leading_shape(self.inner(params), xs)
+
+
+@dataclasses.dataclass(frozen=True)
+class ParametrisedWrapper(Wrapper):
+    """A wrapper with parameters of its own beside those of the cell, ``params.cell``."""
+
+    def inner(self, params: Params) -> Params:
+        """Return the parameters of the wrapped cell."""
+        return params.cell
+
+    def with_inner(self, params: Params, inner: Params) -> Params:
+        """Return ``params`` with ``inner`` as the parameters of the wrapped cell."""
+        return params._replace(cell=inner)
 
 
 def check_cell(owner: str, cell: Any) -> None:
