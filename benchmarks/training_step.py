@@ -134,27 +134,36 @@ def of_jax(
     def loss_fn(params: Any, carry: None, batch: Any) -> tuple[jax.Array, None]:
         return loss(params, *batch), carry
 
-    if devices > 1:
-        step = data_parallel_steps(loss_fn, optimizer, data_mesh(devices))
-    else:
-        step = functools.partial(train_step if steps == 1 else train_steps, loss_fn, optimizer)
     if max(devices, steps) > 1:
         tokens, targets = (np.broadcast_to(a, (steps, *a.shape)) for a in batch)
         batch = tokens, targets
+    if devices > 1:
+        return _split(data_parallel_steps(loss_fn, optimizer, data_mesh(devices)), state, batch)
+    step = functools.partial(train_step if steps == 1 else train_steps, loss_fn, optimizer)
     began = time.perf_counter()
     compiled = jax.jit(step, donate_argnums=0).lower(state, batch).compile()
     seconds = time.perf_counter() - began
-    state_sharding, batch_sharding = compiled.input_shardings[0]
-    holder = [jax.device_put(state, state_sharding)]
-    placed = jax.device_put(batch, batch_sharding)
+    holder, placed = [state], jax.device_put(batch)
 
     def run() -> float:
-        # block on several devices, since queued steps can deadlock
-        holder[0], value = jax.block_until_ready(compiled(holder[0], placed))
+        holder[0], value = compiled(holder[0], placed)
         return float(value.mean())
 
     memory: Any = compiled.memory_analysis()
     return Way(run, seconds, memory.temp_size_in_bytes, steps)
+
+
+def _split(step: Callable[..., Any], state: Any, batch: Any) -> Way:
+    """Training steps over several devices; `data_parallel_steps` compiles in its first call."""
+    began = time.perf_counter()
+    holder = [step(state, batch)[0]]
+    seconds = time.perf_counter() - began
+
+    def run() -> float:
+        holder[0], value = step(holder[0], batch)
+        return float(value.mean())
+
+    return Way(run, seconds)
 
 
 def on_gpu() -> bool:
