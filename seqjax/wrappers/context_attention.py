@@ -189,11 +189,16 @@ class ContextAttention(ParametrisedWrapper):
         return self.outputs == "cell" and self.cell.outputs_hidden
 
     @property
+    def prefers_scan(self) -> bool:
+        """True: the coefficients of the context are as large as the context."""
+        return True
+
+    @property
     def roles(self) -> ContextAttentionState:
         """The roles of the wrapped cell; the weights are ``Role.ALIGNMENT``."""
         history = jax.eval_shape(lambda: self.mechanism.first((), 0)).history
-        others = jax.tree.map(lambda _: Role.OTHER, history)
-        return ContextAttentionState(self.cell.roles, Role.OTHER, Alignment(Role.ALIGNMENT, others))
+        joint = jax.tree.map(lambda _: Role.JOINT, history)
+        return ContextAttentionState(self.cell.roles, Role.OTHER, Alignment(Role.ALIGNMENT, joint))
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> ContextAttentionParams:
         """Initialise the wrapped cell, a mechanism for each head, and Glorot kernels."""
