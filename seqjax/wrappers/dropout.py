@@ -213,7 +213,8 @@ def rates_by_array(owner: str, name: str, rate: float | State, cell: Cell, *spar
 
     One number does not apply to ``Role.JOINT`` and ``Role.ALIGNMENT`` arrays or to arrays with a
     role in ``spared``. A rate above 0 for a ``Role.JOINT`` array is an error, because such an array
-    cannot change alone. So is one for a ``Role.ALIGNMENT`` array, whose size depends on the context.
+    cannot change alone. It is one for a ``Role.ALIGNMENT`` array, whose size depends on the
+    context.
     """
     roles = cell.roles
     if isinstance(rate, int | float | np.number):
