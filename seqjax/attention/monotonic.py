@@ -141,7 +141,8 @@ def _normal(seeds: Array, like: Array) -> Array:
 
 def _accumulate(go_on: Array, start: Array) -> Array:
     """Compute ``q_s = go_on_{s-1} * q_{s-1} + start_s`` for all positions, ``[B, S]``."""
-    if not isinstance(go_on.shape[-1], int):  # an associative scan needs a fixed size
+    num_positions: Any = go_on.shape[-1]
+    if not isinstance(num_positions, int):  # an associative scan needs a fixed size
 
         def body(q: Array, position: tuple[Array, Array]) -> tuple[Array, Array]:
             factor, own = position
