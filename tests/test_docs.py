@@ -77,6 +77,7 @@ BY_NAME = {
     "": seqjax,
     "attention": seqjax.attention,
     "cells": seqjax.cells,
+    "decoding": seqjax.decoding,
     "wrappers": seqjax.wrappers,
 }
 
@@ -97,7 +98,7 @@ def test_every_public_name_has_a_reference_entry(package):
 
 def test_every_public_module_has_a_reference_entry():
     listed = set(re.findall(r"automodule:: seqjax\.(\S+)", reference()))
-    packages = {"attention", "cells", "wrappers", "tasks", "operations", "data"}
+    packages = {"attention", "cells", "decoding", "wrappers", "tasks", "operations", "data"}
     names = {
         module.name.removeprefix("seqjax.")
         for module in pkgutil.walk_packages(seqjax.__path__, "seqjax.")
