@@ -90,8 +90,14 @@ def check_params(cell: Cell, params: Params) -> None:
 
     They may also hold a `Context`.
     """
+    for context in contexts(params):
+        if not all(isinstance(part, jax.Array) for part in context):
+            raise ValueError(
+                "the context of params must be one that seqjax.with_context has bound, got "
+                f"{describe_tree(context)}"
+            )
     params = jax.tree.map(
-        lambda part: None if isinstance(part, Context) else part, params, is_leaf=_is_context
+        lambda part: None if _is_context(part) else part, params, is_leaf=_is_context
     )
     try:
         input_size = cell.input_size(params)
