@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from seqjax import data as data
     from seqjax import decoding as decoding
     from seqjax import devices as devices
+    from seqjax import dynamic_evaluation as dynamic_evaluation
     from seqjax import export as export
     from seqjax import interop as interop
     from seqjax import launch as launch

@@ -38,6 +38,7 @@ from seqjax import (
     data,
     decoding,
     devices,
+    dynamic_evaluation,
     export,
     losses,
     nn,
@@ -64,6 +65,7 @@ MODULES = (
     decoding,
     seq2seq,
     training,
+    dynamic_evaluation,
     devices,
     regularization,
     nn,
@@ -149,6 +151,30 @@ def examples() -> tuple[Example, ...]:
     result = [
         *cell_examples(),
         *attention_examples(key),
+        of(
+            "dynamic sgd",
+            dynamic_evaluation.sgd,
+            learning_rate=Argument(0.1, between(0, 1e308)),
+            decay=Argument(0.1, between(0, 1)),
+        ),
+        of(
+            "dynamic rms",
+            dynamic_evaluation.rms,
+            statistics=Argument(vector, is_floats),
+            learning_rate=Argument(0.1, between(0, 1e308)),
+            decay=Argument(0.1, between(0, 1e308)),
+            epsilon=Argument(1e-8, between(1e-300, 1e308)),
+        ),
+        of(
+            "mean_squared_gradient",
+            dynamic_evaluation.mean_squared_gradient,
+            loss_fn=learn["loss_fn"],
+            params=Argument({"w": vector}, is_floats),
+            carry=Argument(None, is_numbers),
+            batches=Argument(
+                batch, lambda v: len({np.shape(a)[:1] for a in jax.tree.leaves(v)}) == 1
+            ),
+        ),
         of("LayerNorm", seqjax.LayerNorm, gain=1.0, shift=0.0),
         of("unroll", seqjax.unroll, **run, reverse=False),
         of("unroll masked", seqjax.unroll, **masked, reverse=False),
