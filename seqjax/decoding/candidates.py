@@ -105,7 +105,8 @@ def choose(logits: Array, totals: Array, greedy: Array, end: Array, beam: Beam) 
         parts.append((ends, index // size + first, index % size, scores))
         is_live = jnp.expand_dims(scores > -jnp.inf, -1)
         counts = counts + (one_hot(index % size, size) & is_live).sum(-2).astype(counts.dtype)
-    return Choice(*(jnp.concatenate(part, -1) for part in zip(*parts, strict=True)), greedy)
+    ends, parents, tokens, scores = (jnp.concatenate(part, -1) for part in zip(*parts, strict=True))
+    return Choice(ends, parents, tokens, scores, greedy)
 
 
 def _greedy_target(logits: Array, totals: Array, greedy: Array, places: int) -> Array:
