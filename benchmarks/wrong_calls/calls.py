@@ -411,17 +411,16 @@ def _decoding_examples(model: seqjax.Cell, params: Any) -> list[Example]:
     """Valid calls of `seqjax.decoding`, for a model of 5 tokens."""
     whole = between(1, 2**31 - 1, is_integer)
     natural = between(0, np.inf)
-    is_start = lambda v: (  # noqa: E731
-        isinstance(v, jax.Array | np.ndarray | list | int | np.integer)
-        and not isinstance(v, bool)
-        and integers(0, 4, any_shape=True)(np.asarray(v).reshape(-1))
-        and np.asarray(v).size > 0
-    )
-    is_two_rows = (
-        lambda v: (  # noqa: E731
-            integers(0, 4, any_shape=True)(v) and np.shape(v)[:-1] == (2,)
-        )
-    )
+
+    def is_start(v: Any) -> bool:
+        numeric = isinstance(v, jax.Array | np.ndarray | list | int | np.integer)
+        if not numeric or isinstance(v, bool) or np.size(v) == 0:
+            return False
+        return integers(0, 4)(np.reshape(v, -1))
+
+    def is_two_rows(v: Any) -> bool:
+        return integers(0, 4, any_shape=True)(v) and np.shape(v)[:-1] == (2,)
+
     start, prefix, lengths = np.array([0, 2]), np.array([[0, 2], [2, 0]]), np.array([2, 1])
     forbidden = np.array([[False, False, True, False, False]] * 2)
     state = model.initial_state((2,))
