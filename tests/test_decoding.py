@@ -235,6 +235,29 @@ class Chain(Cell):
         return state, z
 
 
+STEPS = []
+
+
+@dataclasses.dataclass(frozen=True)
+class CountedChain(Chain):
+    """A chain that counts its steps."""
+
+    def step(self, params, state, z):
+        jax.debug.callback(lambda: STEPS.append(1))
+        return state, z
+
+
+@pytest.mark.parametrize("beam", [None, Beam(2, n_best=1), Beam(3, 1, length_penalty=1.0)])
+def test_the_loop_ends_when_no_row_can_improve(beam):
+    chain = jnp.zeros((V, V)).at[jnp.array([0, 1, 3]), jnp.array([1, 3, END])].set(20.0)
+    arguments = CountedChain(V), chain, jnp.array([0, 1]), *([beam] if beam else [])
+    STEPS.clear()
+    found = (beam_search if beam else decode)(*arguments, end=END, max_length=50)
+    jax.effects_barrier()
+    assert len(STEPS) == 3
+    assert found.lengths.reshape(-1).tolist() == [2, 1]
+
+
 def test_the_greedy_hypothesis_keeps_its_place_when_others_look_better():
     end, a, then, b, start = 0, 1, 2, 3, 6
     chain = np.full((7, 7), 1 / 7)

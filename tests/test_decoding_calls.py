@@ -4,7 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import export
 
+import seqjax.export  # registers the types of results  # noqa: F401
 from seqjax import (
     GRU,
     Bidirectional,
@@ -48,9 +50,6 @@ def found_by(**constraints):
     return rows
 
 
-EVERY = found_by()
-
-
 @pytest.mark.parametrize(
     ("constraints", "possible"),
     [
@@ -91,10 +90,10 @@ EVERY = found_by()
     ],
 )  # fmt: skip
 def test_constraints_leave_exactly_the_possible_sequences(constraints, possible):
-    found = found_by(**constraints)
-    assert [len(row) for row in EVERY] == [40, 40]
+    found, every = found_by(**constraints), found_by()
+    assert [len(row) for row in every] == [40, 40]
     for row in range(2):
-        expected = {t: score for t, score in EVERY[row].items() if possible(row, t)}
+        expected = {t: score for t, score in every[row].items() if possible(row, t)}
         assert found[row].keys() == expected.keys()
         np.testing.assert_allclose([found[row][t] for t in expected], [*expected.values()])
 
@@ -103,12 +102,13 @@ def test_decode_obeys_constraints():
     options = {"end": END, "max_length": L, "prefix": [[3, 3], [0, 9]], "prefix_lengths": [2, 1]}
     forbidden = np.array([[True, False, True, False], [False, True, True, False]])
     decoded = decode(MODEL, PARAMS, START, **options, forbidden=forbidden)
+    every = found_by()
     assert decoded.tokens[:, 0].tolist() == [3, 0]
     assert decoded.tokens[0, 1] == 3
     for row in range(2):
         tokens = tuple(decoded.tokens[row].tolist())
         assert not forbidden[row][list(tokens[2 - row :])].any()
-        np.testing.assert_allclose(decoded.scores[row], EVERY[row][tokens])
+        np.testing.assert_allclose(decoded.scores[row], every[row][tokens])
     best = beam_search(MODEL, PARAMS, START, Beam(1), **options, forbidden=forbidden)
     np.testing.assert_array_equal(best.tokens[:, 0], decoded.tokens)
     drawn = decode(
@@ -149,6 +149,47 @@ def test_any_batch_axes_and_inside_of_jit(name):
     for whole, other, one in zip(flat, nested, single, strict=True):
         np.testing.assert_allclose(other[:, 0], whole, rtol=1e-6)
         np.testing.assert_allclose(one, whole[0], rtol=1e-6)
+
+
+def shapes_in(jaxpr):
+    for equation in jaxpr.eqns:
+        yield from (variable.aval.shape for variable in equation.outvars)
+        for inner in jax.tree.leaves(
+            equation.params, is_leaf=lambda p: hasattr(getattr(p, "jaxpr", p), "eqns")
+        ):
+            if hasattr(getattr(inner, "jaxpr", inner), "eqns"):
+                yield from shapes_in(getattr(inner, "jaxpr", inner))
+
+
+def test_the_beam_does_not_copy_the_context():
+    memory = jnp.ones((2, 11, 13), jnp.float32)
+    model = LanguageModel(ContextAttention(GRU(3), General(), memory_size=13), V, embedding_size=2)
+    params = with_context(model, model.init(jax.random.key(0), V), memory)
+
+    def run(params):
+        return beam_search(model, params, START, Beam(7), end=END, max_length=5)
+
+    shapes = {*shapes_in(jax.make_jaxpr(run)(params))}
+    assert any({7, 11} <= {*shape} for shape in shapes)  # the weights of attention
+    assert not any({7, 11, 13} <= {*shape} or {7, 11, 3} <= {*shape} for shape in shapes)
+
+
+def test_scores_of_16_bit_parameters_are_float32():
+    params = jax.tree.map(lambda a: a.astype(jnp.bfloat16), PARAMS)
+    one = decode(MODEL, params, START, end=END, max_length=L)
+    best = beam_search(MODEL, params, START, Beam(2), end=END, max_length=L)
+    assert one.scores.dtype == best.scores.dtype == jnp.float32
+
+
+def test_it_is_exported_for_any_batch():
+    def run(start):
+        return beam_search(MODEL, PARAMS, start, Beam(2), end=END, max_length=L)
+
+    (rows,) = export.symbolic_shape("rows")
+    exported = export.export(jax.jit(run))(jax.ShapeDtypeStruct((rows,), jnp.int32))
+    found = export.deserialize(exported.serialize()).call(START)
+    for part, expected in zip(found, run(START), strict=True):
+        np.testing.assert_array_equal(part, expected)
 
 
 @pytest.mark.parametrize("name", DECODINGS)
