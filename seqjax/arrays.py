@@ -37,6 +37,18 @@ def given_array(name: str, value: Any) -> Any:
     return array
 
 
+def is_known(values: jax.Array | np.ndarray | None) -> bool:
+    """Whether the values can be read: they are not traced, and all of them are on this host.
+
+    >>> is_known(np.ones(2)), jax.eval_shape(lambda a: print(is_known(a)), np.ones(2))
+    False
+    (True, None)
+    """
+    if isinstance(values, jax.core.Tracer):
+        return False
+    return not isinstance(values, jax.Array) or values.is_fully_addressable
+
+
 def as_arrays(name: str, tree: Any) -> Any:
     """Convert the leaves of a pytree to JAX arrays.
 

@@ -55,8 +55,8 @@ def beam_search(
     K likeliest of the others are live at the next step. A finished hypothesis therefore takes no
     place from a live one. The search ends when no live hypothesis can still enter the list, or
     after ``max_length`` steps. The live hypotheses of the last step then enter the list,
-    unfinished. They rank by the same formula, since finished sequences and those that are cut off
-    together have a probability of 1.
+    unfinished. They rank by the same formula: the probabilities of all sequences, finished or cut
+    off, sum to 1.
 
     The hypothesis that `decode` finds keeps its place among the live ones and enters the list. The
     best hypothesis therefore never ranks below it, which a plain beam search does not guarantee. A
@@ -64,14 +64,14 @@ def beam_search(
     continuations finds the best sequences exactly. Of equal candidates, the earlier hypothesis and
     then the lower token wins.
 
-    Only state and tokens get the axis of the beam. Parameters and context are not copied. The
-    cell runs under `jax.vmap`.
+    Only state and tokens get the axis of the beam, over which the model runs under `jax.vmap`.
+    Parameters and context are not copied.
 
     Args:
       model: a cell that maps tokens to the logits of the next token, such as a `LanguageModel`.
       params: the parameters of the model, with a context if it attends to one.
       start: ``int[B]``, the first input of each row, with any number of batch axes, or none.
-      beam: the width of the beam and other options.
+      beam: the width of the beam and other options. Each `Beam` compiles a separate program.
       end: the end symbol, in ``[0, V)``.
       max_length: the largest number of tokens, with the end symbol. Each value compiles a separate
         program.
