@@ -19,6 +19,7 @@ MODEL = seqjax.LanguageModel(seqjax.GRU(2), 3)
 MODEL_PARAMS = MODEL.init(jax.random.key(0), 3)
 XS = jnp.ones((2, 5, 3))
 LOGITS = jnp.ones((2, 5, 3))
+STARTS, AT_MOST_5 = np.zeros(2, int), {"end": 0, "max_length": 5}
 WRONG = [
     np.int64(2**32),
     np.int64(2**32 + 1),
@@ -45,16 +46,10 @@ TOKENS = {
     ),
     "sequence_loss": lambda a: losses.sequence_loss(LOGITS, a),
     "prime": lambda a: sampling.prime(MODEL, MODEL_PARAMS, a),
-    "decode": lambda a: decoding.decode(MODEL, MODEL_PARAMS, a, end=0, max_length=5),
+    "decode": lambda a: decoding.decode(MODEL, MODEL_PARAMS, a, **AT_MOST_5),
     "beam_search": lambda a: decoding.beam_search(
-        MODEL,
-        MODEL_PARAMS,
-        np.zeros(2, int),
-        decoding.Beam(2),
-        end=0,
-        max_length=5,
-        forbidden_prefixes=a,
-    ),  # fmt: skip
+        MODEL, MODEL_PARAMS, STARTS, decoding.Beam(2), forbidden_prefixes=a, **AT_MOST_5
+    ),
     "scheduled_sampling": lambda a: decoding.scheduled_sampling(
         MODEL, MODEL_PARAMS, a, jax.random.key(0), 0.5
     ),
@@ -64,14 +59,8 @@ LENGTHS = {
     "truncated_unroll": lambda a: truncation.truncated_unroll(CELL, PARAMS, XS, 2, lengths=a),
     "sequence_loss": lambda a: losses.sequence_loss(LOGITS, np.zeros((2, 5), int), lengths=a),
     "decode": lambda a: decoding.decode(
-        MODEL,
-        MODEL_PARAMS,
-        np.zeros(2, int),
-        end=0,
-        max_length=5,
-        prefix=np.ones((2, 5), int),
-        prefix_lengths=a,
-    ),  # fmt: skip
+        MODEL, MODEL_PARAMS, STARTS, prefix=XS[..., 0].astype(int), prefix_lengths=a, **AT_MOST_5
+    ),
     "scheduled_sampling": lambda a: decoding.scheduled_sampling(
         MODEL, MODEL_PARAMS, np.zeros((2, 5), int), jax.random.key(0), 0.5, lengths=a
     ),
