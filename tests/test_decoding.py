@@ -47,7 +47,7 @@ DIVERSE = Beam(6, n_best=4, length_penalty=0.3, groups=3, diversity=0.9)
 def params_of(name, seed=0):
     """Parameters so large that sequences differ in probability."""
     params = MODELS[name].init(jax.random.key(0), V, jnp.float64)
-    return jax.tree.map(lambda a: 2 * a, randomise(params, seed))
+    return jax.tree.map(lambda a: 2 * np.asarray(a), randomise(params, seed))
 
 
 PARAMS = params_of("GRU")
@@ -154,7 +154,7 @@ def sequences_of(decoded):
 
 
 def at(tree, row):
-    return jax.tree.map(lambda a: a[jnp.array(row)], tree)
+    return jax.tree.map(lambda a: np.asarray(a)[row], tree)
 
 
 def found_in(decoded, row):
