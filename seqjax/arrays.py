@@ -40,13 +40,35 @@ def given_array(name: str, value: Any) -> Any:
 def is_known(values: jax.Array | np.ndarray | None) -> bool:
     """Whether the values can be read: they are not traced, and all of them are on this host.
 
-    >>> is_known(np.ones(2)), jax.eval_shape(lambda a: print(is_known(a)), np.ones(2))
-    False
-    (True, None)
+    >>> is_known(np.ones(2)), bool(jax.jit(is_known)(np.ones(2)))
+    (True, False)
     """
     if isinstance(values, jax.core.Tracer):
         return False
     return not isinstance(values, jax.Array) or values.is_fully_addressable
+
+
+def describe_tree(tree: Any) -> str:
+    """Return a pytree as text for an error message, with a dtype and shape for each array.
+
+    >>> import seqjax
+    >>> describe_tree(seqjax.GRU(3).initial_state((2,)))
+    'HiddenState(h=float32[2,3])'
+    >>> describe_tree((jnp.zeros(2, jnp.float32), None))
+    '(float32[2], None)'
+    """
+    return repr(jax.tree.map(_Shape, tree))
+
+
+class _Shape:
+    """The dtype and shape of an array, as its repr."""
+
+    def __init__(self, array: Any) -> None:
+        dtype = getattr(array, "dtype", type(array).__name__)
+        self.text = f"{dtype}[{','.join(map(str, np.shape(array)))}]"
+
+    def __repr__(self) -> str:
+        return self.text
 
 
 def as_arrays(name: str, tree: Any) -> Any:

@@ -26,12 +26,14 @@ from benchmarks.wrong_calls.accepts import (
     like,
     optional,
 )
+from benchmarks.wrong_calls.attention_calls import attention_examples
 from benchmarks.wrong_calls.cell_calls import cell_examples
 from benchmarks.wrong_calls.data_calls import data_examples
 from benchmarks.wrong_calls.example import Argument, Example, of
 from benchmarks.wrong_calls.interop_calls import interop_examples
 from benchmarks.wrong_calls.task_calls import task_examples
 from seqjax import (
+    attention,
     cells,
     data,
     decoding,
@@ -42,6 +44,7 @@ from seqjax import (
     pooling,
     regularization,
     sampling,
+    seq2seq,
     tasks,
     training,
     truncation,
@@ -51,6 +54,7 @@ from seqjax.interop import flax_linen, flax_nnx, keras, linen, pytorch, tensorfl
 
 MODULES = (
     seqjax,
+    attention,
     cells,
     wrappers,
     losses,
@@ -58,6 +62,7 @@ MODULES = (
     truncation,
     sampling,
     decoding,
+    seq2seq,
     training,
     devices,
     regularization,
@@ -143,6 +148,7 @@ def examples() -> tuple[Example, ...]:
     path = pathlib.Path(tempfile.mkdtemp(), "model.zip")
     result = [
         *cell_examples(),
+        *attention_examples(key),
         of("LayerNorm", seqjax.LayerNorm, gain=1.0, shift=0.0),
         of("unroll", seqjax.unroll, **run, reverse=False),
         of("unroll masked", seqjax.unroll, **masked, reverse=False),
@@ -267,7 +273,6 @@ def examples() -> tuple[Example, ...]:
                 logits[0], lambda v: floats(None)(v) and bool(np.isfinite(np.asarray(v)).all())
             ),
         ),
-        *_decoding_examples(model, model_params),
         of(
             "init_train_state",
             training.init_train_state,
@@ -405,94 +410,3 @@ def _run_parallel(
     """A call of a function of `data_parallel_steps`, on a copy of the state, which is donated."""
     state = jax.tree.map(lambda a: jnp.array(a) if isinstance(a, jax.Array) else a, state)
     return training.data_parallel_steps(loss_fn, optimizer, mesh)(state, batches, key)
-
-
-def _decoding_examples(model: seqjax.Cell, params: Any) -> list[Example]:
-    """Valid calls of `seqjax.decoding`, for a model of 5 tokens."""
-    whole = between(1, 2**31 - 1, is_integer)
-    natural = between(0, np.inf)
-
-    def is_start(v: Any) -> bool:
-        numeric = isinstance(v, jax.Array | np.ndarray | list | int | np.integer)
-        if not numeric or isinstance(v, bool) or np.size(v) == 0:
-            return False
-        return integers(0, 4)(np.reshape(v, -1))
-
-    def is_two_rows(v: Any) -> bool:
-        return integers(0, 4, any_shape=True)(v) and np.shape(v)[:-1] == (2,)
-
-    start, prefix, lengths = np.array([0, 2]), np.array([[0, 2], [2, 0]]), np.array([2, 1])
-    forbidden = np.array([[False, False, True, False, False]] * 2)
-    state = model.initial_state((2,))
-    shared: dict[str, Any] = {
-        "model": model,
-        "params": Argument(params, like(params)),
-        "end": Argument(1, between(0, 4, is_integer)),
-        "max_length": Argument(3, whole),
-    }
-    constrained = shared | {
-        "start": Argument(start, like(start, 0, 4)),
-        "state": Argument(state, optional(like(state))),
-        "forbidden": Argument(
-            forbidden, lambda v: v is None or like(forbidden)(v) or like(forbidden[0])(v)
-        ),
-        "prefix": Argument(prefix, like(prefix, 0, 4)),
-        "prefix_lengths": Argument(lengths, optional(like(lengths, 0, 2))),
-    }
-    is_probability = between(0, 1)
-    return [
-        of(
-            "decode",
-            decoding.decode,
-            **shared,
-            start=Argument(start, is_start),
-            sampling=sampling.Sampling(0.5),
-            key=Argument(jax.random.key(0), is_key),
-        ),
-        of("decode constrained", decoding.decode, **constrained),
-        of(
-            "beam_search",
-            decoding.beam_search,
-            **shared,
-            start=Argument(start, is_start),
-            beam=decoding.Beam(2),
-        ),
-        of(
-            "beam_search constrained",
-            decoding.beam_search,
-            **constrained,
-            beam=decoding.Beam(2),
-            forbidden_prefixes=Argument(prefix, is_two_rows),
-            forbidden_prefix_lengths=Argument(lengths, optional(like(lengths, 0, 2))),
-        ),
-        of(
-            "Beam",
-            decoding.Beam,
-            width=4,
-            n_best=Argument(2, optional(whole)),
-            length_penalty=Argument(0.5, natural),
-            coverage_penalty=Argument(0.5, natural),
-            groups=2,
-            diversity=Argument(0.5, natural),
-        ),
-        of(
-            "scheduled_sampling",
-            decoding.scheduled_sampling,
-            model=model,
-            params=shared["params"],
-            tokens=Argument(prefix, is_two_rows),
-            key=Argument(jax.random.key(0), is_key),
-            probability=Argument(
-                0.5,
-                lambda v: is_probability(v) or (floats()(v) and is_probability(float(v))),
-            ),
-            lengths=Argument(lengths, optional(like(lengths, 0, 2))),
-            state=constrained["state"],
-            sampling=sampling.Sampling(0.5),
-        ),
-        of(
-            "inverse_sigmoid_schedule",
-            decoding.inverse_sigmoid_schedule,
-            k=Argument(10.0, between(1, np.inf)),
-        ),
-    ]
