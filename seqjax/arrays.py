@@ -37,6 +37,17 @@ def given_array(name: str, value: Any) -> Any:
     return array
 
 
+def is_known(values: jax.Array | np.ndarray | None) -> bool:
+    """Whether the values can be read: they are not traced, and all of them are on this host.
+
+    >>> is_known(np.ones(2)), bool(jax.jit(is_known)(np.ones(2)))
+    (True, False)
+    """
+    if isinstance(values, jax.core.Tracer):
+        return False
+    return not isinstance(values, jax.Array) or values.is_fully_addressable
+
+
 def describe_tree(tree: Any) -> str:
     """Return a pytree as text for an error message, with a dtype and shape for each array.
 

@@ -43,7 +43,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export as jax_export
 
-from seqjax import attention, cells, sampling, types, wrappers
+from seqjax import attention, cells, decoding, sampling, types, wrappers
 from seqjax.arrays import as_params, given_array
 from seqjax.checks import check_choice, check_flag, check_size
 from seqjax.engine.context import with_context
@@ -505,7 +505,7 @@ def _register() -> None:
         for kind in vars(module).values()
         if isinstance(kind, type) and issubclass(kind, tuple) and hasattr(kind, "_fields")
     }
-    for kind in {*kinds, sampling.Generation}:
+    for kind in {*kinds, sampling.Generation, decoding.Decoded}:
         jax_export.register_namedtuple_serialization(
             kind, serialized_name=f"seqjax.{kind.__name__}"
         )

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqjax.arrays import as_arrays, given_array
+from seqjax.arrays import as_arrays, given_array, is_known
 from seqjax.checks import check_count, check_key, check_number, check_size
 from seqjax.engine.step import step
 from seqjax.engine.unroll import unroll
@@ -247,7 +247,7 @@ def _check_logits(logits: Array) -> None:
         raise ValueError(f"logits must be floating [B, V], got {given}")
     if logits.shape[-1] == 0:
         raise ValueError(f"logits must hold at least one token, got {given}")
-    if isinstance(logits, jax.core.Tracer) or not logits.is_fully_addressable:
+    if not is_known(logits):
         return
     largest = np.asarray(logits.max(-1))
     rows = np.argwhere(~np.isfinite(largest))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import seqjax
-from seqjax import losses, pooling, sampling, truncation
+from seqjax import decoding, losses, pooling, sampling, truncation
 from seqjax.operations.affine import affine
 from seqjax.operations.masking import lengths_to_mask
 
@@ -19,6 +19,7 @@ MODEL = seqjax.LanguageModel(seqjax.GRU(2), 3)
 MODEL_PARAMS = MODEL.init(jax.random.key(0), 3)
 XS = jnp.ones((2, 5, 3))
 LOGITS = jnp.ones((2, 5, 3))
+STARTS, AT_MOST_5 = np.zeros(2, int), {"end": 0, "max_length": 5}
 WRONG = [
     np.int64(2**32),
     np.int64(2**32 + 1),
@@ -45,11 +46,24 @@ TOKENS = {
     ),
     "sequence_loss": lambda a: losses.sequence_loss(LOGITS, a),
     "prime": lambda a: sampling.prime(MODEL, MODEL_PARAMS, a),
+    "decode": lambda a: decoding.decode(MODEL, MODEL_PARAMS, a, **AT_MOST_5),
+    "beam_search": lambda a: decoding.beam_search(
+        MODEL, MODEL_PARAMS, STARTS, decoding.Beam(2), forbidden_prefixes=a, **AT_MOST_5
+    ),
+    "scheduled_sampling": lambda a: decoding.scheduled_sampling(
+        MODEL, MODEL_PARAMS, a, jax.random.key(0), 0.5
+    ),
 }
 LENGTHS = {
     "unroll": lambda a: seqjax.unroll(CELL, PARAMS, XS, lengths=a),
     "truncated_unroll": lambda a: truncation.truncated_unroll(CELL, PARAMS, XS, 2, lengths=a),
     "sequence_loss": lambda a: losses.sequence_loss(LOGITS, np.zeros((2, 5), int), lengths=a),
+    "decode": lambda a: decoding.decode(
+        MODEL, MODEL_PARAMS, STARTS, prefix=XS[..., 0].astype(int), prefix_lengths=a, **AT_MOST_5
+    ),
+    "scheduled_sampling": lambda a: decoding.scheduled_sampling(
+        MODEL, MODEL_PARAMS, np.zeros((2, 5), int), jax.random.key(0), 0.5, lengths=a
+    ),
     "last_valid": lambda a: pooling.last_valid(XS, lengths=a),
     "mean_valid": lambda a: pooling.mean_valid(XS, lengths=a),
     "attention_pool": lambda a: pooling.attention_pool(XS, XS[..., 0], lengths=a),

@@ -150,7 +150,21 @@ def _decoding_examples(
         sampling=seqjax.sampling.Sampling(),
         key=key,
     )
-    yield of("beam_search", decoding.beam_search, **request, beam=decoding.Beam(2))
+    excluded = np.array([[4, 1], [4, 2]])
+    yield of(
+        "beam_search",
+        decoding.beam_search,
+        **request,
+        beam=decoding.Beam(2),
+        forbidden_prefixes=Argument(
+            excluded,
+            lambda v: (
+                integers(0, VOCABULARY - 1, any_shape=True)(v)
+                and np.shape(v)[:-1] in ((2,), (2, 2))
+            ),
+        ),
+        forbidden_prefix_lengths=Argument(lengths, optional(like(lengths, 0, 2))),
+    )
     tokens = np.array([[0, 1, 2], [2, 1, 0]])
     yield of(
         "scheduled_sampling",

@@ -49,38 +49,73 @@ def mean_weights(state: State, alignment: np.ndarray) -> Array:
     return jnp.concatenate(leaves, -2).mean(-2)
 
 
-def greedy_target(logits: Array, totals: Array, greedy: Array, end: Array, places: int) -> Array:
-    """The index among ``K / G * V`` candidates that continues the greedy hypothesis; -1 if none."""
-    place = jnp.minimum(greedy, places - 1)
-    token = take(logits, place[..., None])[..., 0, :].argmax(-1).astype(jnp.int32)
-    total = jnp.take_along_axis(take(totals, place[..., None])[..., 0, :], token[..., None], -1)
-    is_live = (greedy < places) & (token != end) & (total[..., 0] > -jnp.inf)
-    return jnp.where(is_live, place * logits.shape[-1] + token, -1)
+class Choice(NamedTuple):
+    """What is chosen from the candidates of a step.
+
+    Attributes:
+      ends: ``bool[B, K]``, whether the hypothesis followed by the end symbol is listed.
+      parents: ``int32[B, K]``, the hypotheses that are continued, by their places.
+      tokens: ``int32[B, K]``, the tokens that continue them.
+      scores: ``[B, K]``, ``-inf`` where there is no hypothesis.
+      greedy: ``int32[B]``, the place of the greedy hypothesis; K / G if there is none.
+    """
+
+    ends: Array
+    parents: Array
+    tokens: Array
+    scores: Array
+    greedy: Array
 
 
-def select_live(totals: Array, target: Array, beam: Beam) -> tuple[Array, Array, Array, Array]:
-    """Choose the next live hypotheses from ``totals [B, K, V]``, one group after the other.
+def choose(logits: Array, totals: Array, greedy: Array, end: Array, beam: Beam) -> Choice:
+    """Choose from the candidates ``[B, K, V]`` of a step, one group after the other.
 
-    Returns parents, tokens and scores ``[B, K]``, and the place ``[B]`` of the greedy hypothesis.
+    Args:
+      logits: ``[B, K, V]``, of which the greedy hypothesis takes the largest.
+      totals: ``[B, K, V]``, the score of each hypothesis with each token.
+      greedy: ``int32[B]``, the place of the greedy hypothesis.
+      end: the end symbol.
+      beam: the options of the search.
     """
     places, size = beam.width // beam.groups, totals.shape[-1]
-    chosen = []
+    batch_shape = totals.shape[:-2]
+    ending = end + size * jnp.arange(places, dtype=jnp.int32)  # candidates that end
+    ending = jnp.broadcast_to(ending, (*batch_shape, places))
+    is_end = one_hot(jnp.broadcast_to(end, (*batch_shape, places)), size)
+    target = _greedy_target(logits, totals, greedy, places)
     counts = jnp.zeros_like(totals[..., 0, :])  # how often earlier groups chose each token
-    greedy = jnp.zeros_like(target)
+    parts = []
     for group in range(beam.groups):
-        of_group = totals[..., group * places : (group + 1) * places, :]
-        biased = of_group - beam.diversity * jnp.expand_dims(counts, -2) if group else of_group
-        flat = (*totals.shape[:-2], places * size)
-        _, index = jax.lax.top_k(biased.reshape(flat), places)
+        first = group * places
+        of_group = totals[..., first : first + places, :]
+        biased = of_group
+        if group:
+            bias = beam.diversity * jnp.expand_dims(counts, -2)
+            biased = jnp.where(is_end, of_group, of_group - bias)
+        flat = (*batch_shape, places * size)
+        _, all_best = jax.lax.top_k(biased.reshape(flat), places)
+        _, index = jax.lax.top_k(jnp.where(is_end, -jnp.inf, biased).reshape(flat), places)
+        ends = (ending[..., None] == jnp.expand_dims(all_best, -2)).any(-1)
         if group == 0:
+            ends = ends | (ending == target[..., None])
+            target = jnp.where((ending == target[..., None]).any(-1), -1, target)
             index, greedy = _keep(index, target)
         scores = jnp.take_along_axis(of_group.reshape(flat), index, -1)
-        parents, tokens = index // size + group * places, index % size
-        chosen.append((parents, tokens, scores))
+        scores = jnp.where(index % size == end, -jnp.inf, scores)
+        parts.append((ends, index // size + first, index % size, scores))
         is_live = jnp.expand_dims(scores > -jnp.inf, -1)
-        counts = counts + (one_hot(tokens, size) & is_live).sum(-2).astype(counts.dtype)
-    parents, tokens, scores = (jnp.concatenate(part, -1) for part in zip(*chosen, strict=True))
-    return parents, tokens, scores, greedy
+        counts = counts + (one_hot(index % size, size) & is_live).sum(-2).astype(counts.dtype)
+    ends, parents, tokens, scores = (jnp.concatenate(part, -1) for part in zip(*parts, strict=True))
+    return Choice(ends, parents, tokens, scores, greedy)
+
+
+def _greedy_target(logits: Array, totals: Array, greedy: Array, places: int) -> Array:
+    """The candidate of the first group that continues the greedy hypothesis, or -1."""
+    place = jnp.minimum(greedy, places - 1)[..., None]
+    token = take(logits, place)[..., 0, :].argmax(-1).astype(jnp.int32)
+    total = jnp.take_along_axis(take(totals, place)[..., 0, :], token[..., None], -1)
+    is_live = (greedy < places) & (total[..., 0] > -jnp.inf)
+    return jnp.where(is_live, place[..., 0] * logits.shape[-1] + token, -1)
 
 
 def _keep(index: Array, target: Array) -> tuple[Array, Array]:
@@ -88,11 +123,12 @@ def _keep(index: Array, target: Array) -> tuple[Array, Array]:
 
     Returns the places, and that of the target, or K if there is none.
     """
-    is_target = index == target[..., None]
-    is_missing = (target >= 0) & ~is_target.any(-1)
-    last = jnp.where(is_missing, target, index[..., -1])
-    index = jnp.concatenate([index[..., :-1], last[..., None]], -1)
-    is_target = index == target[..., None]
+    target = target[..., None]
+    is_missing = (target >= 0) & ~(index == target).any(-1, keepdims=True)
+    is_last = one_hot(jnp.full_like(target[..., 0], index.shape[-1] - 1), index.shape[-1])
+    # not a slice of the index, with which XLA would sort all candidates on CPUs
+    index = jnp.where(is_missing & is_last, target, index)
+    is_target = index == target
     place = jnp.where(is_target.any(-1), is_target.argmax(-1), index.shape[-1])
     return index, place.astype(jnp.int32)
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqjax.arrays import as_arrays, as_int32, given_array
+from seqjax.arrays import as_arrays, as_int32, given_array, is_known
 from seqjax.checks import check_count, check_size
 from seqjax.engine.validation import check_contexts, check_generator, check_state, state_dtype
 from seqjax.operations.affine import accumulation_dtype
@@ -139,13 +139,6 @@ def _check_prefix(
     if is_known(tokens) and (np.asarray(tokens) == end).any():
         raise ValueError(f"prefix must not hold the end symbol, {end}; leave it out")
     return tokens if prefix.shape[-1] else None
-
-
-def is_known(values: Array | np.ndarray) -> bool:
-    """Whether the values can be read: they are not traced, and all of them are on this host."""
-    if isinstance(values, jax.core.Tracer):
-        return False
-    return not isinstance(values, jax.Array) or values.is_fully_addressable
 
 
 def first_state(model: Cell, request: Request) -> State:

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqjax.arrays import as_arrays, as_int32, given_array
+from seqjax.arrays import as_arrays, as_int32, given_array, is_known
 from seqjax.checks import check_key, check_number, is_number
-from seqjax.decoding.request import as_logits, is_known
+from seqjax.decoding.request import as_logits
 from seqjax.engine.validation import (
     check_batch,
     check_contexts,
@@ -52,8 +52,8 @@ def scheduled_sampling(
       params: the parameters of the model, with a context if it attends to one.
       tokens: ``int[B, T]``, the inputs, with any number of batch axes, or none.
       key: a key from `jax.random.key`. Use a new key for each training step.
-      probability: the probability of a draw, in ``[0, 1]``. An array ``[]``, such as the value of a
-        schedule, does not compile a new program for each value; nor does a float.
+      probability: the probability of a draw, in ``[0, 1]``: a number, or an array ``[]``, such as
+        the value of a schedule. New values do not compile a new program.
       lengths: ``int[B]`` in ``[0, T]``, the number of valid steps of each row; defaults to T.
       state: the state before the first step; defaults to `Cell.first_state`.
       sampling: how to draw; ``Sampling(temperature=0)`` takes the most likely token.

@@ -12,12 +12,11 @@ from seqjax.decoding.beam import Beam
 from seqjax.decoding.candidates import (
     Hypotheses,
     best,
+    choose,
     completions,
     exclude_from,
-    greedy_target,
     is_repeated,
     mean_weights,
-    select_live,
     take,
 )
 from seqjax.decoding.request import (
@@ -26,7 +25,6 @@ from seqjax.decoding.request import (
     check_request,
     first_state,
     next_logits,
-    one_hot,
     permitted,
     write_at,
 )
@@ -52,26 +50,28 @@ def beam_search(
 ) -> Decoded:
     """Search for the sequences with the highest rank, see `Beam`.
 
-    At each step, all continuations of the K live hypotheses compete by log-probability for the K
-    places of the next step. Each continuation by the end symbol enters a list of the N finished
-    hypotheses with the highest rank instead, so a finished hypothesis is never lost. The search
-    ends when no live hypothesis can still enter the lists, or after ``max_length`` steps. The live
-    hypotheses of the last step then enter the lists, unfinished. They rank by the same formula,
-    since finished sequences and those that are cut off together have a probability of 1.
+    At each step, the K live hypotheses have ``K * V`` continuations. Of the K likeliest ones, those
+    by the end symbol enter the n-best list, which keeps the N hypotheses with the highest rank. The
+    K likeliest of the others are live at the next step. A finished hypothesis therefore takes no
+    place from a live one. The search ends when no live hypothesis can still enter the list, or
+    after ``max_length`` steps. The live hypotheses of the last step then enter the list,
+    unfinished. They rank by the same formula: the probabilities of all sequences, finished or cut
+    off, sum to 1.
 
-    The hypothesis that `decode` finds keeps its place among the live ones. The best hypothesis
-    therefore never ranks below it, which a plain beam search does not guarantee. A beam that is
-    wide enough for all sequences finds the best ones exactly. Of equal candidates, the earlier
-    hypothesis and then the lower token wins.
+    The hypothesis that `decode` finds keeps its place among the live ones and enters the list. The
+    best hypothesis therefore never ranks below it, which a plain beam search does not guarantee. A
+    beam of width 1 without penalties finds just this hypothesis. A beam that is wide enough for all
+    continuations finds the best sequences exactly. Of equal candidates, the earlier hypothesis and
+    then the lower token wins.
 
-    Only state and tokens get the axis of the beam. Parameters and context are not copied. The
-    cell runs under `jax.vmap`.
+    Only state and tokens get the axis of the beam, over which the model runs under `jax.vmap`.
+    Parameters and context are not copied.
 
     Args:
       model: a cell that maps tokens to the logits of the next token, such as a `LanguageModel`.
       params: the parameters of the model, with a context if it attends to one.
       start: ``int[B]``, the first input of each row, with any number of batch axes, or none.
-      beam: the width of the beam and other options.
+      beam: the width of the beam and other options. Each `Beam` compiles a separate program.
       end: the end symbol, in ``[0, V)``.
       max_length: the largest number of tokens, with the end symbol. Each value compiles a separate
         program.
@@ -224,17 +224,14 @@ def _beam_search(
             logits,
             jnp.expand_dims(scores, -1) + jax.nn.log_softmax(logits),
         )
+        # top_k sorts NaN by its sign; a positive one comes first, and so into the result
+        totals = jnp.where(jnp.isnan(totals), jnp.nan, totals)
         if coverage is not None:
             coverage = coverage + mean_weights(state, alignment)
+        ends, parents, token, scores, greedy = choose(logits, totals, greedy, end, beam)
         ending = jax.lax.dynamic_index_in_dim(totals, end, axis + 1, keepdims=False)
-        ended = hypotheses(tokens, position, True, ending, coverage)
+        ended = hypotheses(tokens, position, True, jnp.where(ends, ending, -jnp.inf), coverage)
         listed = best(listed, ended, listed.ranks.shape[-1])
-
-        target = greedy_target(logits, totals, greedy, end, K // G)
-        is_end = one_hot(jnp.broadcast_to(end, scores.shape), size)
-        parents, token, scores, greedy = select_live(
-            jnp.where(is_end, -jnp.inf, totals), target, beam
-        )
         state, tokens, coverage = take((state, tokens, coverage), parents)
         tokens = write_at(tokens, position, token)
         return _Search(position + 1, state, token, tokens, scores, coverage, greedy, listed)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqjax.arrays import as_int32, given_array
+from seqjax.arrays import as_int32, given_array, is_known
 from seqjax.types import Array, PyTree
 
 
@@ -125,22 +125,15 @@ def check_tokens(
     ...
     ValueError: xs must lie in [0, 4], the vocabulary, got 5 at index 1
     """
-    if not (_is_known(tokens) and _is_known(mask)):
+    if not (is_known(tokens) and is_known(mask)):
         return
     if mask is not None:
         tokens = np.where(mask, tokens, np.zeros((), tokens.dtype))
     _check_range(name, tokens, 0, size - 1, ", the vocabulary")
 
 
-def _is_known(values: Array | np.ndarray | None) -> bool:
-    """Whether the values can be read: they are not traced, and all of them are on this host."""
-    if isinstance(values, jax.core.Tracer):
-        return False
-    return not isinstance(values, Array) or values.is_fully_addressable
-
-
 def _check_range(name: str, values: Array | np.ndarray, low: int, high: int, what: str) -> None:
-    if not _is_known(values):
+    if not is_known(values):
         return
     host = np.asarray(values)
     outside = np.argwhere((host < low) | (host > high))
