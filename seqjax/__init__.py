@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from seqjax import checkpoint as checkpoint
     from seqjax import ctc as ctc
     from seqjax import data as data
+    from seqjax import decoding as decoding
     from seqjax import devices as devices
     from seqjax import export as export
     from seqjax import interop as interop
