@@ -65,7 +65,7 @@ class Config:
     batch_size: int = 32
     """Examples per training step; no example is repeated."""
     learning_rate: float = 1e-2
-    """Initial learning rate of Adam; decays to 0 along a cosine. Gradients are clipped to norm 1."""
+    """Initial learning rate of Adam; decays to 0 along a cosine. Gradients are clipped to 1."""
     label_smoothing: float = 0.0
     """The share of the target distribution that is uniform over all tokens."""
     out: Path | None = None

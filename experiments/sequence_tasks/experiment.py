@@ -210,11 +210,10 @@ def figure(config: Config, outcomes: list[Outcome]) -> matplotlib.figure.Figure:
             axes.fill_between(lengths, low, high, color=color, alpha=0.15, linewidth=0)
             axes.plot(lengths, outcome.success.mean(1), ".-", color=color)
         axes.plot(lengths, [TASKS[task].task.chance(n) for n in lengths.tolist()], ":", color="0.4")
-        axes.axvline(mine[0].trial.length + 0.5, color="0.4", linewidth=0.8)
-        axes.text(
-            mine[0].trial.length + 0.5, 1.03, "trained | longer", color="0.4", ha="center",
-            fontsize="small",
-        )  # fmt: skip
+        border = mine[0].trial.length + 0.5
+        axes.axvline(border, color="0.4", linewidth=0.8)
+        for side, label in (("right", "trained "), ("left", " longer")):
+            axes.text(border, 1.04, label, color="0.4", ha=side, fontsize="small")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_title(task)
         axes.set_xlabel(f"length ({TASKS[task].unit})")

@@ -69,4 +69,11 @@ def build_model(config: Config, trial: Trial, hard: bool = False) -> EncoderDeco
     if mechanism is not None:
         cell = ContextAttention(cell, mechanism, memory_size=units, size=units, activation=jnp.tanh)
     vocabulary = TASKS[trial.task].task.target_size
-    return EncoderDecoder(encoder, LanguageModel(cell, vocabulary, embedding_size=width))
+    decoder = LanguageModel(cell, vocabulary, embedding_size=width)
+    try:
+        return EncoderDecoder(encoder, decoder)
+    except ValueError as error:
+        raise ValueError(
+            f"--cell {config.cell}: the decoder starts from the encoder's final state, but the "
+            "state of this cell has neither hidden vectors nor memories; give another cell"
+        ) from error
