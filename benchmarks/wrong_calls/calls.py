@@ -27,15 +27,18 @@ from benchmarks.wrong_calls.accepts import (
     like,
     optional,
 )
+from benchmarks.wrong_calls.attention_calls import attention_examples
 from benchmarks.wrong_calls.cell_calls import cell_examples
 from benchmarks.wrong_calls.data_calls import data_examples
 from benchmarks.wrong_calls.example import Argument, Example, of
 from benchmarks.wrong_calls.interop_calls import interop_examples
 from benchmarks.wrong_calls.task_calls import task_examples
 from seqjax import (
+    attention,
     cells,
     ctc,
     data,
+    decoding,
     devices,
     export,
     losses,
@@ -43,6 +46,7 @@ from seqjax import (
     pooling,
     regularization,
     sampling,
+    seq2seq,
     tasks,
     training,
     truncation,
@@ -52,6 +56,7 @@ from seqjax.interop import flax_linen, flax_nnx, keras, linen, pytorch, tensorfl
 
 MODULES = (
     seqjax,
+    attention,
     cells,
     wrappers,
     losses,
@@ -59,6 +64,8 @@ MODULES = (
     pooling,
     truncation,
     sampling,
+    decoding,
+    seq2seq,
     training,
     devices,
     regularization,
@@ -150,6 +157,7 @@ def examples() -> tuple[Example, ...]:
     path = pathlib.Path(tempfile.mkdtemp(), "model.zip")
     result = [
         *cell_examples(),
+        *attention_examples(key),
         of("LayerNorm", seqjax.LayerNorm, gain=1.0, shift=0.0),
         of("unroll", seqjax.unroll, **run, reverse=False),
         of("unroll masked", seqjax.unroll, **masked, reverse=False),

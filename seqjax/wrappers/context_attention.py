@@ -246,6 +246,11 @@ class ContextAttention(ParametrisedWrapper):
                 f"ContextAttention: memory must be [B, S, {self.memory_size}] for "
                 f"memory_size={self.memory_size}, got shape {memory.shape}"
             )
+        inner = self.cell.with_context(params.cell, memory, mask)
+        cell = params.cell if inner is None else inner
+        return params._replace(cell=cell, context=self._project(params, memory, mask))
+
+    def _project(self, params: ContextAttentionParams, memory: Array, mask: Array) -> Context:
         of_heads = jax.vmap(self.mechanism.keys, (0, None), -3, axis_size=self.heads)
         keys = of_heads(params.mechanism, memory)
         values = memory.astype(accumulation_dtype(memory.dtype))
@@ -253,9 +258,7 @@ class ContextAttention(ParametrisedWrapper):
             values = affine(memory, params.value_kernel)
             values = values.reshape(*values.shape[:-1], self.heads, -1)
             values = jnp.moveaxis(values, -2, -3)
-        inner = self.cell.with_context(params.cell, memory, mask)
-        cell = params.cell if inner is None else inner
-        return params._replace(cell=cell, context=Context(keys, values, mask.astype(values.dtype)))
+        return Context(keys, values, mask.astype(values.dtype))
 
     def initial_state(
         self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
@@ -374,4 +377,14 @@ class ContextAttention(ParametrisedWrapper):
                 "ContextAttention: the parameters hold no context; bind one with "
                 "seqjax.with_context(cell, params, memory, lengths=lengths)"
             )
-        return params.context
+        context = params.context
+        shape = context.mask.shape
+        memory = jax.ShapeDtypeStruct((*shape, self.memory_size), context.values.dtype)
+        expected = jax.eval_shape(self._project, params, memory, context.mask)
+        for name, want, have in zip(Context._fields, expected, context, strict=True):
+            if have.shape != want.shape:
+                raise ValueError(
+                    f"ContextAttention: the {name} of the context must have shape {want.shape} for "
+                    f"{shape[-1]} positions, got {have.shape}; bind it with seqjax.with_context"
+                )
+        return context
