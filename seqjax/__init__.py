@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from seqjax import catalogue as catalogue
     from seqjax import cells as cells
     from seqjax import checkpoint as checkpoint
+    from seqjax import ctc as ctc
     from seqjax import data as data
     from seqjax import decoding as decoding
     from seqjax import devices as devices

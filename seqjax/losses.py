@@ -1,11 +1,12 @@
 """Losses for sequences of logits, masked by lengths or weights."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
 from seqjax.arrays import as_int32, given_array
-from seqjax.checks import check_flag
+from seqjax.checks import check_flag, check_rate
 from seqjax.operations.affine import accumulation_dtype
 from seqjax.operations.masking import check_tokens, resolve_mask, zero_outside
 from seqjax.types import Array
@@ -17,6 +18,7 @@ def sequence_loss(
     *,
     lengths: Array | None = None,
     weights: Array | None = None,
+    label_smoothing: float = 0.0,
     average_over_time: bool = True,
     average_over_batch: bool = True,
     time_major: bool = False,
@@ -39,6 +41,14 @@ def sequence_loss(
     row), the mean is 0. Class 0 is a regular class, and -1 is not a class. Where the weight is 0,
     neither NaN in the logits nor a target outside of the classes affects the loss or its gradient.
 
+    With label smoothing, the target distribution of a step gives each of the V classes a share of
+    ``label_smoothing / V`` and the target class the rest::
+
+        ce = -(1 - label_smoothing) * log p[target] - label_smoothing * sum_v(log p[v]) / V
+
+    The lowest possible loss is then the entropy of that distribution, which is above 0. For a loss
+    to compare models by, leave label smoothing out.
+
     This is TensorFlow's ``seq2seq.sequence_loss`` with ``average_across_timesteps`` and
     ``average_across_batch``.
 
@@ -48,6 +58,8 @@ def sequence_loss(
       lengths: ``int[B]`` in ``[0, T]``, the number of valid steps of each row; defaults to T.
       weights: floating ``[B, T]``, the weight of each step. Give ``lengths`` or ``weights``, not
         both.
+      label_smoothing: the share of the target distribution that is uniform, in ``[0, 1)``. If it is
+        above 0, a logit of ``-inf`` makes the loss infinite.
       average_over_time: whether to average over time, see the table.
       average_over_batch: whether to average over the batch, see the table.
       time_major: the arrays and the result have the axes ``[T, B, ...]``.
@@ -57,14 +69,19 @@ def sequence_loss(
 
     Raises:
       ValueError: the shapes or dtypes do not fit together, both ``lengths`` and ``weights`` are
-        given, or a target with a weight is outside of ``[0, V)``. Targets are checked outside of
-        `jax.jit` only; inside, such a target makes the loss NaN.
+        given, ``label_smoothing`` is not in ``[0, 1)``, or a target with a weight is outside of
+        ``[0, V)``. Targets are checked outside of `jax.jit` only; inside, such a target makes the
+        loss NaN.
+
+    Reference: Szegedy, Vanhoucke, Ioffe, Shlens and Wojna, "Rethinking the Inception architecture
+    for computer vision", 2016, section 7 (label smoothing).
 
     >>> logits = jnp.zeros((2, 3, 4), jnp.float32)
     >>> targets = jnp.array([[0, 1, 2], [0, -1, -1]])
     >>> print(sequence_loss(logits, targets, lengths=jnp.array([3, 1])))  # log(4)
     1.3862944
     """
+    check_rate("sequence_loss", "label_smoothing", label_smoothing)
     check_flag("sequence_loss", "average_over_time", average_over_time)
     check_flag("sequence_loss", "average_over_batch", average_over_batch)
     check_flag("sequence_loss", "time_major", time_major)
@@ -103,9 +120,14 @@ def sequence_loss(
     bounded = (jnp.abs(logits) < float(np.finfo(logits.dtype).max) / 4).all(-1)
     usable = counts | (in_range & bounded)
     targets = jnp.where(targets < 0, classes, targets)  # -1 is not the last class
-    losses = weights * optax.softmax_cross_entropy_with_integer_labels(
-        zero_outside(usable, logits), zero_outside(usable, targets)
-    )
+    logits, targets = zero_outside(usable, logits), zero_outside(usable, targets)
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
+    if label_smoothing > 0:
+        # divided before they are summed, because the sum may overflow where the weight is 0
+        uniform = -(jax.nn.log_softmax(logits) / classes).sum(-1)
+        share = float(label_smoothing)  # a number of NumPy has a dtype of its own
+        losses = (1 - share) * losses + share * uniform
+    losses = weights * losses
     if not (average_over_time or average_over_batch):
         return losses
     axes = (time_axis,) * average_over_time + batch_axes * average_over_batch

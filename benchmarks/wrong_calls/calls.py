@@ -22,6 +22,7 @@ from benchmarks.wrong_calls.accepts import (
     is_floats,
     is_integer,
     is_key,
+    is_number,
     is_numbers,
     like,
     optional,
@@ -35,6 +36,7 @@ from benchmarks.wrong_calls.task_calls import task_examples
 from seqjax import (
     attention,
     cells,
+    ctc,
     data,
     decoding,
     devices,
@@ -59,6 +61,7 @@ MODULES = (
     cells,
     wrappers,
     losses,
+    ctc,
     pooling,
     truncation,
     sampling,
@@ -119,6 +122,12 @@ def examples() -> tuple[Example, ...]:
     weights = jnp.ones((2, 3), jnp.float32)
     short = Argument(np.array([3, 1]), optional(like(np.array([3, 1]), 0, 3)))
     pool = {"ys": Argument(xs, floats(2, 6, None)), "lengths": run["lengths"], "time_major": False}
+    alignments = {
+        "logits": Argument(logits, floats(2, 3, None)),
+        "lengths": short,
+        "blank": Argument(0, between(0, 3, is_integer)),
+        "time_major": False,
+    }
     optimizer = optax.sgd(0.1)
 
     def loss_fn(params: Any, carry: Any, batch: Any, key: Any = None) -> tuple[jax.Array, Any]:
@@ -250,6 +259,7 @@ def examples() -> tuple[Example, ...]:
             logits=Argument(logits, floats(2, 3, None)),
             lengths=short,
             targets=Argument(rows, like(rows, 0, 3)),
+            label_smoothing=Argument(0.1, lambda v: is_number(v) and 0 <= v < 1),
             average_over_time=True,
             average_over_batch=True,
             time_major=False,
@@ -263,6 +273,33 @@ def examples() -> tuple[Example, ...]:
                 weights,
                 lambda v: v is None or like(weights)(v) or like(rows, 0)(v) or like(rows > 0)(v),
             ),
+        ),
+        of(
+            "ctc_loss",
+            ctc.ctc_loss,
+            logits=Argument(logits, floats(2, 3, None)),
+            targets=Argument(
+                np.array([[1, 2], [3, 2]]),
+                lambda v: (
+                    integers(1, 3, any_shape=True)(v)
+                    and np.ndim(v) == 2
+                    and len(v) == 2
+                    and np.shape(v)[1] >= 2
+                ),
+            ),
+            lengths=Argument(np.array([3, 1]), optional(like(np.array([3, 1]), 0, 3))),
+            target_lengths=Argument(np.array([2, 1]), like(np.array([2, 1]), 0, 2)),
+            blank=Argument(0, between(0, 0, is_integer)),
+            average_over_batch=True,
+            time_major=False,
+        ),
+        of("greedy_decode", ctc.greedy_decode, **alignments),
+        of(
+            "beam_decode",
+            ctc.beam_decode,
+            **alignments,
+            width=Argument(3, between(2, 2**31 - 1, is_integer)),
+            n_best=Argument(2, optional(between(1, 3, is_integer))),
         ),
         of("last_valid", pooling.last_valid, **pool),
         of("mean_valid", pooling.mean_valid, **pool),
