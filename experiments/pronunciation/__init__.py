@@ -1,0 +1,1 @@
+"""Pronunciation: from English spelling to phonemes, on the CMU Pronouncing Dictionary."""

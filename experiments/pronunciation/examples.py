@@ -1,0 +1,128 @@
+"""Training pairs as records on disk, and their batches."""
+
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from experiments.pronunciation.dictionary import Words
+from experiments.pronunciation.symbols import END, Symbols
+from seqjax.data import Batch, Bucketed, Example
+from seqjax.data.schema import Feature, Schema
+
+if TYPE_CHECKING:
+    from seqjax.data.records import RecordSource
+
+SCHEMA = Schema(
+    context={
+        "letters": Feature(np.int32),  # the number of letters, with the end
+        "phonemes": Feature(np.int32),  # the number of phonemes, with the end
+    },
+    sequence={  # as long as the longer of the two, and padded with the end
+        "letter": Feature(np.int32),
+        "phoneme": Feature(np.int32),
+    },
+)
+
+
+class Pairs(NamedTuple):
+    """A batch of words and pronunciations, as the model takes them.
+
+    Attributes:
+      letters: ``int32[B, T]``, the letters of each word and the end.
+      letter_count: ``int32[B]``, the number of letters, with the end.
+      inputs: ``int32[B, T]``, the phonemes that the decoder reads, from the end on.
+      targets: ``int32[B, T]``, the phonemes that it predicts, up to the end.
+      weights: ``float32[B, T]``, the weights of the targets. Their sum is B, so the mean of the
+        weighted losses over rows is the mean loss of a phoneme, also if several devices share the
+        rows.
+    """
+
+    letters: np.ndarray
+    letter_count: np.ndarray
+    inputs: np.ndarray
+    targets: np.ndarray
+    weights: np.ndarray
+
+
+def pairs_of(words: Words) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield each word with each of its pronunciations.
+
+    Raises:
+      ValueError: a word has no letters or no pronunciation.
+    """
+    for word, pronunciations in words.items():
+        if not word or not all(pronunciations) or not pronunciations:
+            raise ValueError(
+                f"each word must have letters and phonemes, got {word!r} with {pronunciations}"
+            )
+        for pronunciation in pronunciations:
+            yield word, pronunciation
+
+
+def example(letters: np.ndarray, phonemes: np.ndarray) -> Example:
+    """The features of `SCHEMA` for the tokens of a word and of a pronunciation.
+
+    >>> features = example(np.array([3, 1, 0], np.int32), np.array([7, 0], np.int32))
+    >>> features["phoneme"], features["phonemes"]
+    (array([7, 0, 0], dtype=int32), array(2, dtype=int32))
+    """
+    steps = max(len(letters), len(phonemes))
+    padded = [np.pad(a, (0, steps - len(a)), constant_values=END) for a in (letters, phonemes)]
+    counts = [np.array(len(a), np.int32) for a in (letters, phonemes)]
+    return dict(zip(("letter", "phoneme", "letters", "phonemes"), [*padded, *counts], strict=True))
+
+
+def check_records_can_be_read() -> None:
+    """Raise ``ValueError`` if a package that reading records needs is not installed."""
+    for module in ("tensorflow", "google_crc32c"):
+        if importlib.util.find_spec(module) is None:
+            raise ValueError(
+                f"pronunciation reads records, which needs {module}, but {module} is not "
+                "installed: pip install -c constraints.txt -e '.[pronunciation]'"
+            )
+
+
+def write_records(folder: Path, words: Words, letters: Symbols, phonemes: Symbols) -> None:
+    """Write each word with each of its pronunciations to ``folder``."""
+    from seqjax.data.records import write  # needs the extra "records"
+
+    pairs = pairs_of(words)
+    write(folder, SCHEMA, (example(letters.encode(w), phonemes.encode(p)) for w, p in pairs))
+
+
+def open_records(folder: Path) -> "RecordSource":
+    """Open the records that `write_records` wrote."""
+    from seqjax.data.records import RecordSource
+
+    return RecordSource(folder)
+
+
+def buckets(lengths: np.ndarray, batch_size: int) -> Bucketed:
+    """Buckets of nearly equal lengths: eight shapes to compile, and little padding.
+
+    >>> buckets(np.arange(1, 101), batch_size=8).boundaries
+    (20, 40, 60, 75, 85, 95, 99, 100)
+    """
+    shares = (0.2, 0.4, 0.6, 0.75, 0.85, 0.95, 0.985, 1)
+    boundaries = np.unique(np.quantile(lengths, shares, method="lower"))
+    return Bucketed(boundaries.tolist(), batch_size)
+
+
+def as_pairs(batch: Batch, rows: int) -> Pairs:
+    """The arrays of a batch, filled up to ``rows`` with rows of weight 0.
+
+    The last batches of an epoch are not full. Filling them keeps the number of shapes small.
+    """
+    features = batch.features
+    letters, targets = features["letter"], features["phoneme"]
+    missing = rows - len(letters)
+    steps = targets.shape[1]
+    counts = np.pad(features["phonemes"], (0, missing))
+    inputs = np.pad(targets[:, :-1], ((0, missing), (1, 0)), constant_values=END)
+    letters, targets = (np.pad(a, ((0, missing), (0, 0))) for a in (letters, targets))
+    within = np.arange(steps) < counts[:, None]
+    weights = within * np.float32(rows / counts.sum())
+    return Pairs(letters, np.pad(features["letters"], (0, missing)), inputs, targets, weights)
