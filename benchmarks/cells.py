@@ -93,7 +93,8 @@ def compiled_step(entry: Entry, method: Method) -> tuple[Callable[[], Any], int]
     key = jax.random.key(2)
 
     def loss(params: Any, xs: Any) -> jax.Array:
-        _, ys = unroll(cell, params, xs, key=key, method=method)
+        bound = entry.bind(cell, params, key, BATCH, UNITS)
+        _, ys = unroll(cell, bound, xs, key=key, method=method)
         return jnp.stack([jnp.square(y).sum() for y in jax.tree.leaves(ys)]).sum()
 
     step = jax.jit(jax.grad(loss)).lower(params, xs).compile()

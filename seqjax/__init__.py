@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from seqjax import pooling as pooling
     from seqjax import regularization as regularization
     from seqjax import sampling as sampling
+    from seqjax import seq2seq as seq2seq
     from seqjax import tasks as tasks
     from seqjax import testing as testing
     from seqjax import training as training
@@ -75,6 +76,7 @@ if TYPE_CHECKING:
         GridRNN,
         Highway,
         InputProjection,
+        KeepFeatures,
         LanguageModel,
         LearnedState,
         Mogrifier,
@@ -119,6 +121,7 @@ __all__ = [
     "IndyLSTM",
     "InputProjection",
     "IntersectionRNN",
+    "KeepFeatures",
     "LanguageModel",
     "LayerNorm",
     "LearnedState",

@@ -23,6 +23,7 @@ class Entry(NamedTuple):
       input_size: the required input size; ``"any"`` for any number of features, ``"units"`` for as
         many features as units.
       wrap: makes the inputs from a key and features; None if the features are the inputs.
+      attends: whether the cell attends to a context, whose width is the number of units.
       variant: whether this is a second entry for a class, with options.
 
     >>> import jax
@@ -40,6 +41,7 @@ class Entry(NamedTuple):
     short: str | None = None
     input_size: Size | Literal["any", "units"] = "any"
     wrap: Callable[[Array, Array], PyTree] | None = None
+    attends: bool = False
     variant: bool = False
 
     def size(self, units: int, features: int) -> Size:
@@ -55,6 +57,15 @@ class Entry(NamedTuple):
         features = size if isinstance(size, tuple) else (size,)
         xs = jax.random.normal(key, (*leading_shape, *features), dtype)
         return self.wrap(key, xs) if self.wrap else xs
+
+    def bind(self, cell: Cell, params: PyTree, key: Array, batch: int, units: int) -> PyTree:
+        """Bind a random context ``[batch, 20, units]`` to ``params`` if the cell attends."""
+        import jax
+
+        if not self.attends:
+            return params
+        memory = jax.random.normal(key, (batch, 20, units), "float32")
+        return seqjax.with_context(cell, params, memory)
 
 
 def _timed(key: Array, xs: Array) -> seqjax.TimedInputs:
@@ -160,6 +171,15 @@ CATALOGUE = (
         lambda units: seqjax.AttentionCell(seqjax.LSTM(units), length=10),
         "Cheng et al. 2016",
         "`contrib_attn*`",
+    ),
+    Entry(
+        "ContextAttention",
+        lambda units: seqjax.ContextAttention(
+            seqjax.LSTM(units), seqjax.attention.Additive(units), memory_size=units, size=units
+        ),
+        "Bahdanau et al. 2015",
+        "a NumPy loop",
+        attends=True,
     ),
     Entry(
         "UGRNN",
@@ -325,6 +345,12 @@ CATALOGUE = (
         lambda units: seqjax.WithState(seqjax.LSTM(units)),
         "",
         "the state of each prefix",
+    ),
+    Entry(
+        "KeepFeatures",
+        lambda units: seqjax.KeepFeatures(seqjax.LSTM(units - 1), size=1),
+        "Wu et al. 2016",
+        "a NumPy loop",
     ),
     Entry(
         "Residual",

@@ -43,7 +43,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export as jax_export
 
-from seqjax import cells, sampling, types, wrappers
+from seqjax import attention, cells, sampling, types, wrappers
 from seqjax.arrays import as_params, given_array
 from seqjax.checks import check_choice, check_flag, check_size
 from seqjax.engine.step import step
@@ -458,7 +458,7 @@ def _register() -> None:
     """Register the parameter and state types of the library with `jax.export`."""
     kinds = {
         kind
-        for module in (types, cells, wrappers)
+        for module in (types, attention, cells, wrappers)
         for kind in vars(module).values()
         if isinstance(kind, type) and issubclass(kind, tuple) and hasattr(kind, "_fields")
     }

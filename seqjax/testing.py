@@ -10,14 +10,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from seqjax.engine.context import with_context
 from seqjax.engine.step import step
 from seqjax.engine.unroll import unroll
 from seqjax.engine.validation import check_cell as check_description
 from seqjax.operations.masking import lengths_to_mask
-from seqjax.types import Array, Cell, LinearCell, Params, PyTree, Role, Size, State
+from seqjax.types import Array, Cell, Context, LinearCell, Params, PyTree, Role, Size, State
 
 _B, _T = 3, 4
 _LENGTHS: Any = np.array([_T, 2, 0])
+_POSITIONS, _VALID = 5, np.array([5, 0, 2])  # of the context in each row
 _HOLES: Any = np.array([[1, 0, 1, 1], [0, 1, 1, 0], [0, 0, 0, 0]], bool)
 DrawInputs = Callable[[Array, tuple[int, ...]], PyTree]
 
@@ -32,6 +34,7 @@ class Example(NamedTuple):
       xs: inputs, arrays ``[B, T, ...]``.
       input_size: the number of input features.
       draw_inputs: ``(key, leading_shape) -> inputs [*leading_shape, ...]``.
+      memory_size: the width of the context that ``params`` hold; None for no context.
     """
 
     cell: Cell
@@ -40,9 +43,15 @@ class Example(NamedTuple):
     xs: PyTree
     input_size: Size
     draw_inputs: DrawInputs
+    memory_size: int | None = None
 
 
-def check_cell(cell: Cell, input_size: Size = 3, draw_inputs: DrawInputs | None = None) -> None:
+def check_cell(
+    cell: Cell,
+    input_size: Size = 3,
+    draw_inputs: DrawInputs | None = None,
+    memory_size: int | None = None,
+) -> None:
     """Run every check in ``CHECKS`` on a cell.
 
     All checks are in float64, except the check of low precision.
@@ -52,6 +61,7 @@ def check_cell(cell: Cell, input_size: Size = 3, draw_inputs: DrawInputs | None 
       input_size: the number of input features.
       draw_inputs: ``(key, leading_shape) -> inputs [*leading_shape, ...]``, for a cell whose input
         is not one array of features.
+      memory_size: the width of the context of a cell that attends to one (`seqjax.with_context`).
 
     Raises:
       AssertionError: the cell breaks the contract of `Cell`; for example, two ways to run it give
@@ -64,7 +74,7 @@ def check_cell(cell: Cell, input_size: Size = 3, draw_inputs: DrawInputs | None 
     """
     check_description(cell)
     with jax.enable_x64(True):
-        example = make_example(cell, input_size, draw_inputs)
+        example = make_example(cell, input_size, draw_inputs, memory_size)
         for check in CHECKS:
             try:
                 check(example)
@@ -76,7 +86,10 @@ def check_cell(cell: Cell, input_size: Size = 3, draw_inputs: DrawInputs | None 
 
 
 def make_example(
-    cell: Cell, input_size: Size = 3, draw_inputs: DrawInputs | None = None
+    cell: Cell,
+    input_size: Size = 3,
+    draw_inputs: DrawInputs | None = None,
+    memory_size: int | None = None,
 ) -> Example:
     """Draw an `Example` in float64, which needs ``jax.enable_x64``."""
 
@@ -86,9 +99,18 @@ def make_example(
 
     draw = draw_inputs or draw_features
     params = randomise(cell.init(jax.random.key(0), input_size, jnp.float64), 1)
-    state = randomise(cell.initial_state((_B,), jnp.float64), 2)
+    params = _bind(cell, params, memory_size, jnp.float64)
+    state = randomise(cell.first_state(params, (_B,), jnp.float64), 2)
     xs = draw(jax.random.key(3), (_B, _T))
-    return Example(cell, params, state, xs, input_size, draw)
+    return Example(cell, params, state, xs, input_size, draw, memory_size)
+
+
+def _bind(cell: Cell, params: Params, memory_size: int | None, dtype: Any) -> Params:
+    """Bind a random context, unless ``memory_size`` is None."""
+    if memory_size is None:
+        return params
+    memory = jax.random.normal(jax.random.key(6), (_B, _POSITIONS, memory_size), dtype)
+    return with_context(cell, params, memory, lengths=jnp.asarray(_VALID))
 
 
 def is_plain_value(example: Example) -> None:
@@ -140,9 +162,17 @@ def ways_to_run_agree(example: Example) -> None:
     close(whole(method="static"), (final, ys))
     if isinstance(cell, LinearCell):
         close(whole(method="associative"), (final, ys), 1e-10)
-    mapped = jax.vmap(lambda x, n, s: run(x, lengths=n, initial_state=s))(
-        xs, jnp.asarray(_LENGTHS), state
+
+    def one_row(params: Params, x: PyTree, n: Array, s: State) -> tuple[State, PyTree]:
+        return unroll(cell, params, x, lengths=n, initial_state=s, deterministic=True)
+
+    # a context has one entry for each row, other parameters are shared
+    by_row = jax.tree.map(
+        lambda part: 0 if isinstance(part, Context) else None,
+        params,
+        is_leaf=lambda part: isinstance(part, Context),
     )
+    mapped = jax.vmap(one_row, (by_row, 0, 0, 0))(params, xs, jnp.asarray(_LENGTHS), state)
     close(mapped, (final, ys))
     swap = functools.partial(jax.tree.map, lambda a: jnp.swapaxes(a, 0, 1))
     major = run(swap(xs), lengths=_LENGTHS, initial_state=state, time_major=True)
@@ -284,7 +314,7 @@ def _compare_with_scan(
 
 def noise_follows_the_key(example: Example) -> None:
     """Equal keys give equal noise, different keys different noise, and evaluation mode no noise."""
-    cell, params, state, xs, input_size, _ = example
+    cell, params, state, xs, input_size = example[:5]
     noise = cell.draw_noise(jax.random.key(5), (_T, _B), input_size)
     for leaf in jax.tree.leaves(noise):
         assert leaf.shape[:2] == (_T, _B)
@@ -308,8 +338,12 @@ def low_precision_keeps_the_state(example: Example) -> None:
     floating = {a.dtype for a in jax.tree.leaves(params) if jnp.issubdtype(a.dtype, jnp.floating)}
     assert floating <= {jnp.dtype("float32")}, "init must return params of its dtype"
     xs = _cast(draw(jax.random.key(3), (_B, _T)), jnp.float32)
-    exact = unroll(cell, params, xs, deterministic=True)
-    low = unroll(cell, _cast(params, jnp.bfloat16), xs, deterministic=True)
+
+    def run(params: Params) -> tuple[State, PyTree]:
+        bound = _bind(cell, params, example.memory_size, jnp.float32)
+        return unroll(cell, bound, xs, deterministic=True)
+
+    exact, low = run(params), run(_cast(params, jnp.bfloat16))
     assert [a.dtype for a in jax.tree.leaves(low)] == [a.dtype for a in jax.tree.leaves(exact)]
     close(low, exact, 0.06)
 

@@ -38,7 +38,8 @@ def test_an_entry_makes_its_cell_which_takes_its_inputs(entry):
 
     def run(key):
         xs = entry.draw_inputs(key, (2, 5), size)
-        return unroll(cell, cell.init(key, size), xs, deterministic=True)
+        params = entry.bind(cell, cell.init(key, size), key, batch=2, units=4)
+        return unroll(cell, params, xs, deterministic=True)
 
     _, ys = jax.eval_shape(run, jax.random.key(0))
     assert {y.shape[:2] for y in jax.tree.leaves(ys)} == {(2, 5)}

@@ -101,7 +101,7 @@ def test_every_cell_gives_the_values_of_unroll_and_the_gradient_of_single_window
     cell, input_size, *_ = EXAMPLES[name]
     length, n = 3, 2
     xs = EXAMPLES[name].draw_inputs(jax.random.key(1), (B, length))
-    params = cell.init(jax.random.key(0), input_size, jnp.float64)
+    params = EXAMPLES[name].bind(cell.init(jax.random.key(0), input_size, jnp.float64), B)
     key = jax.random.key(2)
 
     def truncated(params):
@@ -113,7 +113,7 @@ def test_every_cell_gives_the_values_of_unroll_and_the_gradient_of_single_window
         noise = cell.draw_noise(key, (length, B), cell.input_size(params))
         time_major = jax.tree.map(lambda a: jnp.moveaxis(a, 1, 0), xs)
         zs, constant_zs = (cell.project(p, time_major, noise) for p in (params, constant))
-        before, ys = [cell.initial_state((B,), jnp.float64)], []
+        before, ys = [cell.first_state(params, (B,), jnp.float64)], []
         for t in range(length):
             start = max(0, t - n + 1)
             state = before[start]

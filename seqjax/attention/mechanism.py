@@ -27,8 +27,8 @@ class Mechanism(PlainValue, abc.ABC):
     """An attention mechanism: an immutable description with pure functions of its parameters.
 
     `Mechanism.keys` projects the memory once. `Mechanism.align` compares a query with the keys, for
-    one step. Keys and mask broadcast against the leading axes of the query. A concrete mechanism is
-    a frozen dataclass. `seqjax.ContextAttention` adds the heads and the weighted sum.
+    one step. A concrete mechanism is a frozen dataclass. `seqjax.ContextAttention` adds the heads
+    and the weighted sum.
     """
 
     def __post_init__(self) -> None:

@@ -20,7 +20,7 @@ from seqjax.wrappers.learned_state import LearnedState, LearnedStateParams
 from seqjax.wrappers.mogrifier import Mogrifier, MogrifierParams
 from seqjax.wrappers.projection import InputProjection, OutputProjection, ProjectionParams
 from seqjax.wrappers.reset import Reset, ResetInputs
-from seqjax.wrappers.residual import Highway, HighwayParams, Residual
+from seqjax.wrappers.residual import Highway, HighwayParams, KeepFeatures, Residual
 from seqjax.wrappers.stack import Stack
 from seqjax.wrappers.time_freq_lstm import TimeFreqLSTM
 from seqjax.wrappers.weight_norm import WeightNorm, WeightNormParams
@@ -48,6 +48,7 @@ __all__ = [
     "Highway",
     "HighwayParams",
     "InputProjection",
+    "KeepFeatures",
     "LanguageModel",
     "LanguageModelParams",
     "LearnedState",

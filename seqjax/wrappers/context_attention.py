@@ -239,7 +239,8 @@ class ContextAttention(ParametrisedWrapper):
                 f"ContextAttention: memory must be [B, S, {self.memory_size}] for "
                 f"memory_size={self.memory_size}, got shape {memory.shape}"
             )
-        keys = jax.vmap(self.mechanism.keys, (0, None), -3)(params.mechanism, memory)
+        of_heads = jax.vmap(self.mechanism.keys, (0, None), -3, axis_size=self.heads)
+        keys = of_heads(params.mechanism, memory)
         values = memory.astype(accumulation_dtype(memory.dtype))
         if params.value_kernel is not None:
             values = affine(memory, params.value_kernel)
@@ -323,7 +324,8 @@ class ContextAttention(ParametrisedWrapper):
             return loop.run(self, params, state, xs, noise)
         noise = noise or ContextAttentionNoise(None, None)
         inner, hs = self.cell.sequence(loop, params.cell, state.cell, xs, noise.cell)
-        attention, alignment = self._attend(params, hs, state.alignment, noise.mechanism)
+        at_all_steps = jax.vmap(lambda h, n: self._attend(params, h, state.alignment, n))
+        attention, alignment = at_all_steps(hs, noise.mechanism)
         ys = self._output(hs, attention)
         last = loop.last((attention, alignment), (state.attention, state.alignment))
         return ContextAttentionState(inner, *last), ys
@@ -331,7 +333,7 @@ class ContextAttention(ParametrisedWrapper):
     def _attend(
         self, params: ContextAttentionParams, query: Array, before: Alignment, noise: Noise
     ) -> tuple[Array, Alignment]:
-        """The attention vector and alignment for ``query [B, H]``, or ``[T, B, H]`` at once."""
+        """The attention vector and alignment for ``query [B, H]``."""
         context = self._context(params)
         align = jax.vmap(
             lambda params, keys, before, noise: self.mechanism.align(

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from seqjax.checks import check_size
 from seqjax.operations.affine import affine, split_gates
 from seqjax.operations.features import check_features
 from seqjax.operations.initializers import glorot_uniform
@@ -86,6 +87,95 @@ class Residual(Wrapper):
         check_features("Residual", xs)
         state, ys = self.cell.sequence(loop, params, state, xs, noise)
         return state, self.combine(xs, ys)
+
+
+@dataclasses.dataclass(frozen=True)
+class KeepFeatures(Wrapper):
+    """A cell that also outputs some of its input features, for the layers above it.
+
+    Maps ``[B, T, D]`` to ``[B, T, H + size]``; parameters and state are those of the wrapped cell::
+
+        s', o = cell(s, x)
+        y     = concat(o, the last size features of x)
+
+    Every layer of the decoder of Google's translation system reads the context vector that the
+    lowest layer computes::
+
+        Stack([
+            ContextAttention(LSTM(64), Additive(64), memory_size=32, outputs="both"),
+            KeepFeatures(LSTM(64), size=32),
+            LSTM(64),
+        ])
+
+    Args:
+      cell: the wrapped cell, whose outputs have one feature axis.
+      size: the number of features to keep.
+
+    Raises:
+      ValueError: ``cell`` is not a cell with one output feature axis, ``size`` is not a whole
+        number of at least 1, or the inputs are tokens or have fewer features.
+
+    Reference: Wu et al., "Google's neural machine translation system", 2016.
+
+    >>> from seqjax import GRU, KeepFeatures, unroll
+    >>> cell = KeepFeatures(GRU(4), size=2)
+    >>> params = cell.init(jax.random.key(0), input_size=3)
+    >>> state, ys = unroll(cell, params, jnp.ones((2, 7, 3), jnp.float32))
+    >>> ys.shape
+    (2, 7, 6)
+    """
+
+    size: int
+
+    _steps_cell: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_one_axis("KeepFeatures", self.cell)
+        check_size("KeepFeatures", "size", self.size)
+
+    @property
+    def output_size(self) -> int:
+        """The output size of the wrapped cell plus the kept features."""
+        return self.cell.output_size + self.size
+
+    @property
+    def outputs_hidden(self) -> bool:
+        """False: the output includes features."""
+        return False
+
+    def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> Params:
+        """Initialise the parameters of the wrapped cell."""
+        if input_size < self.size:
+            raise ValueError(
+                f"KeepFeatures: size={self.size} needs at least as many input features, got "
+                f"input_size={input_size}"
+            )
+        return self.cell.init(key, input_size, dtype)
+
+    def project(self, params: Params, xs: Array, noise: Noise = None) -> tuple[Projected, Array]:
+        """Project for the wrapped cell, and pass on the kept features."""
+        return self.cell.project(self.inner(params), xs, noise), self._kept(xs)
+
+    def step(self, params: Params, state: State, z: tuple[Projected, Array]) -> tuple[State, Array]:
+        """Step the wrapped cell, and join its output and the kept features."""
+        of_cell, kept = z
+        state, o = self.cell.step(self.inner(params), state, of_cell)
+        return state, self._join(o, kept)
+
+    def sequence(
+        self, loop: Loop, params: Params, state: State, xs: Array, noise: Noise = None
+    ) -> tuple[State, Array]:
+        """Run the wrapped cell, then join all outputs and features."""
+        state, os = self.cell.sequence(loop, self.inner(params), state, xs, noise)
+        return state, self._join(os, self._kept(xs))
+
+    def _kept(self, xs: Array) -> Array:
+        check_features("KeepFeatures", xs)
+        return xs[..., -self.size :]
+
+    def _join(self, o: Array, kept: Array) -> Array:
+        return jnp.concatenate([o, kept.astype(o.dtype)], -1)
 
 
 class HighwayParams(NamedTuple):

@@ -24,6 +24,7 @@ from seqjax import (
     Bidirectional,
     BidirectionalGridLSTM,
     Cell,
+    ContextAttention,
     ConvLSTM,
     CoupledInputForgetGateLSTM,
     Dropout,
@@ -35,6 +36,7 @@ from seqjax import (
     IndyLSTM,
     InputProjection,
     IntersectionRNN,
+    KeepFeatures,
     LanguageModel,
     LayerNorm,
     LearnedState,
@@ -53,7 +55,9 @@ from seqjax import (
     WeightNorm,
     WithState,
     Zoneout,
+    with_context,
 )
+from seqjax.attention import Additive, Dot, General, LocationSensitive, Monotonic
 from seqjax.catalogue import CATALOGUE
 from seqjax.cells import LSTMState
 
@@ -64,6 +68,7 @@ class Example(NamedTuple):
     cell: Cell
     input_size: int | tuple[int, ...] = 3
     wrap: Callable[..., Any] | None = None  # makes its inputs of a key and features
+    memory_size: int | None = None
 
     def draw_inputs(self, key, leading_shape):
         """Draw batch-major inputs ``[*leading_shape, ...]``, float64."""
@@ -71,6 +76,13 @@ class Example(NamedTuple):
         features = size if isinstance(size, tuple) else (size,)
         xs = jax.random.normal(key, (*leading_shape, *features), jnp.float64)
         return self.wrap(key, xs) if self.wrap else xs
+
+    def bind(self, params, batch):
+        """Bind a random context to the parameters of a cell that attends."""
+        if self.memory_size is None:
+            return params
+        memory = jax.random.normal(jax.random.key(9), (batch, 3, self.memory_size), jnp.float64)
+        return with_context(self.cell, params, memory)
 
 
 def timed(key, xs):
@@ -104,7 +116,8 @@ UNITS, FEATURES = 4, 3
 
 def from_catalogue(entry):
     """The cell of an entry, and inputs for it."""
-    return Example(entry.make(UNITS), entry.size(UNITS, FEATURES), entry.wrap)
+    memory_size = UNITS if entry.attends else None
+    return Example(entry.make(UNITS), entry.size(UNITS, FEATURES), entry.wrap, memory_size)
 
 
 # every cell of the catalogue, then smaller ones of its classes and their options
@@ -131,6 +144,61 @@ EXAMPLES = {entry.name: from_catalogue(entry) for entry in CATALOGUE if not entr
             vector_size=6,
             inner_input_size=7,
         )
+    ),
+    "ContextAttention": Example(
+        ContextAttention(LSTM(4), Additive(5), memory_size=6, size=3), memory_size=6
+    ),
+    "ContextAttention every option": Example(
+        ContextAttention(
+            Stack([Dropout(LSTM(4), 0.2), GRU(3)]),
+            Additive(5, weight_norm=True),
+            memory_size=6,
+            size=3,
+            heads=2,
+            value_size=2,
+            activation=jnp.tanh,
+            outputs="both",
+        ),
+        memory_size=6,
+    ),
+    "ContextAttention to all steps at once": Example(
+        ContextAttention(
+            Dropout(GRU(4), 0.2), General(scaled=True), 6, heads=2, input_feeding=False
+        ),
+        memory_size=6,
+    ),
+    "ContextAttention dot": Example(ContextAttention(GRU(6), Dot(scaled=True), 6), memory_size=6),
+    "ContextAttention location": Example(
+        ContextAttention(
+            GRU(3), LocationSensitive(4, filters=2, width=3), 6, heads=2, input_feeding=False
+        ),
+        memory_size=6,
+    ),
+    "ContextAttention cumulative location": Example(
+        ContextAttention(GRU(3), LocationSensitive(4, 2, 5, cumulative=True), 6, outputs="cell"),
+        memory_size=6,
+    ),
+    "ContextAttention monotonic": Example(
+        ContextAttention(LSTM(3), Monotonic(Additive(4), noise=0.5, score_bias=-1.0), 6, heads=2),
+        memory_size=6,
+    ),
+    "ContextAttention in every wrapper": Example(
+        LanguageModel(
+            WeightNorm(
+                Zoneout(
+                    Stack(
+                        [
+                            Highway(ContextAttention(LSTM(3), Additive(4), 6, size=3)),
+                            ContextAttention(GRU(3), General(), 6),
+                        ]
+                    ),
+                    0.3,
+                )
+            ),
+            3,
+            embedding_size=3,
+        ),
+        memory_size=6,
     ),
     "BidirectionalGridLSTM": Example(
         BidirectionalGridLSTM(GridLSTM(2, **GRID_OPTIONS), backward_offset=-1), input_size=9
@@ -217,6 +285,17 @@ EXAMPLES = {entry.name: from_catalogue(entry) for entry in CATALOGUE if not entr
     "Reset of a linear cell": Example(Reset(RGLRU(3)), wrap=with_starts),
     "Reset of a stack": Example(
         Reset(Dropout(Stack([LRU(3, 2), GRU(4)]), 0.2, 0.3, 0.4)), wrap=with_starts
+    ),
+    "KeepFeatures": Example(KeepFeatures(Dropout(GRU(4), input_rate=0.2), 2)),
+    "KeepFeatures in Google's decoder": Example(
+        Stack(
+            [
+                ContextAttention(LSTM(3), Additive(4), 6, outputs="both"),
+                KeepFeatures(LSTM(4), 6),
+                Residual(LSTM(3), combine=first_plus_output),
+            ]
+        ),
+        memory_size=6,
     ),
     "Residual": Example(Residual(Dropout(GRU(3), input_rate=0.2))),
     "Residual combine": Example(Residual(LSTM(4), combine=first_plus_output)),

@@ -24,7 +24,9 @@ WITHOUT_CURVATURE = {"LSTM straight_through"}
 
 def make(name):
     example = EXAMPLES[name]
-    return testing.make_example(example.cell, example.input_size, example.draw_inputs)
+    return testing.make_example(
+        example.cell, example.input_size, example.draw_inputs, example.memory_size
+    )
 
 
 @pytest.mark.parametrize("check", testing.CHECKS, ids=lambda check: check.__name__)
@@ -92,7 +94,9 @@ def test_in_a_stack_layer_by_layer_equals_step_by_step_noise_included(name):
         cell = Stack([seqjax.OutputProjection(cell, input_size), cell])
     else:
         cell = Stack([cell])
-    _, params, state, *_ = testing.make_example(cell, input_size, example.draw_inputs)
+    _, params, state, *_ = testing.make_example(
+        cell, input_size, example.draw_inputs, example.memory_size
+    )
     xs = example.draw_inputs(jax.random.key(3), (T, B))
     noise = {"key": jax.random.key(4)}
     expected = unroll(cell, params, xs, initial_state=state, time_major=True, **noise)

@@ -31,13 +31,13 @@ def at(tree, index):
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("name", NAMES)
 def test_each_sequence_of_a_packed_row_runs_as_if_alone(name, reverse):
-    cell, input_size, _ = EXAMPLES[name]
-    params = cell.init(jax.random.key(0), input_size, jnp.float64)
+    cell, input_size, *_ = EXAMPLES[name]
+    params = EXAMPLES[name].bind(cell.init(jax.random.key(0), input_size, jnp.float64), 1)
     xs = EXAMPLES[name].draw_inputs(jax.random.key(1), (1, T))
     packed = ResetInputs(ENDS if reverse else STARTS, xs)
     stale = None
     if cell.can_step:  # the backward cell of both directions has no reset at its first step
-        stale = jax.tree.map(lambda s: s + 1, cell.initial_state((1,), jnp.float64))
+        stale = jax.tree.map(lambda s: s + 1, cell.first_state(params, (1,), jnp.float64))
     methods = ("scan", "associative") if isinstance(cell, LinearCell) else ("scan",)
     for method in methods:
         final, ys = unroll(
