@@ -1,16 +1,11 @@
 """The options and presets, and the model and optimizer that the options make."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from experiments.command_line import check_learning_rate, check_seed, check_sizes, option
 from seqjax.checks import check_count, check_range, check_rate
-
-if TYPE_CHECKING:
-    from experiments.pronunciation.model import Model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +32,8 @@ class Config:
     """Part of the target's probability that is spread over all phonemes."""
     batch_size: int = 128
     """Pairs of a word and a pronunciation per batch."""
+    buckets: int = 4
+    """Number of lengths to which batches are padded; a program is compiled for each."""
     epochs: int = 3
     """Passes over the training pairs."""
     learning_rate: float = 3e-3
@@ -56,7 +53,7 @@ class Config:
         owner = "pronunciation"
         check_sizes(
             owner, self, "encoder_units", "encoder_layers", "decoder_units", "decoder_layers",
-            "attention_units", "embedding_size", "batch_size", "epochs", "evaluations",
+            "attention_units", "embedding_size", "batch_size", "buckets", "epochs", "evaluations",
         )  # fmt: skip
         for name in ("dropout", "label_smoothing", "average"):
             check_rate(owner, option(name), getattr(self, name))
@@ -66,22 +63,6 @@ class Config:
         check_seed(self.seed)
         if isinstance(self.dictionary, str):  # as JSON holds it
             object.__setattr__(self, "dictionary", Path(self.dictionary))
-
-    def model(self, letters: int, phonemes: int) -> Model:
-        """The model for these numbers of tokens."""
-        from experiments.pronunciation.model import Model
-
-        return Model(
-            letters,
-            phonemes,
-            self.encoder_units,
-            self.encoder_layers,
-            self.decoder_units,
-            self.decoder_layers,
-            self.attention_units,
-            self.embedding_size,
-            self.dropout,
-        )
 
 
 def config_from_json(plain: Any) -> Config:
@@ -105,18 +86,19 @@ def config_from_json(plain: Any) -> Config:
 PRESETS: dict[str, Config] = {
     "small": Config(),
     "full": Config(
-        encoder_units=256,
+        encoder_units=192,
         encoder_layers=2,
-        decoder_units=320,
+        decoder_units=256,
         decoder_layers=2,
         attention_units=128,
         embedding_size=96,
-        dropout=0.3,
+        dropout=0.25,
         label_smoothing=0.1,
-        epochs=14,
+        buckets=8,
+        epochs=18,
         learning_rate=2e-3,
         warm_up=1000,
-        average=0.9995,
-        evaluations=14,
+        average=0.999,
+        evaluations=9,
     ),
 }

@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.pronunciation.dictionary import Pronunciation
-from experiments.pronunciation.model import Model, ModelParams
 from experiments.pronunciation.symbols import END, Symbols
-from seqjax.sampling import Sampling, generate, prime
+from seqjax import unroll
+from seqjax.sampling import Generation, Sampling, generate
+from seqjax.seq2seq import EncoderDecoder, EncoderDecoderParams
 from seqjax.types import Array
 
 ROWS = 256  # words per compiled call
@@ -61,8 +62,8 @@ def word_batches(
 
 
 def greedy(
-    model: Model,
-    params: ModelParams,
+    model: EncoderDecoder,
+    params: EncoderDecoderParams,
     words: Sequence[str],
     letters: Symbols,
     phonemes: Symbols,
@@ -80,10 +81,11 @@ def greedy(
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _greedy(model: Model, steps: int, params: ModelParams, letters: Array, counts: Array) -> Array:
-    bound = model.bind(params, letters, counts)
+def _greedy(model: EncoderDecoder, steps: int, params: EncoderDecoderParams, letters: Array, counts: Array) -> Array:
+    bound, state = model.encode(params, letters, lengths=counts, deterministic=True)
     start = jnp.full((letters.shape[0], 1), END, jnp.int32)
-    generation = prime(model.decoder, bound, start)
+    state, logits = unroll(model.decoder, bound, start, initial_state=state, deterministic=True)
+    generation = Generation(state, logits[:, -1], jnp.zeros((), jnp.int32))
     key = jax.random.key(0)  # the most likely token needs no chance
     _, tokens = generate(model.decoder, bound, generation, key, steps, Sampling(temperature=0.0))
     return tokens

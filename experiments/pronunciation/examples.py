@@ -100,15 +100,32 @@ def open_records(folder: Path) -> "RecordSource":
     return RecordSource(folder)
 
 
-def buckets(lengths: np.ndarray, batch_size: int) -> Bucketed:
-    """Buckets of nearly equal lengths: eight shapes to compile, and little padding.
+def make_buckets(lengths: np.ndarray, count: int, batch_size: int) -> Bucketed:
+    """The buckets with the least padding, at most ``count``; each compiles a program.
 
-    >>> buckets(np.arange(1, 101), batch_size=8).boundaries
-    (20, 40, 60, 75, 85, 95, 99, 100)
+    Args:
+      lengths: ``int[N]``, the number of steps of each example.
+      count: the number of buckets.
+      batch_size: the number of examples in a batch.
+
+    >>> make_buckets(np.array([3, 3, 3, 4, 9, 10]), count=2, batch_size=8).boundaries
+    (4, 10)
     """
-    shares = (0.2, 0.4, 0.6, 0.75, 0.85, 0.95, 0.985, 1)
-    boundaries = np.unique(np.quantile(lengths, shares, method="lower"))
-    return Bucketed(boundaries.tolist(), batch_size)
+    sizes, counts = np.unique(lengths, return_counts=True)
+    below = np.concatenate([[0], np.cumsum(counts)])
+    # padded[k]: the least number of steps of the k shortest sizes, and the buckets that have it
+    padded: list[tuple[int, list[int]]] = [(0, [])]
+    padded += [(int(below[k] * sizes[k - 1]), [int(sizes[k - 1])]) for k in range(1, len(below))]
+    for _ in range(count - 1):
+        padded = [padded[0]] + [
+            min(
+                (padded[j][0] + int((below[k] - below[j]) * sizes[k - 1]),
+                 [*padded[j][1], int(sizes[k - 1])])
+                for j in range(k)
+            )
+            for k in range(1, len(below))
+        ]  # fmt: skip
+    return Bucketed(padded[-1][1], batch_size)
 
 
 def as_pairs(batch: Batch, rows: int) -> Pairs:

@@ -18,12 +18,13 @@ from experiments.pronunciation.decoding import greedy
 from experiments.pronunciation.dictionary import Dictionary, Words, read_dictionary
 from experiments.pronunciation.examples import (
     as_pairs,
-    buckets,
     check_records_can_be_read,
+    make_buckets,
     open_records,
     pairs_of,
     write_records,
 )
+from experiments.pronunciation.model import build_model
 from experiments.pronunciation.score import Score, score
 from experiments.pronunciation.symbols import Symbols
 from experiments.pronunciation.train import average_of, init_state, make_loss, make_optimizer
@@ -95,11 +96,11 @@ class _Run:
                 write_records(folder.path / "records", dictionary.train, letters, phonemes)
         self.source = open_records(folder.path / "records")
         lengths = self.source.lengths
-        self.policy = buckets(lengths, config.batch_size)
+        self.policy = make_buckets(lengths, config.buckets, config.batch_size)
         self.per_epoch = len(plan(lengths, self.source.shards, self.policy))
         self.total = self.per_epoch * config.epochs
-        self.model = config.model(letters.size, phonemes.size)
-        self.state = init_state(config, self.model, self.total)
+        self.model = build_model(config, letters.size, phonemes.size)
+        self.state = init_state(config, self.model, letters.size, self.total)
         self.position, self.elapsed = Position(), 0.0
         if resumed:
             self._restore()
@@ -114,9 +115,7 @@ class _Run:
         self.take_steps = data_parallel_steps(loss, make_optimizer(config, self.total), mesh)
 
     def _restore(self) -> None:
-        restored = self.checkpoints.restore(
-            jax.eval_shape(lambda: init_state(self.config, self.model, self.total))
-        )
+        restored = self.checkpoints.restore(self._like)
         about = About.from_json(self.folder.path, restored.about)
         if about.config != self.config:
             raise ValueError(
@@ -132,6 +131,11 @@ class _Run:
         self.state, self.elapsed = restored.state, about.elapsed
         self.position = Position(*about.position)
         self.console.print(f"resumed at step {restored.step}", highlight=False)
+
+    @property
+    def _like(self) -> TrainState:
+        config, model, size = self.config, self.model, self.letters.size
+        return jax.eval_shape(lambda: init_state(config, model, size, self.total))
 
     @property
     def evaluations_due(self) -> int:
@@ -230,8 +234,7 @@ class _Run:
 
     def finish(self) -> dict[str, Any]:
         """Score the best checkpoint on the test words, and write the results."""
-        like = jax.eval_shape(lambda: init_state(self.config, self.model, self.total))
-        best = self.checkpoints.restore(like, "best")
+        best = self.checkpoints.restore(self._like, "best")
         with self.console.status("scoring the validation and the test words"):
             validation = self._score(best.state, self.dictionary.validation)
             test = self._score(best.state, self.dictionary.test)

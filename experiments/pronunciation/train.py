@@ -9,7 +9,7 @@ import optax
 
 from experiments.pronunciation.config import Config
 from experiments.pronunciation.examples import Pairs
-from experiments.pronunciation.model import Model
+from seqjax.seq2seq import EncoderDecoder
 from seqjax.training import TrainState, init_train_state
 from seqjax.types import Array, Params
 
@@ -64,13 +64,13 @@ def make_optimizer(config: Config, steps: int) -> optax.GradientTransformation:
     )
 
 
-def init_state(config: Config, model: Model, steps: int) -> TrainState:
-    """The state of training at step 0."""
-    params = model.init(jax.random.key(config.seed))
+def init_state(config: Config, model: EncoderDecoder, letters: int, steps: int) -> TrainState:
+    """The state of training at step 0, for this number of tokens of letters."""
+    params = model.init(jax.random.key(config.seed), letters)
     return init_train_state(params, make_optimizer(config, steps), None)
 
 
-def make_loss(model: Model, smoothing: float = 0.0) -> Callable[..., tuple[Array, None]]:
+def make_loss(model: EncoderDecoder, smoothing: float = 0.0) -> Callable[..., tuple[Array, None]]:
     """Make the loss function ``(params, carry, pairs, key) -> (loss, carry)`` of the model.
 
     The loss is the weighted cross-entropy of the phonemes. With label smoothing e, a part e of the
@@ -84,7 +84,10 @@ def make_loss(model: Model, smoothing: float = 0.0) -> Callable[..., tuple[Array
     def loss_fn(
         params: Params, carry: None, pairs: Pairs, key: Array | None = None
     ) -> tuple[Array, None]:
-        logits = model.logits(params, pairs.letters, pairs.letter_count, pairs.inputs, key)
+        logits = model.logits(
+            params, pairs.letters, pairs.inputs, source_lengths=pairs.letter_count, key=key,
+            deterministic=key is None,
+        )  # fmt: skip
         losses = -jax.nn.log_softmax(logits)
         chosen = jnp.take_along_axis(losses, pairs.targets[..., None], -1)[..., 0]
         smoothed = (1 - smoothing) * chosen + smoothing * losses.mean(-1)

@@ -8,10 +8,11 @@ import jax
 
 from experiments.pronunciation.config import Config, config_from_json
 from experiments.pronunciation.dictionary import Dictionary, read_dictionary
-from experiments.pronunciation.model import Model, ModelParams
+from experiments.pronunciation.model import build_model
 from experiments.pronunciation.symbols import Symbols
 from experiments.pronunciation.train import average_of, init_state
 from seqjax.checkpoint import Checkpoints
+from seqjax.seq2seq import EncoderDecoder, EncoderDecoderParams
 
 
 class Trained(NamedTuple):
@@ -28,8 +29,8 @@ class Trained(NamedTuple):
     """
 
     config: Config
-    model: Model
-    params: ModelParams
+    model: EncoderDecoder
+    params: EncoderDecoderParams
     letters: Symbols
     phonemes: Symbols
     step: int
@@ -133,8 +134,10 @@ def load(folder: Path, which: str = "best") -> Trained:
         raise ValueError(f"{folder} holds no run: it has no checkpoints; give the folder of a run")
     with Checkpoints(folder / "checkpoints") as checkpoints:
         about = About.from_json(folder, checkpoints.about(which))
-        model = about.config.model(about.letters.size, about.phonemes.size)
-        like = jax.eval_shape(lambda: init_state(about.config, model, about.steps))
+        model = build_model(about.config, about.letters.size, about.phonemes.size)
+        like = jax.eval_shape(
+            lambda: init_state(about.config, model, about.letters.size, about.steps)
+        )
         restored = checkpoints.restore(like, which)
     return Trained(
         about.config, model, average_of(restored.state), about.letters, about.phonemes,
