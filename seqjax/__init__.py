@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from seqjax import cells as cells
     from seqjax import checkpoint as checkpoint
     from seqjax import data as data
+    from seqjax import decoding as decoding
     from seqjax import devices as devices
     from seqjax import export as export
     from seqjax import interop as interop

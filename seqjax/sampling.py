@@ -8,17 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqjax.arrays import as_arrays, as_params, given_array
+from seqjax.arrays import as_arrays, given_array
 from seqjax.checks import check_count, check_key, check_number, check_size
 from seqjax.engine.step import step
 from seqjax.engine.unroll import unroll
-from seqjax.engine.validation import (
-    check_can_step,
-    check_cell,
-    check_params,
-    check_state,
-    state_dtype,
-)
+from seqjax.engine.validation import check_generator, check_state, state_dtype
 from seqjax.types import Array, Cell, Params, State
 
 
@@ -95,7 +89,7 @@ def prime(model: Cell, params: Params, tokens: Array) -> Generation:
     >>> prime(model, params, jnp.array([[0, 1, 4]])).logits.shape
     (1, 5)
     """
-    params = _check_model(model, params)
+    params = check_generator(model, params)
     tokens = given_array("tokens", tokens)
     if tokens.ndim == 0 or tokens.shape[-1] == 0:
         raise ValueError(f"tokens must hold at least one token per row, got shape {tokens.shape}")
@@ -146,7 +140,7 @@ def generate(
     >>> tokens.shape
     (2, 7)
     """
-    params = _check_model(model, params)
+    params = check_generator(model, params)
     generation = _check_generation(model, params, generation)
     check_key(key)
     _check_sampling(sampling)
@@ -210,21 +204,6 @@ def draw(key: Array, logits: Array, sampling: Sampling) -> Array:
         least = jnp.where(before < sampling.top_p, ordered, jnp.inf).min(-1, keepdims=True)
         logits = jnp.where(logits < least, -jnp.inf, logits)
     return jax.random.categorical(key, logits).astype(jnp.int32)
-
-
-def _check_model(model: Any, params: Params) -> Params:
-    """Check that ``model`` can read the tokens drawn from its outputs; return arrays."""
-    check_cell(model)
-    check_can_step(model)
-    params = as_params(params)
-    check_params(model, params)
-    logits, tokens = model.output_size, model.input_size(params)
-    if isinstance(logits, tuple) or isinstance(tokens, tuple) or logits > tokens:
-        raise ValueError(
-            f"the output of {model} has size {logits} but its vocabulary has size {tokens}, so it "
-            "cannot read every token drawn; wrap the cell in a seqjax.LanguageModel"
-        )
-    return params
 
 
 def _check_generation(model: Cell, params: Params, generation: Any) -> Generation:

@@ -92,7 +92,7 @@ def test_every_public_name_has_a_reference_entry(package):
 
 def test_every_public_module_has_a_reference_entry():
     listed = set(re.findall(r"automodule:: seqjax\.(\S+)", reference()))
-    packages = {"cells", "wrappers", "tasks", "operations", "data"}
+    packages = {"cells", "wrappers", "tasks", "operations", "data", "decoding"}
     names = {
         module.name.removeprefix("seqjax.")
         for module in pkgutil.walk_packages(seqjax.__path__, "seqjax.")

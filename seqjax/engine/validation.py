@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from seqjax.arrays import as_params
 from seqjax.checks import check_flag, check_key
 from seqjax.operations.affine import accumulation_dtype
 from seqjax.types import Array, Cell, Context, Noise, Params, PyTree, State
@@ -63,6 +64,25 @@ def check_can_step(cell: Cell) -> None:
             f"{cell} reads a sequence from both ends, so it cannot run step by step; run it over "
             "the whole sequence with seqjax.unroll"
         )
+
+
+def check_generator(model: Any, params: Params) -> Params:
+    """Return ``params`` as arrays.
+
+    Raise ``ValueError`` unless ``model`` runs step by step and can read the tokens that are drawn
+    from its outputs.
+    """
+    check_cell(model)
+    check_can_step(model)
+    params = as_params(params)
+    check_params(model, params)
+    logits, tokens = model.output_size, model.input_size(params)
+    if isinstance(logits, tuple) or isinstance(tokens, tuple) or logits > tokens:
+        raise ValueError(
+            f"the output of {model} has size {logits} but its vocabulary has size {tokens}, so it "
+            "cannot read every token drawn; wrap the cell in a seqjax.LanguageModel"
+        )
+    return params
 
 
 def check_params(cell: Cell, params: Params) -> None:

@@ -61,7 +61,11 @@ def zero_outside(mask: Array, tree: PyTree) -> PyTree:
 
 
 def resolve_mask(
-    lengths: Array | None, mask: Array | None, leading_shape: tuple[int, ...], time_axis: int
+    lengths: Array | None,
+    mask: Array | None,
+    leading_shape: tuple[int, ...],
+    time_axis: int,
+    name: str = "lengths",
 ) -> Array | None:
     """Check ``lengths`` or ``mask`` against inputs of ``leading_shape`` and return the mask.
 
@@ -70,6 +74,7 @@ def resolve_mask(
       mask: ``bool[*leading_shape]``, or None.
       leading_shape: the time and batch axes of the inputs, in their order.
       time_axis: the index of the time axis.
+      name: the name of ``lengths`` in messages.
 
     Returns:
       ``bool[*leading_shape]``, or None if both are None and every step is valid.
@@ -95,15 +100,15 @@ def resolve_mask(
         return jnp.asarray(mask)
     if lengths is None:
         return None
-    lengths = given_array("lengths", lengths)
+    lengths = given_array(name, lengths)
     num_steps = leading_shape[time_axis]
     batch_shape = leading_shape[:time_axis] + leading_shape[time_axis + 1 :]
     if lengths.shape != batch_shape or not jnp.issubdtype(lengths.dtype, jnp.integer):
         raise ValueError(
-            f"lengths must be integers of shape {batch_shape}, the batch axes of the inputs, "
+            f"{name} must be integers of shape {batch_shape}, the batch axes of the inputs, "
             f"got {lengths.dtype} of shape {lengths.shape}"
         )
-    _check_range("lengths", lengths, 0, num_steps, ", the number of time steps")
+    _check_range(name, lengths, 0, num_steps, ", the number of time steps")
     return jnp.moveaxis(lengths_to_mask(as_int32(lengths), num_steps), -1, time_axis)
 
 
