@@ -13,6 +13,7 @@ from experiments.char_model.errors import NotFiniteError, StoppedError
 from experiments.command_line import set_up
 from experiments.pronunciation.config import PRESETS, Config
 from experiments.run_directory import RunDirectory
+from seqjax.checks import check_size
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -66,27 +67,85 @@ class Train:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluate:
-    """Score a trained model on the test words."""
+    """Score trained models on the test words."""
 
-    run: tyro.conf.Positional[Path]
-    """Folder of the run."""
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Folders of runs. Several models decode together, with averaged log-probabilities."""
+    beam: int | None = None
+    """Width of the beam search. None: greedy decoding."""
     which: Literal["best", "last"] = "best"
     """Checkpoint to read."""
     part: Literal["test", "validation"] = "test"
     """Words to score."""
+    baselines: bool = False
+    """Whether to also score a joint n-gram model and tables of letters, which takes minutes."""
 
     def main(self, console: "Console") -> None:
-        """Print the scores."""
-        from experiments.pronunciation.decoding import greedy
-        from experiments.pronunciation.score import score
-        from experiments.pronunciation.trained import load
+        """Print a table of error rates."""
+        from experiments.pronunciation.evaluation import evaluate
+        from experiments.pronunciation.report import score_table
 
-        trained = load(self.run, self.which)
-        words = getattr(trained.dictionary(), self.part)
-        found = greedy(
-            trained.model, trained.params, list(words), trained.letters, trained.phonemes
-        )
-        console.print(score(found, words).as_json())
+        check_beam(self.beam)
+        scores = evaluate(self.runs, self.which, self.part, self.beam, self.baselines)
+        console.print(score_table(self.part, scores))
+
+
+@dataclasses.dataclass(frozen=True)
+class Predict:
+    """Pronounce words, with an n-best list and the attention to the letters."""
+
+    run: tyro.conf.Positional[Path]
+    """Folder of the run."""
+    words: tyro.conf.Positional[tuple[str, ...]]
+    """Words in lower case."""
+    beam: int = 8
+    """Width of the beam search."""
+    n_best: int = 3
+    """Pronunciations to print for each word."""
+    which: Literal["best", "last"] = "best"
+    """Checkpoint to read."""
+
+    def main(self, console: "Console") -> None:
+        """Print the pronunciations of each word, and how the first one attends to its letters."""
+        from experiments.pronunciation.decoding import align, pronounce
+        from experiments.pronunciation.report import prediction
+        from experiments.pronunciation.trained import load, speaker_of
+
+        check_beam(self.beam)
+        if not self.words:
+            raise ValueError("give at least one word to pronounce")
+        speaker = speaker_of([load(self.run, self.which)])
+        words = list(dict.fromkeys(self.words))
+        found = pronounce(speaker, words, self.beam, min(self.n_best, self.beam))
+        for word, hypotheses in found.items():
+            weights = align(speaker, word, hypotheses[0].phonemes)
+            print(prediction(word, hypotheses, weights))
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """Draw figures of a trained model into its folder."""
+
+    run: tyro.conf.Positional[Path]
+    """Folder of the run."""
+    beam: int | None = 8
+    """Width of the beam search. None: greedy decoding."""
+    which: Literal["best", "last"] = "best"
+    """Checkpoint to read."""
+
+    def main(self, console: "Console") -> None:
+        """Write report.png and alignment.png, and print the names of the files."""
+        from experiments.pronunciation.report import write_report
+
+        check_beam(self.beam)
+        for path in write_report(self.run, self.which, self.beam):
+            console.print(f"wrote {path}", highlight=False, markup=False)
+
+
+def check_beam(beam: int | None) -> None:
+    """Raise ``ValueError`` unless ``--beam`` is a whole number of at least 1, or None."""
+    if beam is not None:
+        check_size("pronunciation", "--beam", beam)
 
 
 def _default_train(arguments: list[str]) -> Train:
@@ -115,7 +174,9 @@ def main() -> None:
         default = _default_train(arguments if arguments[:1] == ["train"] else [])
         command = tyro.cli(
             Annotated[Train, tyro.conf.subcommand("train", default=default)]
-            | Annotated[Evaluate, tyro.conf.subcommand("evaluate")],
+            | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+            | Annotated[Predict, tyro.conf.subcommand("predict")]
+            | Annotated[Report, tyro.conf.subcommand("report")],
             prog=PROGRAM,
             config=(tyro.conf.PositionalMetavarFromFieldName,),
         )

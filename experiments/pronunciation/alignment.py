@@ -48,9 +48,7 @@ class Alignment:
     def __init__(self, pairs: Iterable[tuple[str, Pronunciation]], iterations: int = 8) -> None:
         self.pairs = list(pairs)
         numbers: dict[Chunk, int] = {}
-        self._groups = [
-            self._group(rows, numbers) for rows in _by_size(self.pairs).values()
-        ]
+        self._groups = [self._group(rows, numbers) for rows in _by_size(self.pairs).values()]
         self._chunks = list(numbers)
         weights = np.full(len(numbers), 1 / max(len(numbers), 1))
         for _ in range(iterations):

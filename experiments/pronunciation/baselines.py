@@ -18,7 +18,7 @@ class Baseline(NamedTuple):
 
     Attributes:
       name: its name in results.
-      score: its score on the test words.
+      score: its score.
     """
 
     name: str
@@ -67,8 +67,8 @@ class LetterTable:
         return phonemes
 
 
-def baselines(dictionary: Dictionary, order: int = 7) -> Iterator[Baseline]:
-    """Learn the baselines from the training words and score them on the test words."""
+def baselines(dictionary: Dictionary, part: str = "test", order: int = 7) -> Iterator[Baseline]:
+    """Learn the baselines from the training words and score them on the words of ``part``."""
     aligned = [chunks for chunks in Alignment(pairs_of(dictionary.train)).best() if chunks]
     models = {
         "most frequent phonemes of each letter": LetterTable(aligned, 0),
@@ -76,7 +76,7 @@ def baselines(dictionary: Dictionary, order: int = 7) -> Iterator[Baseline]:
         f"joint {order}-gram": Graphones(aligned, order),
     }
     for name, model in models.items():
-        yield Baseline(name, _score(model, dictionary.test))
+        yield Baseline(name, _score(model, getattr(dictionary, part)))
 
 
 def _score(model: LetterTable | Graphones, words: Words) -> Score:

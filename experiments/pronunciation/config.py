@@ -95,10 +95,10 @@ PRESETS: dict[str, Config] = {
         dropout=0.25,
         label_smoothing=0.1,
         buckets=8,
-        epochs=18,
+        epochs=16,
         learning_rate=2e-3,
-        warm_up=1000,
+        warm_up=500,
         average=0.999,
-        evaluations=9,
+        evaluations=8,
     ),
 }

@@ -14,7 +14,7 @@ from experiments.char_model.errors import NotFiniteError, StoppedError
 from experiments.char_model.stop import Stop, on_signals
 from experiments.event_log import EventLog
 from experiments.pronunciation.config import Config
-from experiments.pronunciation.decoding import greedy
+from experiments.pronunciation.decoding import Speaker, pronounce
 from experiments.pronunciation.dictionary import Dictionary, Words, read_dictionary
 from experiments.pronunciation.examples import (
     as_pairs,
@@ -206,8 +206,9 @@ class _Run:
 
     def _score(self, state: TrainState, words: Words) -> Score:
         params = jax.device_put(average_of(state), jax.devices()[0])
-        found = greedy(self.model, params, list(words), self.letters, self.phonemes)
-        return score(found, words)
+        speaker = Speaker((self.model,), (params,), self.letters, self.phonemes)
+        found = pronounce(speaker, list(words))
+        return score({word: best[0].phonemes for word, best in found.items()}, words)
 
     def _log(self, **values: float) -> None:
         epoch = round(self.step / self.per_epoch, 4)
@@ -260,4 +261,3 @@ def _rates(part: str, scored: Score) -> dict[str, float]:
         f"{part}_phoneme_error": scored.phoneme_error,
         f"{part}_word_error": scored.word_error,
     }
-

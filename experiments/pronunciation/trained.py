@@ -1,12 +1,14 @@
 """Reading the folder of a run: its options, its model and its parameters."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 
 from experiments.pronunciation.config import Config, config_from_json
+from experiments.pronunciation.decoding import Speaker
 from experiments.pronunciation.dictionary import Dictionary, read_dictionary
 from experiments.pronunciation.model import build_model
 from experiments.pronunciation.symbols import Symbols
@@ -118,6 +120,27 @@ def check_dictionary(dictionary: Dictionary, sha256: str) -> Dictionary:
             "restore the file, that the run had"
         )
     return dictionary
+
+
+def speaker_of(trained: Sequence[Trained]) -> Speaker:
+    """The models of one or more runs, which pronounce words together.
+
+    Raises:
+      ValueError: the runs differ in their letters, their phonemes or their dictionary.
+    """
+    first = trained[0]
+    for other in trained[1:]:
+        if (other.letters, other.phonemes) != (first.letters, first.phonemes):
+            raise ValueError("the runs differ in their letters or phonemes; give runs that agree")
+        if other.sha256 != first.sha256:
+            raise ValueError(
+                "the runs were trained on different dictionaries, so a test word of one may be a "
+                "training word of another; give runs of one dictionary"
+            )
+    return Speaker(
+        tuple(run.model for run in trained), tuple(run.params for run in trained), first.letters,
+        first.phonemes,
+    )  # fmt: skip
 
 
 def load(folder: Path, which: str = "best") -> Trained:
