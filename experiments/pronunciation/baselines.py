@@ -70,7 +70,7 @@ class LetterTable:
 def baselines(dictionary: Dictionary, part: str = "test", order: int = 7) -> Iterator[Baseline]:
     """Learn the baselines from the training words and score them on the words of ``part``."""
     aligned = [chunks for chunks in Alignment(pairs_of(dictionary.train)).best() if chunks]
-    models = {
+    models: dict[str, LetterTable | Graphones] = {
         "most frequent phonemes of each letter": LetterTable(aligned, 0),
         f"the same, between {WIDTH} letters on each side": LetterTable(aligned, WIDTH),
         f"joint {order}-gram": Graphones(aligned, order),

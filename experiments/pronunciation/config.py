@@ -61,8 +61,6 @@ class Config:
         check_count(owner, "--warm-up", self.warm_up)
         check_range(owner, "--clip", self.clip, 0, float("inf"))
         check_seed(self.seed)
-        if isinstance(self.dictionary, str):  # as JSON holds it
-            object.__setattr__(self, "dictionary", Path(self.dictionary))
 
 
 def config_from_json(plain: Any) -> Config:
@@ -77,8 +75,9 @@ def config_from_json(plain: Any) -> Config:
             f"{plain!r:.80} in the place of options"
         )  # fmt: skip
         raise ValueError(f"the config holds {held}; was it written by another version?")
+    path = plain.get("dictionary")
     try:
-        return Config(**plain)
+        return Config(**plain | {"dictionary": None if path is None else Path(path)})
     except TypeError as error:
         raise ValueError(f"an option of the config has the wrong type: {error}") from None
 

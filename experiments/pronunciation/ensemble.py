@@ -115,4 +115,4 @@ class Ensemble(Cell):
             for member, *arguments in zip(self.members, params, state, z, strict=True)
         ]
         states, logits = zip(*steps, strict=True)
-        return states, sum(map(jax.nn.log_softmax, logits)) / len(logits)
+        return states, jnp.stack([*map(jax.nn.log_softmax, logits)]).mean(0)

@@ -3,7 +3,7 @@
 import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -40,11 +40,11 @@ class Pairs(NamedTuple):
         rows.
     """
 
-    letters: np.ndarray
-    letter_count: np.ndarray
-    inputs: np.ndarray
-    targets: np.ndarray
-    weights: np.ndarray
+    letters: Any
+    letter_count: Any
+    inputs: Any
+    targets: Any
+    weights: Any
 
 
 def pairs_of(words: Words) -> Iterator[tuple[str, tuple[str, ...]]]:

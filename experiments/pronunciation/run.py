@@ -226,7 +226,8 @@ class _Run:
         """Save the state with its validation error; infinity if unknown."""
         about = About(
             self.config, self.letters, self.phonemes, self.total, self.dictionary.sha256,
-            self.source.manifest_sha256 or "", tuple(self.position), self.elapsed,
+            self.source.manifest_sha256 or "", (self.position.epoch, self.position.batch),
+            self.elapsed,
         )  # fmt: skip
         config = dataclasses.asdict(self.config)
         if self.config.dictionary is not None:

@@ -18,11 +18,11 @@ class AverageState(NamedTuple):
     """The state of `averaging`.
 
     Attributes:
-      count: ``int32[]``, the number of updates.
+      seen: ``int32[]``, the number of updates.
       average: the moving average of the parameters.
     """
 
-    count: Array
+    seen: Array
     average: Params
 
 
@@ -39,12 +39,12 @@ def averaging(decay: float) -> optax.GradientTransformation:
     def update(
         updates: Params, state: AverageState, params: Params = None
     ) -> tuple[Params, AverageState]:
-        seen = state.count.astype(jnp.float32)
-        memory = jnp.minimum(decay, (1 + seen) / (10 + seen))
+        n = state.seen.astype(jnp.float32)
+        memory = jnp.minimum(decay, (1 + n) / (10 + n))
         average = jax.tree.map(
             lambda a, p, u: memory * a + (1 - memory) * (p + u), state.average, params, updates
         )
-        return updates, AverageState(state.count + 1, average)
+        return updates, AverageState(state.seen + 1, average)
 
     return optax.GradientTransformation(init, update)
 
