@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -111,6 +112,7 @@ class _Run:
             lambda record: isinstance(record.get("step"), int) and record["step"] <= self.step,
         )
         mesh = data_mesh(config.batch_size)
+        self.state = jax.device_put(self.state, NamedSharding(mesh, PartitionSpec()))
         loss = make_loss(self.model, config.label_smoothing)
         self.take_steps = data_parallel_steps(loss, make_optimizer(config, self.total), mesh)
 
@@ -172,7 +174,7 @@ class _Run:
                     )
                 now = time.perf_counter()
                 self.elapsed, began = self.elapsed + now - began, now
-                if len(losses) == LOGGED or self.step == self.total:
+                if self.step % LOGGED == 0 or self.step == self.total:
                     mean = float(np.mean(losses))
                     self._log(loss=mean)
                     bars.update(
