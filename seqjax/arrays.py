@@ -37,6 +37,29 @@ def given_array(name: str, value: Any) -> Any:
     return array
 
 
+def describe_tree(tree: Any) -> str:
+    """Return a pytree as text for an error message, with a dtype and shape for each array.
+
+    >>> import seqjax
+    >>> describe_tree(seqjax.GRU(3).initial_state((2,)))
+    'HiddenState(h=float32[2,3])'
+    >>> describe_tree((jnp.zeros(2, jnp.float32), None))
+    '(float32[2], None)'
+    """
+    return repr(jax.tree.map(_Shape, tree))
+
+
+class _Shape:
+    """The dtype and shape of an array, as its repr."""
+
+    def __init__(self, array: Any) -> None:
+        dtype = getattr(array, "dtype", type(array).__name__)
+        self.text = f"{dtype}[{','.join(map(str, np.shape(array)))}]"
+
+    def __repr__(self) -> str:
+        return self.text
+
+
 def as_arrays(name: str, tree: Any) -> Any:
     """Convert the leaves of a pytree to JAX arrays.
 

@@ -46,14 +46,19 @@ from jax import export as jax_export
 from seqjax import attention, cells, sampling, types, wrappers
 from seqjax.arrays import as_params, given_array
 from seqjax.checks import check_choice, check_flag, check_size
+from seqjax.engine.context import with_context
 from seqjax.engine.step import step
 from seqjax.engine.unroll import unroll
 from seqjax.engine.validation import check_can_step, check_cell, check_params, state_dtype
 from seqjax.sampling import Generation, Sampling, generate, prime
-from seqjax.types import Array, Cell, Params, PyTree, State
+from seqjax.types import Array, Cell, Params, PyTree, Role, State
 
 Method = Literal["auto", "scan", "static", "associative"]
 Platform = Literal["cpu", "cuda", "rocm", "tpu"]
+
+
+# sizes of one scope, since a function may take several of them
+_B, _T, _S = jax_export.symbolic_shape("b, t, s")
 
 
 class Entry(NamedTuple):
@@ -238,6 +243,7 @@ def write(
     xs: PyTree,
     functions: Sequence[Function] | None = None,
     *,
+    memory: Array | jax.ShapeDtypeStruct | None = None,
     platforms: Sequence[Platform] = ("cpu", "cuda", "tpu"),
 ) -> None:
     """Write functions of a cell and its parameters to one file.
@@ -247,8 +253,12 @@ def write(
     - ``functions/<name>`` for each function, for `jax.export.deserialize`;
     - ``params/<name>`` for each parameter, its bytes in row-major order;
     - ``index.json``: the names, shapes and dtypes of the parameters, and of the arguments and
-      results of each function. The symbolic sizes are ``b`` (batch) and ``t`` (time), both at
-      least 1.
+      results of each function. The symbolic sizes are ``b`` (batch), ``t`` (time) and ``s``
+      (positions of a context), all at least 1.
+
+    A cell that attends to a context (`seqjax.ContextAttention`) needs ``memory``. The file then
+    also holds ``with_context(params, memory [b, s, M], lengths int32[b])``, which returns the
+    parameters that all other functions take.
 
     See `seqjax.export` for how to load it. A version of JAX reads files that were exported up to
     6 months before its release. The file is written under a temporary name and renamed when it is
@@ -262,6 +272,8 @@ def write(
         dtypes and the features. Values, B and T do not matter.
       functions: the functions to export, each kind once. Defaults to ``[Step(), Unroll()]``, or to
         ``[Unroll()]`` for a layer that has no step, such as a `seqjax.Bidirectional`.
+      memory: an example context ``[B, S, M]``, for a cell that attends to one. Values, B and S do
+        not matter.
       platforms: the platforms that the functions can run on.
 
     Raises:
@@ -292,10 +304,22 @@ def write(
     check_params(cell, params)
     xs = _check_inputs(cell, params, xs)
     entries: dict[str, Entry] = {}
+    exported: dict[str, jax_export.Exported] = {}
+    bound = params
+    attends = Role.ALIGNMENT in jax.tree.leaves(cell.roles)
+    if attends and memory is None:
+        raise ValueError(f"{cell} attends to a context; give an example of it, memory [B, S, M]")
+    if memory is not None:
+        bind = _binding(cell, params, memory)
+        bound = jax.eval_shape(bind.call, params, *bind.arguments.values())
+        entries["with_context"] = bind
+        exported["with_context"] = _export("with_context", bind, params, platforms)
+    functions_of_bound: dict[str, Entry] = {}
     for function in functions:
-        entries |= function.entries(cell, params, xs)
+        functions_of_bound |= function.entries(cell, bound, xs)
+    for name, entry in functions_of_bound.items():
+        entries[name], exported[name] = entry, _export(name, entry, bound, platforms)
     held = {name: np.asarray(value) for name, value in _named(params).items()}
-    exported = {name: _export(name, entry, params, platforms) for name, entry in entries.items()}
     index = {
         "cell": repr(cell),
         "jax": jax.__version__,
@@ -369,9 +393,28 @@ def _check_inputs(cell: Cell, params: Params, xs: PyTree) -> PyTree:
 
 def _any_size(xs: PyTree, num_steps: int | None = None) -> PyTree:
     """The types of ``xs [B, T, ...]`` with a symbolic B, and a symbolic T unless it is given."""
-    b, t = jax_export.symbolic_shape("b, t")
-    t = t if num_steps is None else num_steps
-    return jax.tree.map(lambda a: jax.ShapeDtypeStruct((b, t, *a.shape[2:]), a.dtype), xs)
+    t = _T if num_steps is None else num_steps
+    return jax.tree.map(lambda a: jax.ShapeDtypeStruct((_B, t, *a.shape[2:]), a.dtype), xs)
+
+
+def _binding(cell: Cell, params: Params, memory: Any) -> Entry:
+    """The function that binds a context, for any number of positions."""
+    if not isinstance(memory, jax.ShapeDtypeStruct):
+        memory = given_array("memory", memory)
+    if memory.ndim != 3 or not jnp.issubdtype(memory.dtype, jnp.floating):
+        raise ValueError(
+            f"memory must be floating [B, S, M], got {memory.dtype} of shape {memory.shape}"
+        )
+
+    def bind(params: Params, memory: Array, lengths: Array) -> Params:
+        return with_context(cell, params, memory, lengths=lengths)
+
+    shape = _B, _S, memory.shape[-1]
+    arguments = {
+        "memory": jax.ShapeDtypeStruct(shape, memory.dtype),
+        "lengths": jax.ShapeDtypeStruct((_B,), jnp.int32),
+    }
+    return Entry(bind, arguments, ("params",))
 
 
 def _one_step(xs: PyTree) -> PyTree:

@@ -26,11 +26,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from seqjax.arrays import as_params, given_array
-from seqjax.checks import check_flag, check_key
+from seqjax.arrays import as_arrays, as_params, describe_tree
+from seqjax.checks import check_count, check_dtype, check_flag, check_key
 from seqjax.engine.context import with_context
 from seqjax.engine.unroll import unroll
-from seqjax.engine.validation import check_can_step, check_cell
+from seqjax.engine.validation import check_can_step, check_cell, check_params
 from seqjax.operations.affine import accumulation_dtype, affine
 from seqjax.operations.initializers import glorot_uniform
 from seqjax.types import Array, Cell, Params, PyTree, Role, Size, State
@@ -149,6 +149,7 @@ class EncoderDecoder(PlainValue):
           dtype: the dtype of the parameters.
         """
         check_key(key)
+        check_dtype(dtype)
         of_encoder, of_decoder, of_bridge = jax.random.split(key, 3)
         vocabulary = self.decoder.output_size
         bridge = None
@@ -190,7 +191,7 @@ class EncoderDecoder(PlainValue):
         Raises:
           ValueError: the arguments do not fit together.
         """
-        _check_params(params)
+        params = self._check_params(params)
         final, memory = unroll(
             self.encoder, params.encoder, source, lengths=lengths, key=key,
             deterministic=deterministic,
@@ -199,7 +200,7 @@ class EncoderDecoder(PlainValue):
         if self.attends:
             bound = with_context(self.decoder, bound, memory, lengths=lengths)
         else:
-            bound = as_params(bound)
+            check_params(self.decoder, bound)
         batch_shape = memory.shape[:-2]
         dtype = accumulation_dtype(memory.dtype)
         state = self.decoder.first_state(bound, batch_shape, dtype)
@@ -261,6 +262,25 @@ class EncoderDecoder(PlainValue):
         )  # fmt: skip
         return logits
 
+    def _check_params(self, params: Any) -> EncoderDecoderParams:
+        if not isinstance(params, EncoderDecoderParams):
+            raise ValueError(
+                "params must be EncoderDecoderParams from EncoderDecoder.init, got a "
+                f"{type(params).__name__}"
+            )
+        params = as_params(params)
+        width = sum(_widths(self.encoder))
+        expected = [((width, n), (n,)) for n in _widths(self.decoder)] if self.bridge else None
+        given = None
+        if isinstance(params.bridge, tuple) and all(len(part) == 2 for part in params.bridge):
+            given = [tuple(map(jnp.shape, part)) for part in params.bridge]
+        if given != expected:
+            raise ValueError(
+                f"params.bridge must hold kernels and biases of shapes {expected} for {self}, got "
+                f"{describe_tree(params.bridge)}"
+            )
+        return params
+
 
 def shift_right(targets: Array, start: int) -> Array:
     """Return the inputs of a decoder: ``start``, then all targets but the last.
@@ -269,14 +289,20 @@ def shift_right(targets: Array, start: int) -> Array:
       targets: ``int[B, T]``.
       start: the start symbol.
 
+    Raises:
+      ValueError: ``targets`` are not integers with a time axis, or ``start`` is not an integer.
+
     >>> print(shift_right(jnp.array([[7, 8, 9]]), start=0))
     [[0 7 8]]
     """
-    targets = jnp.asarray(given_array("targets", targets))
+    targets = as_arrays("targets", targets)
+    if not isinstance(targets, jax.Array):
+        raise ValueError(f"targets must be one array, got a {type(targets).__name__}")
     if targets.ndim == 0 or not jnp.issubdtype(targets.dtype, jnp.integer):
         raise ValueError(
             f"targets must be integers [B, T], got {targets.dtype} of shape {targets.shape}"
         )
+    check_count("shift_right", "start", start, low=-(2**31))
     first = jnp.full_like(targets[..., :1], start)
     return jnp.concatenate([first, targets[..., :-1]], axis=-1)
 
@@ -297,11 +323,3 @@ def _bridged(cell: Cell, state: State) -> dict[int, tuple[Role, Any]]:
 def _widths(cell: Cell) -> list[int]:
     shapes = jax.eval_shape(cell.initial_state)
     return [array.shape[0] for _, array in _bridged(cell, shapes).values()]
-
-
-def _check_params(params: Any) -> None:
-    if not isinstance(params, EncoderDecoderParams):
-        raise ValueError(
-            "params must be EncoderDecoderParams from EncoderDecoder.init, got a "
-            f"{type(params).__name__}"
-        )

@@ -92,7 +92,7 @@ class Role(enum.Enum):
     OTHER = "other"
 
 
-def with_roles(kind: Callable[..., State], *roles: Role) -> State:
+def with_roles(kind: Callable[..., State], *roles: State) -> State:
     """Return a state of type ``kind`` that holds a role for each of its arrays.
 
     >>> with_roles(HiddenState, Role.HIDDEN).h.name

@@ -134,3 +134,8 @@ def test_long_sums_of_16_bit_factors_are_rounded_once():
     grad = jax.grad(lambda kernel: (affine(rows, kernel) * weights).sum())(kernel)
     exact = rows.astype(jnp.float32).T @ weights
     np.testing.assert_allclose(grad.astype(jnp.float32), exact, rtol=2**-8, atol=1e-3)
+
+
+def test_a_bias_of_another_width_is_a_value_error():
+    with pytest.raises(ValueError, match=r"bias must have shape \(4,\).*got \(1,\)"):
+        affine(jnp.ones(3), jnp.ones((3, 4)), jnp.ones(1))

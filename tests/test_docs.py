@@ -73,7 +73,13 @@ def test_the_readme_is_short():
 # Modules that only other modules of the library use
 INTERNAL = {"arrays", "checks", "values", "terminal", "engine", "interop.layout", "data.shards"}
 # Packages whose names the reference lists one by one
-BY_NAME = {"": seqjax, "cells": seqjax.cells, "wrappers": seqjax.wrappers}
+BY_NAME = {
+    "": seqjax,
+    "attention": seqjax.attention,
+    "cells": seqjax.cells,
+    "decoding": seqjax.decoding,
+    "wrappers": seqjax.wrappers,
+}
 
 
 def reference():
@@ -92,7 +98,7 @@ def test_every_public_name_has_a_reference_entry(package):
 
 def test_every_public_module_has_a_reference_entry():
     listed = set(re.findall(r"automodule:: seqjax\.(\S+)", reference()))
-    packages = {"cells", "wrappers", "tasks", "operations", "data", "decoding"}
+    packages = {"attention", "cells", "decoding", "wrappers", "tasks", "operations", "data"}
     names = {
         module.name.removeprefix("seqjax.")
         for module in pkgutil.walk_packages(seqjax.__path__, "seqjax.")

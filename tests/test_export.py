@@ -188,6 +188,48 @@ def test_an_unroll_of_any_batch_and_time(name, dtype, tmp_path):
         assert_close(got, want, 1e-6 if dtype == jnp.float32 else 1e-12)
 
 
+ATTENDING = [
+    pytest.param(name, marks=[pytest.mark.slow] * (name != "ContextAttention"))
+    for name in EXAMPLES
+    if EXAMPLES[name].memory_size is not None
+]
+
+
+@pytest.mark.parametrize("name", ATTENDING)
+def test_a_context_of_any_size_is_bound_in_the_file(name, tmp_path):
+    example = EXAMPLES[name]
+    cell, path = example.cell, tmp_path / "model.zip"
+    params = cell.init(jax.random.key(0), example.input_size, jnp.float64)
+    memory = jax.random.normal(jax.random.key(1), (2, 7, example.memory_size), jnp.float64)
+    xs = example.draw_inputs(jax.random.key(2), (1, 5))
+    write(path, cell, params, xs, [Step(), Unroll(lengths=True)], memory=memory[:1, :2])
+    bind, run, first_state, step = (
+        jax.jit(read(path, name).call) for name in ("with_context", "unroll", "first_state", "step")
+    )
+    stored = plain(params)
+    xs = example.draw_inputs(jax.random.key(2), (2, 3))
+    valid, lengths = jnp.array([7, 3], jnp.int32), jnp.array([3, 2], jnp.int32)
+    bound = bind(stored, memory, valid)
+    own = seqjax.with_context(cell, params, memory, lengths=valid)
+    expected = unroll(cell, own, xs, lengths=lengths, deterministic=True)
+    assert_close(run(bound, xs, lengths), tuple(map(plain, expected)), 1e-12)
+    got = step(bound, first_state(bound, xs[:, 0]), xs[:, 0])
+    want = seqjax.step(cell, own, None, xs[:, 0], deterministic=True)
+    assert_close(got, tuple(map(plain, want)), 1e-12)
+
+
+def test_a_cell_that_attends_needs_an_example_of_its_context(tmp_path):
+    example = EXAMPLES["ContextAttention"]
+    params, xs = example.cell.init(jax.random.key(0), 3), jnp.ones((1, 2, 3), jnp.float32)
+    with pytest.raises(ValueError, match="attends to a context; give an example of it"):
+        write(tmp_path / "model.zip", example.cell, params, xs)
+    with pytest.raises(ValueError, match=r"memory must be floating \[B, S, M\]"):
+        write(tmp_path / "model.zip", example.cell, params, xs, memory=xs[0])
+    params = LSTM(3).init(jax.random.key(0), 3)
+    with pytest.raises(ValueError, match="no cell inside"):
+        write(tmp_path / "model.zip", LSTM(3), params, xs, memory=xs)
+
+
 def test_steps_and_unrolls_go_on_from_a_state(tmp_path):
     params = STACK.init(jax.random.key(0), 3)
     params = jax.tree.map(lambda a: a + 0.1, params)  # the learned state too

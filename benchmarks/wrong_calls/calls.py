@@ -26,14 +26,17 @@ from benchmarks.wrong_calls.accepts import (
     like,
     optional,
 )
+from benchmarks.wrong_calls.attention_calls import attention_examples
 from benchmarks.wrong_calls.cell_calls import cell_examples
 from benchmarks.wrong_calls.data_calls import data_examples
 from benchmarks.wrong_calls.example import Argument, Example, of
 from benchmarks.wrong_calls.interop_calls import interop_examples
 from benchmarks.wrong_calls.task_calls import task_examples
 from seqjax import (
+    attention,
     cells,
     data,
+    decoding,
     devices,
     export,
     losses,
@@ -41,6 +44,7 @@ from seqjax import (
     pooling,
     regularization,
     sampling,
+    seq2seq,
     tasks,
     training,
     truncation,
@@ -50,12 +54,15 @@ from seqjax.interop import flax_linen, flax_nnx, keras, linen, pytorch, tensorfl
 
 MODULES = (
     seqjax,
+    attention,
     cells,
     wrappers,
     losses,
     pooling,
     truncation,
     sampling,
+    decoding,
+    seq2seq,
     training,
     devices,
     regularization,
@@ -141,6 +148,7 @@ def examples() -> tuple[Example, ...]:
     path = pathlib.Path(tempfile.mkdtemp(), "model.zip")
     result = [
         *cell_examples(),
+        *attention_examples(key),
         of("LayerNorm", seqjax.LayerNorm, gain=1.0, shift=0.0),
         of("unroll", seqjax.unroll, **run, reverse=False),
         of("unroll masked", seqjax.unroll, **masked, reverse=False),

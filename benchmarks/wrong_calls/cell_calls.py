@@ -78,7 +78,8 @@ def cell_examples() -> Iterator[Example]:
         )
         xs = fill(entry.draw_inputs, jax.random.key(1), (2, 4), size)
         params = fill(cell.init, jax.random.key(0), size)
-        initial_state = cell.initial_state((2,))
+        params = entry.bind(cell, params, jax.random.key(2), batch=2, units=8)
+        initial_state = cell.first_state(params, (2,))
         run: dict[str, Argument] = {
             "cell": Argument(cell, lambda v: isinstance(v, Cell)),
             "params": Argument(params, like(params)),

@@ -141,6 +141,17 @@ def _normal(seeds: Array, like: Array) -> Array:
 
 def _accumulate(go_on: Array, start: Array) -> Array:
     """Compute ``q_s = go_on_{s-1} * q_{s-1} + start_s`` for all positions, ``[B, S]``."""
+    num_positions: Any = go_on.shape[-1]
+    if not isinstance(num_positions, int):  # an associative scan needs a fixed size
+
+        def body(q: Array, position: tuple[Array, Array]) -> tuple[Array, Array]:
+            factor, own = position
+            q = q + own
+            return factor * q, q
+
+        positions = jnp.moveaxis(go_on, -1, 0), jnp.moveaxis(start, -1, 0)
+        _, arrived = jax.lax.scan(body, jnp.zeros_like(start[..., 0]), positions)
+        return jnp.moveaxis(arrived, 0, -1)
     # the first factor has no effect
     factors = jnp.concatenate([jnp.ones_like(go_on[..., :1]), go_on[..., :-1]], -1)
 

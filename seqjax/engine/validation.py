@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from seqjax.arrays import as_params
+from seqjax.arrays import as_params, describe_tree
 from seqjax.checks import check_flag, check_key
 from seqjax.operations.affine import accumulation_dtype
 from seqjax.types import Array, Cell, Context, Noise, Params, PyTree, State
@@ -90,16 +90,21 @@ def check_params(cell: Cell, params: Params) -> None:
 
     They may also hold a `Context`.
     """
+    for context in contexts(params):
+        if not all(isinstance(part, jax.Array) for part in context):
+            raise ValueError(
+                "the context of params must be one that seqjax.with_context has bound, got "
+                f"{describe_tree(context)}"
+            )
     params = jax.tree.map(
-        lambda part: None if isinstance(part, Context) else part, params, is_leaf=_is_context
+        lambda part: None if _is_context(part) else part, params, is_leaf=_is_context
     )
     try:
         input_size = cell.input_size(params)
         expected = _expected_params(cell, input_size)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError):
         raise ValueError(
-            f"params must have the structure that {cell}.init returns, got "
-            f"{jax.tree.structure(params)}"
+            f"params must have the structure that {cell}.init returns, got {describe_tree(params)}"
         ) from None
     given: PyTree = jax.tree.structure(params)
     if given != jax.tree.structure(expected):
@@ -163,7 +168,7 @@ def _other_structure(cell: Cell, input_size: Any, params: Params, expected: Para
     found = "; ".join(
         text for text in (missing and f"missing {missing}", surplus and f"unexpected {surplus}")
         if text
-    ) or f"got {given}"  # fmt: skip
+    ) or f"got {describe_tree(params)}"  # fmt: skip
     return f"params must have the structure that {cell}.init returns: {found}"
 
 
@@ -192,7 +197,7 @@ def check_state(
     if given != wanted:
         raise ValueError(
             f"{name} must have the structure of cell.initial_state({batch_shape}), "
-            f"{wanted}, got {given}"
+            f"{describe_tree(expected)}, got {describe_tree(state)}"
         )
     for (path, want), have in zip(
         jax.tree.leaves_with_path(expected), jax.tree.leaves(state), strict=True

@@ -50,6 +50,11 @@ def affine(xs: Array, kernel: Array, bias: Array | None = None) -> Array:
     [2. 3. 4. 5.]
     """
     dtype = accumulation_dtype(kernel.dtype)
+    if bias is not None and bias.shape != kernel.shape[-1:]:
+        raise ValueError(
+            f"affine: bias must have shape {kernel.shape[-1:]}, the columns of the kernel, got "
+            f"{bias.shape}"
+        )
     if jnp.issubdtype(xs.dtype, jnp.integer):
         ys = _rows(kernel, xs).astype(dtype)
     elif kernel.ndim == 1:

@@ -22,6 +22,7 @@ from seqjax.types import (
     PyTree,
     Role,
     State,
+    with_roles,
 )
 from seqjax.wrappers.wrapper import ParametrisedWrapper, Wrapper, check_one_axis
 
@@ -189,11 +190,17 @@ class ContextAttention(ParametrisedWrapper):
         return self.outputs == "cell" and self.cell.outputs_hidden
 
     @property
-    def roles(self) -> ContextAttentionState:
+    def prefers_scan(self) -> bool:
+        """True: the coefficients of the context are as large as the context."""
+        return True
+
+    @property
+    def roles(self) -> State:
         """The roles of the wrapped cell; the weights are ``Role.ALIGNMENT``."""
         history = jax.eval_shape(lambda: self.mechanism.first((), 0)).history
-        others = jax.tree.map(lambda _: Role.OTHER, history)
-        return ContextAttentionState(self.cell.roles, Role.OTHER, Alignment(Role.ALIGNMENT, others))
+        joint = jax.tree.map(lambda _: Role.JOINT, history)
+        alignment = with_roles(Alignment, Role.ALIGNMENT, joint)
+        return with_roles(ContextAttentionState, self.cell.roles, Role.OTHER, alignment)
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> ContextAttentionParams:
         """Initialise the wrapped cell, a mechanism for each head, and Glorot kernels."""
@@ -239,6 +246,11 @@ class ContextAttention(ParametrisedWrapper):
                 f"ContextAttention: memory must be [B, S, {self.memory_size}] for "
                 f"memory_size={self.memory_size}, got shape {memory.shape}"
             )
+        inner = self.cell.with_context(params.cell, memory, mask)
+        cell = params.cell if inner is None else inner
+        return params._replace(cell=cell, context=self._project(params, memory, mask))
+
+    def _project(self, params: ContextAttentionParams, memory: Array, mask: Array) -> Context:
         of_heads = jax.vmap(self.mechanism.keys, (0, None), -3, axis_size=self.heads)
         keys = of_heads(params.mechanism, memory)
         values = memory.astype(accumulation_dtype(memory.dtype))
@@ -246,9 +258,7 @@ class ContextAttention(ParametrisedWrapper):
             values = affine(memory, params.value_kernel)
             values = values.reshape(*values.shape[:-1], self.heads, -1)
             values = jnp.moveaxis(values, -2, -3)
-        inner = self.cell.with_context(params.cell, memory, mask)
-        cell = params.cell if inner is None else inner
-        return params._replace(cell=cell, context=Context(keys, values, mask.astype(values.dtype)))
+        return Context(keys, values, mask.astype(values.dtype))
 
     def initial_state(
         self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
@@ -303,11 +313,11 @@ class ContextAttention(ParametrisedWrapper):
         z: tuple[Projected, ContextAttentionNoise],
     ) -> tuple[ContextAttentionState, Array]:
         """Step the wrapped cell, then attend."""
-        z, noise = z
+        of_input, noise = z
         if self.input_feeding:
-            x = jnp.concatenate([z.astype(state.attention.dtype), state.attention], -1)
-            z = self.cell.project(params.cell, x, noise.cell)
-        inner, h = self.cell.step(params.cell, state.cell, z)
+            x = jnp.concatenate([of_input.astype(state.attention.dtype), state.attention], -1)
+            of_input = self.cell.project(params.cell, x, noise.cell)
+        inner, h = self.cell.step(params.cell, state.cell, of_input)
         attention, alignment = self._attend(params, h, state.alignment, noise.mechanism)
         return ContextAttentionState(inner, attention, alignment), self._output(h, attention)
 
@@ -324,8 +334,11 @@ class ContextAttention(ParametrisedWrapper):
             return loop.run(self, params, state, xs, noise)
         noise = noise or ContextAttentionNoise(None, None)
         inner, hs = self.cell.sequence(loop, params.cell, state.cell, xs, noise.cell)
-        at_all_steps = jax.vmap(lambda h, n: self._attend(params, h, state.alignment, n))
-        attention, alignment = at_all_steps(hs, noise.mechanism)
+
+        def attend(h: Array, noise: Noise) -> tuple[Array, Alignment]:
+            return self._attend(params, h, state.alignment, noise)
+
+        attention, alignment = jax.vmap(attend)(hs, noise.mechanism)
         ys = self._output(hs, attention)
         last = loop.last((attention, alignment), (state.attention, state.alignment))
         return ContextAttentionState(inner, *last), ys
@@ -335,13 +348,12 @@ class ContextAttention(ParametrisedWrapper):
     ) -> tuple[Array, Alignment]:
         """The attention vector and alignment for ``query [B, H]``."""
         context = self._context(params)
-        align = jax.vmap(
-            lambda params, keys, before, noise: self.mechanism.align(
-                params, query, keys, context.mask > 0, before, noise
-            ),
-            in_axes=(0, -3, -2, None if noise is None else -2),
-            out_axes=-2,
-        )
+
+        def one_head(params: Params, keys: Array, before: Alignment, noise: Noise) -> Alignment:
+            return self.mechanism.align(params, query, keys, context.mask > 0, before, noise)
+
+        axes = 0, -3, -2, None if noise is None else -2
+        align = jax.vmap(one_head, axes, out_axes=-2)
         alignment = align(params.mechanism, context.keys, before, noise)
         weights = alignment.weights.astype(context.values.dtype)
         shared = params.value_kernel is None
@@ -365,4 +377,14 @@ class ContextAttention(ParametrisedWrapper):
                 "ContextAttention: the parameters hold no context; bind one with "
                 "seqjax.with_context(cell, params, memory, lengths=lengths)"
             )
-        return params.context
+        context = params.context
+        shape = context.mask.shape
+        memory = jax.ShapeDtypeStruct((*shape, self.memory_size), context.values.dtype)
+        expected = jax.eval_shape(self._project, params, memory, context.mask)
+        for name, want, have in zip(Context._fields, expected, context, strict=True):
+            if have.shape != want.shape:
+                raise ValueError(
+                    f"ContextAttention: the {name} of the context must have shape {want.shape} for "
+                    f"{shape[-1]} positions, got {have.shape}; bind it with seqjax.with_context"
+                )
+        return context

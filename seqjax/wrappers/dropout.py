@@ -211,13 +211,15 @@ def draw_kept_state(
 def rates_by_array(owner: str, name: str, rate: float | State, cell: Cell, *spared: Role) -> State:
     """Check ``rate``, one number or a state of numbers, and return a rate for each array.
 
-    One number does not apply to ``Role.JOINT`` arrays or to arrays with a role in ``spared``. A
-    rate above 0 for a ``Role.JOINT`` array is an error, because such an array cannot change alone.
+    One number does not apply to ``Role.JOINT`` and ``Role.ALIGNMENT`` arrays or to arrays with a
+    role in ``spared``. A rate above 0 for a ``Role.JOINT`` array is an error, because such an array
+    cannot change alone. It is one for a ``Role.ALIGNMENT`` array, whose size depends on the
+    context.
     """
     roles = cell.roles
     if isinstance(rate, int | float | np.number):
         check_rate(owner, name, rate)
-        spared = (Role.JOINT, *spared)
+        spared = (*_FIXED, *spared)
         rates = jax.tree.map(lambda role: 0.0 if role in spared else rate, roles)
         if rate and not any(jax.tree.leaves(rates)):
             raise ValueError(
@@ -232,14 +234,17 @@ def rates_by_array(owner: str, name: str, rate: float | State, cell: Cell, *spar
         )
     for role, r in zip(jax.tree.leaves(roles), jax.tree.leaves(rate), strict=True):
         check_rate(owner, name, r)
-        if r and role is Role.JOINT:
+        if r and role in _FIXED:
             raise ValueError(
-                f"{owner}: {name} must be 0 for {_joint(roles)}, which represent one quantity in "
-                f"the state of {cell}, got {rate}"
+                f"{owner}: {name} must be 0 for {_fixed(roles)}, which cannot change alone in the "
+                f"state of {cell}, got {rate}"
             )
     return rate
 
 
-def _joint(roles: State) -> str:
-    paths = [path for path, role in jax.tree.leaves_with_path(roles) if role is Role.JOINT]
+_FIXED = (Role.JOINT, Role.ALIGNMENT)
+
+
+def _fixed(roles: State) -> str:
+    paths = [path for path, role in jax.tree.leaves_with_path(roles) if role in _FIXED]
     return ", ".join(jax.tree_util.keystr(path).lstrip(".") for path in paths)

@@ -13,6 +13,7 @@ from seqjax import (
     MLSTM,
     SLSTM,
     AttentionCell,
+    ContextAttention,
     ConvLSTM,
     Dropout,
     GridLSTM,
@@ -29,10 +30,12 @@ from seqjax import (
     Zoneout,
     unroll,
 )
+from seqjax.attention import Dot
 from seqjax.cells import SLSTMState
 
 CONV = ConvLSTM((4, 4, 1), 1, (3, 3))
 TOKENS = jnp.zeros((2, 5), int)
+ATTENDING = ContextAttention(LSTM(3), Dot(), memory_size=3)
 
 
 def run(cell, input_size, xs):
@@ -45,7 +48,11 @@ def run(cell, input_size, xs):
         (lambda: Zoneout(MLSTM(8), 0.5), "can change alone, got 0.5; drop inputs or outputs"),
         (
             lambda: Dropout(SLSTM(4), state_rate=SLSTMState(0.0, 0.1, 0.0, 0.1)),
-            "state_rate must be 0 for c, n, m, which represent one quantity",
+            "state_rate must be 0 for c, n, m, which cannot change alone",
+        ),
+        (
+            lambda: Dropout(ATTENDING, state_rate=jax.tree.map(lambda _: 0.1, ATTENDING.roles)),
+            "state_rate must be 0 for alignment.weights, which cannot change alone",
         ),
         (lambda: PhasedLSTM(4, ratio_on=0.0), "with ratio_on=0 no unit ever opens"),
         (
