@@ -112,6 +112,7 @@ class Predict:
         from experiments.pronunciation.trained import load, speaker_of
 
         check_beam(self.beam)
+        check_size("pronunciation", "--n-best", self.n_best)
         if not self.words:
             raise ValueError("give at least one word to pronounce")
         speaker = speaker_of([load(self.run, self.which)])

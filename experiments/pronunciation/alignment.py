@@ -13,6 +13,8 @@ Chunk = tuple[str, Pronunciation]
 
 SIZES = ((1, 1), (1, 0), (1, 2), (2, 1))  # letters and phonemes of a chunk
 
+START = 0.01  # the weight at which chunks start that are not of one letter and one phoneme
+
 
 class _Group(NamedTuple):
     """Pairs with the same numbers of letters and of phonemes, which are aligned as one array.
@@ -31,7 +33,8 @@ class Alignment:
     """An alignment model: the probability of each chunk.
 
     The probability of a pair is the sum over all ways to cut it into chunks of the product of the
-    probabilities of the chunks. Expectation maximisation raises the probability of all pairs.
+    probabilities of the chunks. Expectation maximisation raises the probability of all pairs. It
+    starts from a preference for chunks of one letter and one phoneme.
 
     Reference: Jiampojamarn, Kondrak and Sherif, "Applying many-to-many alignments and hidden Markov
     models to letter-to-phoneme conversion", 2007.
@@ -50,7 +53,7 @@ class Alignment:
         numbers: dict[Chunk, int] = {}
         self._groups = [self._group(rows, numbers) for rows in _by_size(self.pairs).values()]
         self._chunks = list(numbers)
-        weights = np.full(len(numbers), 1 / max(len(numbers), 1))
+        weights = np.array([1 if len(a) == len(b) else START for a, b in numbers], float)
         for _ in range(iterations):
             counts = np.zeros(len(numbers))
             for group in self._groups:

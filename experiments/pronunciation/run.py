@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from experiments.char_model.errors import NotFiniteError, StoppedError
+from experiments.char_model.run import all_finite
 from experiments.char_model.stop import Stop, on_signals
 from experiments.event_log import EventLog
 from experiments.pronunciation.config import Config
@@ -30,7 +31,7 @@ from experiments.pronunciation.score import Score, score
 from experiments.pronunciation.symbols import Symbols
 from experiments.pronunciation.train import average_of, init_state, make_loss, make_optimizer
 from experiments.pronunciation.trained import About, check_dictionary
-from experiments.run_directory import RunDirectory
+from experiments.run_directory import RunDirectory, only_one
 from seqjax.checkpoint import Checkpoints
 from seqjax.data import Loader, plan
 from seqjax.data.loader import Position
@@ -64,6 +65,7 @@ def train(config: Config, folder: RunDirectory, console: Console) -> dict[str, A
     folder.start()
     console.print(f"writing files to {folder.path}", highlight=False)
     with (
+        only_one(folder.path),
         Checkpoints(folder.path / "checkpoints") as checkpoints,
         on_signals() as stop,
         EventLog(folder.path / "tensorboard") as board,
@@ -225,7 +227,9 @@ class _Run:
         return f"the last good checkpoint is at step {step}; lower --learning-rate or --clip"
 
     def _save(self, error: float) -> None:
-        """Save the state with its validation error; infinity if unknown."""
+        """Save the state, which must be finite, with its validation error; infinity if unknown."""
+        if not all_finite(self.state):
+            raise NotFiniteError(f"the state of step {self.step} is not finite; {self._last_good()}")
         about = About(
             self.config, self.letters, self.phonemes, self.total, self.dictionary.sha256,
             self.source.manifest_sha256 or "", (self.position.epoch, self.position.batch),
