@@ -229,7 +229,9 @@ class _Run:
     def _save(self, error: float) -> None:
         """Save the state, which must be finite, with its validation error; infinity if unknown."""
         if not all_finite(self.state):
-            raise NotFiniteError(f"the state of step {self.step} is not finite; {self._last_good()}")
+            raise NotFiniteError(
+                f"the state of step {self.step} is not finite; {self._last_good()}"
+            )
         about = About(
             self.config, self.letters, self.phonemes, self.total, self.dictionary.sha256,
             self.source.manifest_sha256 or "", (self.position.epoch, self.position.batch),
