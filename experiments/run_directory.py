@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
+import filelock
+
 
 class RunDirectory:
     """A new folder for the files of one run; `start` creates it.
@@ -135,6 +137,25 @@ def naming(path: Path) -> Iterator[None]:
         if error.filename is not None or error.errno is None:  # its own message says more
             raise
         raise OSError(error.errno, error.strerror, str(path)) from None
+
+
+@contextlib.contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Lock the folder of a run while this process writes to it; the lock ends with the process.
+
+    Raises:
+      ValueError: another process holds the lock.
+    """
+    path = folder / ".lock"
+    with naming(path):
+        try:
+            lock = filelock.FileLock(path, blocking=False).acquire()
+        except filelock.Timeout:
+            raise ValueError(
+                f"another process is training in {folder}; wait until it ends"
+            ) from None
+    with lock:
+        yield
 
 
 def _plain(value: Any) -> Any:

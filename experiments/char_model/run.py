@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import filelock
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -31,7 +30,7 @@ from experiments.char_model.train import (
     steps_per_epoch,
 )
 from experiments.event_log import EventLog
-from experiments.run_directory import RunDirectory, naming
+from experiments.run_directory import RunDirectory, only_one
 from seqjax import LanguageModel
 from seqjax.checkpoint import Checkpoints
 from seqjax.data.text import streams
@@ -73,7 +72,7 @@ def train(
     folder.start()
     console.print(f"writing files to {folder.path}", highlight=False)
     with (
-        _only_one(folder.path),
+        only_one(folder.path),
         Checkpoints(folder.path / "checkpoints") as checkpoints,
         on_signals() as stop,
         EventLog(folder.path / "tensorboard") as board,
@@ -362,18 +361,3 @@ def _shown(bars: Progress, description: str) -> Iterator[Track]:
         yield lambda steps: bars.track(steps, task_id=task)
     finally:
         bars.remove_task(task)
-
-
-@contextlib.contextmanager
-def _only_one(folder: Path) -> Iterator[None]:
-    """Lock the folder while this process writes to it; the lock ends with the process."""
-    path = folder / ".lock"
-    with naming(path):
-        try:
-            lock = filelock.FileLock(path, blocking=False).acquire()
-        except filelock.Timeout:
-            raise ValueError(
-                f"another process is training in {folder}; wait until it ends"
-            ) from None
-    with lock:
-        yield

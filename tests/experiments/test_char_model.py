@@ -383,7 +383,7 @@ def test_two_runs_do_not_share_a_folder(corpus, tmp_path):
     folder = RunDirectory("char_model", config, tmp_path / "run")
     folder.start()
     with (
-        runs._only_one(folder.path),
+        runs.only_one(folder.path),
         pytest.raises(ValueError, match="another process is training in"),
     ):
         train(config, folder)

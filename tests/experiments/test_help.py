@@ -31,6 +31,8 @@ EXPERIMENTS = [module.name for module in pkgutil.iter_modules(experiments.__path
         *([f"experiments.{name}"] for name in EXPERIMENTS),
         *(["experiments.char_model", name] for name in ("train", "evaluate", "sample", "score")),
         *(["experiments.sequence_labelling", name] for name in ("truecasing", "lookahead")),
+        *(["experiments.pronunciation", name] for name in ("train", "evaluate", "predict")),
+        ["experiments.pronunciation", "report"],
         ["seqjax.data.convert"],
         ["seqjax.data.convert", "csv"],
     ],
