@@ -149,10 +149,8 @@ plt.show()
 #
 # The next cell counts the parameters of each cell and reads the training times that `python -m
 # benchmarks.cells` has stored. A time is that of a training step on a CPU, relative to the LSTM,
-# with 32 rows, 100 steps and 64 features. The parameters are counted for 128 units, and most times
-# are measured with 128 units. `RGLRU`, `IntersectionRNN`, `Residual` and `Highway` need as many
-# features as units, and their stored times are for 64 units. [docs/cells.md](../docs/cells.md)
-# lists the sources and the options of all cells.
+# with 32 rows, 100 steps, 64 features and 128 units. Cells that need as many features as units get
+# 128 features. [docs/cells.md](../docs/cells.md) lists the sources and the options of all cells.
 
 # %%
 stored = pathlib.Path(benchmarks.__path__[0], "results", "cells.txt").read_text(encoding="utf-8")
@@ -176,5 +174,5 @@ plt.show()
 # %% [markdown]
 # A cell with fewer parameters is not always faster. `ConvLSTM` applies its kernels at many
 # positions, and `MLSTM` updates a matrix at each step. The linear cells RG-LRU, minGRU, minLSTM and
-# LRU take less than half the time of the LSTM. On an accelerator, linear cells compute all steps in
+# LRU take half the time of the LSTM or less. On an accelerator, linear cells compute all steps in
 # parallel.

@@ -26,7 +26,7 @@ class Config:
     """Width in which letters and phonemes are compared."""
     embedding_size: int = 64
     """Features of the embedding of phonemes."""
-    dropout: float = 0.1
+    dropout: float = 0.0
     """Dropout rate of the outputs of all layers."""
     label_smoothing: float = 0.0
     """Part of the target's probability that is spread over all phonemes."""
@@ -42,7 +42,7 @@ class Config:
     """Steps over which the learning rate rises from 0 to its peak."""
     clip: float = 1.0
     """Largest global norm of the gradient; larger gradients are scaled down."""
-    average: float = 0.999
+    average: float = 0.99
     """Decay rate of the moving average of the parameters, which is evaluated."""
     evaluations: int = 4
     """Number of evaluations on the validation words; each also saves a checkpoint."""
@@ -98,6 +98,7 @@ PRESETS: dict[str, Config] = {
         epochs=14,
         learning_rate=2.5e-3,
         warm_up=500,
+        average=0.999,
         evaluations=7,
     ),
 }

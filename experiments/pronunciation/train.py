@@ -9,6 +9,7 @@ import optax
 
 from experiments.pronunciation.config import Config
 from experiments.pronunciation.examples import Pairs
+from seqjax import sequence_loss
 from seqjax.seq2seq import EncoderDecoder
 from seqjax.training import TrainState, init_train_state
 from seqjax.types import Array, Params
@@ -73,12 +74,7 @@ def init_state(config: Config, model: EncoderDecoder, letters: int, steps: int) 
 def make_loss(model: EncoderDecoder, smoothing: float = 0.0) -> Callable[..., tuple[Array, None]]:
     """Make the loss function ``(params, carry, pairs, key) -> (loss, carry)`` of the model.
 
-    The loss is the weighted cross-entropy of the phonemes. With label smoothing e, a part e of the
-    target's probability is spread evenly over all V phonemes::
-
-        loss = -(1 - e) * log p(target) - e * sum over v of log p(v) / V
-
-    Reference: Szegedy et al., "Rethinking the inception architecture for computer vision", 2016.
+    The loss is the weighted cross-entropy of the phonemes per word, with label smoothing.
     """
 
     def loss_fn(
@@ -88,10 +84,11 @@ def make_loss(model: EncoderDecoder, smoothing: float = 0.0) -> Callable[..., tu
             params, pairs.letters, pairs.inputs, source_lengths=pairs.letter_count, key=key,
             deterministic=key is None,
         )  # fmt: skip
-        losses = -jax.nn.log_softmax(logits)
-        chosen = jnp.take_along_axis(losses, pairs.targets[..., None], -1)[..., 0]
-        smoothed = (1 - smoothing) * chosen + smoothing * losses.mean(-1)
+        losses = sequence_loss(
+            logits, pairs.targets, weights=pairs.weights, label_smoothing=smoothing,
+            average_over_time=False, average_over_batch=False,
+        )  # fmt: skip
         rows: Any = pairs.letters.shape[0]
-        return (smoothed * pairs.weights).sum() / rows, carry
+        return losses.sum() / rows, carry
 
     return loss_fn

@@ -337,6 +337,7 @@ def test_a_run_learns_and_is_read_back(finished, capsys, tmp_path):
         assert (folder / name).read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_a_wide_beam_ranks_above_greedy_and_weights_sum_to_one(finished):
     trained = load(finished[0])
     speaker = speaker_of([trained])
@@ -352,6 +353,7 @@ def test_a_wide_beam_ranks_above_greedy_and_weights_sum_to_one(finished):
     assert np.allclose(weights.sum(1), 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stops_at", [10])
 def test_a_stopped_run_ends_in_the_same_parameters(finished, tmp_path, monkeypatch, stops_at):
     folder, result = finished
@@ -382,6 +384,7 @@ def test_a_stopped_run_ends_in_the_same_parameters(finished, tmp_path, monkeypat
         train(changed, tmp_path / "run", resume=True)
 
 
+@pytest.mark.slow
 def test_a_second_process_and_another_dictionary_are_refused(finished):
     folder, _ = finished
     trained = load(folder)
@@ -395,6 +398,7 @@ def test_a_second_process_and_another_dictionary_are_refused(finished):
         speaker_of([trained, trained._replace(letters=Symbols(("a",)))])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
