@@ -16,6 +16,7 @@ MASKS = {
     "lengths": {"lengths": jnp.array([6, 0, 3])},
     "holes": {"mask": jnp.array([[0, 1, 1, 0, 1, 0], [1, 0, 0, 0, 0, 1], [0] * 6], bool)},
 }
+QUICK = {("lengths", False), ("holes", True)}
 on_gpu = pytest.mark.skipif(jax.default_backend() != "gpu", reason="needs an NVIDIA GPU")
 
 
@@ -56,8 +57,14 @@ def features():
     return jax.random.normal(jax.random.key(2), (B, T, D), jnp.float32)
 
 
-@pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("masked", MASKS)
+@pytest.mark.parametrize(
+    ("masked", "reverse"),
+    [
+        pytest.param(masked, reverse, marks=[pytest.mark.slow] * ((masked, reverse) not in QUICK))
+        for masked in MASKS
+        for reverse in (False, True)
+    ],
+)
 def test_arguments_and_results_mean_what_those_of_scan_mean(reference, masked, reverse):
     check(Stack([LSTM(H), LSTM(H + 1)]), features(), 1e-5, reverse=reverse, **MASKS[masked])
 

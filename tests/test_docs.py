@@ -20,7 +20,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 README_BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 CELL = re.compile(r"^```\{code-cell\}\n(.*?)^```", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\(([^)#: ]+)(?:#[^)]*)?\)")
-SLOW = {"your_own_sequences"}  # starts TensorFlow
+SLOW = {"sequence_to_sequence", "your_own_sequences"}  # trains longer; starts TensorFlow
 
 
 def code_of(page):

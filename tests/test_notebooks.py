@@ -7,7 +7,7 @@ import pytest
 from notebooks.run import FOLDER, SOURCES, run
 
 NAMES = [path.stem for path in SOURCES]
-QUICK = {"batching_padding", "loss_masking"}  # the others train longer, or start TensorFlow
+QUICK = {"batching_padding"}  # the others train longer, or start TensorFlow
 
 
 def test_there_is_a_notebook_for_each_text_and_none_beside():

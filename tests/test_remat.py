@@ -37,8 +37,16 @@ def close(tree, expected, tolerance):
     jax.tree.map(compare, tree, expected)
 
 
-@pytest.mark.parametrize("method", ["auto", "scan"])
-@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize(
+    ("method", "masked"),
+    [
+        ("auto", True),
+        *(
+            pytest.param(method, masked, marks=pytest.mark.slow)
+            for method, masked in (("auto", False), ("scan", False), ("scan", True))
+        ),
+    ],
+)
 @pytest.mark.parametrize("name", CELLS)
 def test_changes_no_value_and_no_gradient(name, masked, method):
     cell = CELLS[name]

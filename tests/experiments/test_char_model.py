@@ -461,6 +461,7 @@ def test_a_start_that_fails_takes_no_folder(corpus, tmp_path, refused, command):
     refused("holds files", "train", "--corpus", corpus, *OPTIONS, "--epochs", 1, "--out", out)
 
 
+@pytest.mark.slow
 def test_a_run_that_has_ended_is_extended(corpus, tmp_path, refused, command, capsys):
     out = tmp_path / "run"
     # epochs take the place of the seconds of the preset

@@ -227,6 +227,7 @@ def test_truecasing_from_the_command_line_in_small(main, corpus, tmp_path, capsy
     assert matplotlib.image.imread(out / "examples.png").shape[1] > 400
 
 
+@pytest.mark.slow
 def test_lookahead_from_the_command_line_in_small(main, tmp_path, capsys):
     out = tmp_path / "new"
     main(

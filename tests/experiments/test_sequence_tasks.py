@@ -25,6 +25,7 @@ def main(run_module):
     return functools.partial(run_module, experiment)
 
 
+@pytest.mark.slow
 def test_a_run_writes_every_file_and_prints_the_table(main, tmp_path, capsys):
     out = tmp_path / "new"
     main(
