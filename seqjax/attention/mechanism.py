@@ -95,9 +95,11 @@ class Mechanism(PlainValue, abc.ABC):
 
 
 class ContentMechanism(Mechanism):
-    """A mechanism whose weights are the softmax of scores of query and keys::
+    """A mechanism whose weights are a softmax::
 
-    weights = softmax(scores(query, keys))    over the valid positions
+        weights = softmax(scores(query, keys))    over the valid positions
+
+    A subclass defines `Mechanism.init`, `Mechanism.keys` and `ContentMechanism.scores`.
     """
 
     @abc.abstractmethod
