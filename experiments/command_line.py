@@ -1,13 +1,16 @@
 """The command line that all experiments share: options, the folder of results and exit codes."""
 
+import contextlib
 import importlib
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import tyro
 
+from experiments.errors import NotFiniteError
 from experiments.run_directory import RunDirectory
 from seqjax.checks import check_size
 from seqjax.terminal import replace_what_cannot_be_shown
@@ -56,6 +59,24 @@ def set_up() -> None:
     # repeats `seqjax.devices.one_cpu_device_per_core`, because --help must not import JAX
     os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(os.cpu_count() or 1))
     replace_what_cannot_be_shown()
+
+
+@contextlib.contextmanager
+def exit_codes() -> Iterator[None]:
+    """End the process after an error of a command, with one line that says what is wrong.
+
+    The exit code is 2 for an invalid option or file, 1 for other errors and 130 for Ctrl-C.
+    """
+    try:
+        yield
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except (NotFiniteError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:  # before training starts, or in a command that saves nothing
+        sys.exit(130)
 
 
 def run_experiment(name: str, config: type[C]) -> None:

@@ -23,7 +23,6 @@ class Entry(NamedTuple):
       input_size: the required input size; ``"any"`` for any number of features, ``"units"`` for as
         many features as units.
       wrap: makes the inputs from a key and features; None if the features are the inputs.
-      attends: whether the cell attends to a context, whose width is the number of units.
       variant: whether this is a second entry for a class, with options.
 
     >>> import jax
@@ -41,7 +40,6 @@ class Entry(NamedTuple):
     short: str | None = None
     input_size: Size | Literal["any", "units"] = "any"
     wrap: Callable[[Array, Array], PyTree] | None = None
-    attends: bool = False
     variant: bool = False
 
     def size(self, units: int, features: int) -> Size:
@@ -62,7 +60,7 @@ class Entry(NamedTuple):
         """Bind a random context ``[batch, 20, units]`` to ``params`` if the cell attends."""
         import jax
 
-        if not self.attends:
+        if not cell.attends:
             return params
         memory = jax.random.normal(key, (batch, 20, units), "float32")
         return seqjax.with_context(cell, params, memory)
@@ -179,7 +177,6 @@ CATALOGUE = (
         ),
         "Bahdanau et al. 2015",
         "a NumPy loop",
-        attends=True,
     ),
     Entry(
         "UGRNN",

@@ -116,10 +116,7 @@ def ctc_loss(
     if not jnp.issubdtype(targets.dtype, jnp.integer):
         raise ValueError(f"targets must be integers [B, N], got {targets.dtype}")
     target_axis = targets.ndim - 1
-    try:
-        inside = resolve_mask(target_lengths, None, targets.shape, target_axis)
-    except ValueError as error:
-        raise ValueError(f"target_{error}") from None
+    inside = resolve_mask(target_lengths, None, targets.shape, target_axis, "target_lengths")
     if inside is None:
         inside = jnp.ones(targets.shape, bool)
     check_tokens("targets", targets, classes, inside)

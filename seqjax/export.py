@@ -51,7 +51,7 @@ from seqjax.engine.step import step
 from seqjax.engine.unroll import unroll
 from seqjax.engine.validation import check_can_step, check_cell, check_params, state_dtype
 from seqjax.sampling import Generation, Sampling, generate, prime
-from seqjax.types import Array, Cell, Params, PyTree, Role, State
+from seqjax.types import Array, Cell, Params, PyTree, State
 
 Method = Literal["auto", "scan", "static", "associative"]
 Platform = Literal["cpu", "cuda", "rocm", "tpu"]
@@ -306,8 +306,7 @@ def write(
     entries: dict[str, Entry] = {}
     exported: dict[str, jax_export.Exported] = {}
     bound = params
-    attends = Role.ALIGNMENT in jax.tree.leaves(cell.roles)
-    if attends and memory is None:
+    if cell.attends and memory is None:
         raise ValueError(f"{cell} attends to a context; give an example of it, memory [B, S, M]")
     if memory is not None:
         bind = _binding(cell, params, memory)

@@ -138,7 +138,7 @@ class EncoderDecoder(PlainValue):
     @property
     def attends(self) -> bool:
         """Whether the decoder attends to the memory."""
-        return Role.ALIGNMENT in jax.tree.leaves(self.decoder.roles)
+        return self.decoder.attends
 
     def init(self, key: Array, source_size: Size, dtype: Any = jnp.float32) -> EncoderDecoderParams:
         """Initialise encoder and decoder, and a Glorot kernel for each array of the bridge.
@@ -250,7 +250,6 @@ class EncoderDecoder(PlainValue):
         if key is not None:
             check_key(key)
             of_encoder, of_decoder = jax.random.split(key)
-            # a cell without noise takes no key
             keys = of_encoder, of_decoder
         encoded = self.encode(
             params, source, lengths=source_lengths, key=keys[0], deterministic=deterministic

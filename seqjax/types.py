@@ -281,6 +281,11 @@ class Cell(PlainValue, abc.ABC):
         return jax.tree.map(lambda _: Role.OTHER, jax.eval_shape(self.initial_state))
 
     @property
+    def attends(self) -> bool:
+        """Whether the cell attends to a context, and so needs `seqjax.with_context`."""
+        return Role.ALIGNMENT in jax.tree.leaves(self.roles)
+
+    @property
     def outputs_hidden(self) -> bool:
         """Whether the output of a step is the ``Role.HIDDEN`` array of the next state."""
         return False

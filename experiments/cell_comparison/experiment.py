@@ -13,9 +13,9 @@ from experiments.cell_comparison.config import Config
 from experiments.cells import NAMES, CellName
 from experiments.char_model import config as char_model
 from experiments.char_model.config import build_model
-from experiments.char_model.errors import NotFiniteError, StoppedError
 from experiments.char_model.run import train
 from experiments.char_model.text import read_text
+from experiments.errors import NotFiniteError, StoppedError
 from experiments.run_directory import RunDirectory
 
 # the matrix memory of mlstm takes minutes step by step, and the state of rglru grows too large in a

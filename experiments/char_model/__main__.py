@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from experiments.char_model.config import PRESETS, Config, check_effects, check_model, extend
-from experiments.char_model.errors import NotFiniteError, StoppedError
-from experiments.command_line import set_up
+from experiments.command_line import exit_codes, set_up
+from experiments.errors import StoppedError
 from experiments.run_directory import RunDirectory
 
 if TYPE_CHECKING:
@@ -291,7 +291,7 @@ def main() -> None:
     """Run the command line; exit code 2 for an invalid option or file, 1 for other errors."""
     set_up()
     arguments = sys.argv[1:]
-    try:
+    with exit_codes():
         default = _default_train(arguments if arguments[:1] == ["train"] else [])
         command = tyro.cli(
             Annotated[Train, tyro.conf.subcommand("train", default=default)]
@@ -306,14 +306,6 @@ def main() -> None:
         from rich.console import Console
 
         command.main(Console())
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except (NotFiniteError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:  # before training starts, or in a command that saves nothing
-        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -16,10 +16,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from experiments.char_model.baselines import baselines
 from experiments.char_model.config import Config, build_model, config_from_json
-from experiments.char_model.errors import NotFiniteError, StoppedError
 from experiments.char_model.evaluation import Track, streaming, windowed
 from experiments.char_model.resume import Resume, TrainedOn, check_config, trained_on
-from experiments.char_model.stop import Stop, on_signals
 from experiments.char_model.text import Text, read_text
 from experiments.char_model.train import (
     Data,
@@ -29,8 +27,10 @@ from experiments.char_model.train import (
     spread,
     steps_per_epoch,
 )
+from experiments.errors import NotFiniteError, StoppedError
 from experiments.event_log import EventLog
 from experiments.run_directory import RunDirectory, only_one
+from experiments.stop import Stop, on_signals
 from seqjax import LanguageModel
 from seqjax.checkpoint import Checkpoints
 from seqjax.data.text import streams

@@ -11,9 +11,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from experiments.char_model.errors import NotFiniteError, StoppedError
 from experiments.char_model.run import all_finite
-from experiments.char_model.stop import Stop, on_signals
+from experiments.errors import NotFiniteError, StoppedError
 from experiments.event_log import EventLog
 from experiments.pronunciation.config import Config
 from experiments.pronunciation.decoding import Speaker, pronounce
@@ -32,6 +31,7 @@ from experiments.pronunciation.symbols import Symbols
 from experiments.pronunciation.train import average_of, init_state, make_loss, make_optimizer
 from experiments.pronunciation.trained import About, check_dictionary
 from experiments.run_directory import RunDirectory, only_one
+from experiments.stop import Stop, on_signals
 from seqjax.checkpoint import Checkpoints
 from seqjax.data import Loader, plan
 from seqjax.data.loader import Position

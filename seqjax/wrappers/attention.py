@@ -180,13 +180,6 @@ class AttentionCell(Cell):
         zeros = self.initial_state(batch_shape, dtype)
         return zeros._replace(cell=self.cell.first_state(params.cell, batch_shape, dtype))
 
-    def with_context(
-        self, params: AttentionCellParams, memory: Array, mask: Array
-    ) -> AttentionCellParams | None:
-        """Bind the context to the wrapped cell, or return None if it does not attend."""
-        cell = self.cell.with_context(params.cell, memory, mask)
-        return None if cell is None else params._replace(cell=cell)
-
     def draw_noise(self, key: Array, leading_shape: tuple[int, ...], input_size: int) -> Noise:
         """Draw the noise of the wrapped cell."""
         return self.cell.draw_noise(key, leading_shape, self._inner_input_size(input_size))

@@ -1,7 +1,7 @@
 """A cell that attends to a context, such as the outputs of an encoder."""
 
 import dataclasses
-from typing import Any, ClassVar, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -146,8 +146,6 @@ class ContextAttention(ParametrisedWrapper):
     input_feeding: bool = True
     activation: Activation = jax.nn.identity
     outputs: Outputs = "attention"
-
-    _steps_cell: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

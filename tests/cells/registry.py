@@ -116,8 +116,9 @@ UNITS, FEATURES = 4, 3
 
 def from_catalogue(entry):
     """The cell of an entry, and inputs for it."""
-    memory_size = UNITS if entry.attends else None
-    return Example(entry.make(UNITS), entry.size(UNITS, FEATURES), entry.wrap, memory_size)
+    cell = entry.make(UNITS)
+    memory_size = UNITS if cell.attends else None
+    return Example(cell, entry.size(UNITS, FEATURES), entry.wrap, memory_size)
 
 
 # every cell of the catalogue, then smaller ones of its classes and their options

@@ -15,7 +15,7 @@ from experiments.cell_comparison.experiment import (
     widest,
 )
 from experiments.char_model.config import build_model
-from experiments.char_model.errors import StoppedError
+from experiments.errors import StoppedError
 
 
 @pytest.mark.parametrize("cell", ["coupled_lstm", "mingru"])

@@ -27,14 +27,14 @@ from experiments.char_model import baselines, evaluation
 from experiments.char_model import run as runs
 from experiments.char_model import train as training
 from experiments.char_model.config import PRESETS, Config, build_model, check_model
-from experiments.char_model.errors import StoppedError
 from experiments.char_model.evaluation import streaming, token_losses, windowed
 from experiments.char_model.figure import learning_curve
-from experiments.char_model.stop import Stop, on_signals
 from experiments.char_model.text import read_text
 from experiments.char_model.train import learning_rate
 from experiments.char_model.trained import load, read_config
+from experiments.errors import StoppedError
 from experiments.run_directory import RunDirectory
+from experiments.stop import Stop, on_signals
 from seqjax import GRU, LanguageModel, sequence_loss, unroll
 from seqjax.checkpoint import Checkpoints
 from seqjax.data.ngram import ngram_losses

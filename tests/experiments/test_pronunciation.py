@@ -15,8 +15,7 @@ import optax
 import pytest
 from rich.console import Console
 
-from experiments.char_model.errors import StoppedError
-from experiments.char_model.stop import Stop
+from experiments.errors import StoppedError
 from experiments.pronunciation import __main__ as cli
 from experiments.pronunciation import run as runs
 from experiments.pronunciation.alignment import SIZES, START, Alignment
@@ -41,6 +40,7 @@ from experiments.pronunciation.symbols import Symbols
 from experiments.pronunciation.train import averaging, make_loss
 from experiments.pronunciation.trained import load, speaker_of
 from experiments.run_directory import RunDirectory, only_one
+from experiments.stop import Stop
 from seqjax import GRU, LanguageModel, unroll
 from seqjax.data import Batch, ListSource, Loader
 

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-from experiments.char_model.errors import StoppedError
+from experiments.errors import StoppedError
 
 
 class Stop:
@@ -20,7 +20,7 @@ class Stop:
     >>> stop.check()
     Traceback (most recent call last):
     ...
-    experiments.char_model.errors.StoppedError: SIGTERM
+    experiments.errors.StoppedError: SIGTERM
     """
 
     def __init__(self) -> None:
