@@ -3,14 +3,18 @@
 ::
 
     python -m benchmarks.decoding              prints medians of 9 interleaved repetitions
+    python -m benchmarks.decoding --run RUN    of a trained model of experiments.pronunciation
 
 The decoder is an LSTM with input feeding, which attends to a context of 10 positions (Luong's
 general score and attention layer). Its weights are random, and no word ends before the last step,
 so that all methods take the same number of steps. The PyTorch loop has the same weights and must
 find the same tokens as `seqjax.decoding.decode`. It is measured if PyTorch is installed.
+
+A trained model decodes test words, which end at different steps. Its encoder is not measured.
 """
 
 import dataclasses
+import pathlib
 import statistics
 import time
 from collections.abc import Callable
@@ -23,13 +27,16 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from experiments.pronunciation.decoding import EXTRA, word_batches
+from experiments.pronunciation.symbols import END
+from experiments.pronunciation.trained import load
 from seqjax import LSTM, ContextAttention, LanguageModel, with_context
 from seqjax.attention import General
 from seqjax.decoding import Beam, Decoded, beam_search, decode
 from seqjax.terminal import replace_what_cannot_be_shown
-from seqjax.types import Array, Params
+from seqjax.types import Array, Cell, Params, State
 
-START, END = 0, 1
+START = 1
 Way = Callable[[], Any]  # decodes all words and returns their tokens
 
 
@@ -37,6 +44,9 @@ Way = Callable[[], Any]  # decodes all words and returns their tokens
 class Config:
     """Measure decoding."""
 
+    run: pathlib.Path | None = None
+    """The folder of a run of experiments.pronunciation, whose model decodes random test words. The
+    options of the model, the positions and the length are then those of the run."""
     units: int = 256
     """The number of units of the decoder, of its memory and of its embedding."""
     vocabulary: int = 40
@@ -127,26 +137,8 @@ def make_ways(config: Config) -> dict[str, Way]:
     shape = config.words, config.positions, config.units
     memory = jax.random.normal(jax.random.key(1), shape, jnp.float32)
     start = jnp.full(config.words, START, jnp.int32)
-
-    @jax.jit
-    def greedy(params: Params, memory: Array) -> Decoded:
-        bound = with_context(model, params, memory)
-        return decode(model, bound, start, end=END, max_length=config.length)
-
-    def searching(beam: Beam) -> Callable[[Params, Array], Decoded]:
-        @jax.jit
-        def search(params: Params, memory: Array) -> Decoded:
-            bound = with_context(model, params, memory)
-            return beam_search(model, bound, start, beam, end=END, max_length=config.length)
-
-        return search
-
-    def as_way(decoding: Callable[[Params, Array], Decoded]) -> Way:
-        return lambda: np.asarray(decoding(params, memory).tokens)
-
-    ways = {"decode": as_way(greedy)}
-    for width in config.widths:
-        ways[f"beam_search, width {width}"] = as_way(searching(Beam(width)))
+    beams = [Beam(width) for width in config.widths]
+    ways = decodings(model, with_context(model, params, memory), None, start, beams, config.length)
     loop = pytorch(config, params, memory)
     if loop is not None:
         ways["PyTorch loop, greedy"] = loop
@@ -154,11 +146,61 @@ def make_ways(config: Config) -> dict[str, Way]:
     return ways
 
 
+def decodings(
+    model: Cell, bound: Params, state: State | None, start: Array, beams: list[Beam], length: int
+) -> dict[str, Way]:
+    """Greedy decoding and beam searches, by name."""
+
+    def as_way(decoding: Callable[[Params, State | None], Decoded]) -> Way:
+        compiled = jax.jit(decoding)
+        return lambda: np.asarray(compiled(bound, state).tokens)
+
+    def greedy(bound: Params, state: State | None) -> Decoded:
+        return decode(model, bound, start, end=END, max_length=length, state=state)
+
+    def searching(beam: Beam) -> Way:
+        def search(bound: Params, state: State | None) -> Decoded:
+            return beam_search(model, bound, start, beam, end=END, max_length=length, state=state)
+
+        return as_way(search)
+
+    ways = {"decode": as_way(greedy)}
+    for beam in beams:
+        hypotheses = "" if beam.n_best is None else f", n_best {beam.n_best}"
+        ways[f"beam_search, width {beam.width}{hypotheses}"] = searching(beam)
+    return ways
+
+
+def trained_ways(config: Config, run: pathlib.Path) -> dict[str, Way]:
+    """All methods with a trained model, for random test words."""
+    trained = load(run)
+    test = sorted(trained.dictionary().test)
+    chosen = np.random.default_rng(0).choice(len(test), config.words, replace=False)
+    (batch,) = word_batches([test[n] for n in chosen], trained.letters, config.words)
+    lengths = jnp.asarray(batch.counts)
+    encoded = trained.model.encode(
+        trained.params, jnp.asarray(batch.letters), lengths=lengths, deterministic=True
+    )
+    start = jnp.full(config.words, END, jnp.int32)
+    beams = [Beam(width, n_best) for width in config.widths for n_best in (None, 1)]
+    length = batch.letters.shape[1] + EXTRA
+    decoder = trained.model.decoder
+    return decodings(decoder, encoded.params, encoded.state, start, beams, length)
+
+
 def main() -> None:
     """Measure all methods and print a table."""
     replace_what_cannot_be_shown()
     config = tyro.cli(Config)
-    ways = make_ways(config)
+    if config.run is None:
+        ways = make_ways(config)
+        title = (
+            f"{config.words} words of {config.length} tokens, {config.units} units, "
+            f"{config.positions} positions"
+        )
+    else:
+        ways = trained_ways(config, config.run)
+        title = f"{config.words} test words, the model of {config.run.name}"
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for repetition in range(config.repetitions + 1):
         for name, way in ways.items():
@@ -166,8 +208,7 @@ def main() -> None:
             way()
             if repetition:  # the first one compiles
                 seconds[name].append(time.perf_counter() - began)
-    title = f"{config.words} words of {config.length} tokens, {config.units} units"
-    table = Table(title=f"{title}, {config.positions} positions, on {jax.default_backend()}")
+    table = Table(title=f"{title}, on {jax.default_backend()}")
     for column in ("", "ms", "words/s", "relative time"):
         table.add_column(column, justify="left" if not column else "right")
     medians = {name: statistics.median(times) for name, times in seconds.items()}

@@ -22,6 +22,7 @@ from seqjax import (
 )
 from seqjax.attention import Additive
 from seqjax.decoding import Beam, Decoded, beam_search, decode
+from seqjax.decoding.search import FEWEST_ROWS
 from seqjax.sampling import Sampling, draw
 from seqjax.testing import close, randomise
 from seqjax.types import HiddenState
@@ -354,6 +355,43 @@ def test_each_row_of_a_batch_is_as_if_alone(name, beam):
         bound, start = bind(name, params, [row]), STARTS[row : row + 1]
         close(at(beam_search(MODELS[name], bound, start, beam, **options), 0), at(batch, row))
         close(at(decode(MODELS[name], bound, start, **options), 0), at(ones, row))
+
+
+@pytest.mark.parametrize(
+    ("name", "beam"),
+    # without a length penalty, which would let all rows run to the last step
+    [("attention", Beam(3, coverage_penalty=0.5)), ("GRU", Beam(4, groups=2, diversity=0.9))],
+)
+def test_a_batch_that_is_halved_equals_parts_that_are_not(name, beam):
+    rows, places, model = 5 * FEWEST_ROWS, 5, MODELS[name]  # halved twice
+    of_memory, of_tokens = np.random.default_rng(0), np.random.default_rng(1)
+    memory = of_memory.normal(size=(rows, places, 3))
+    given = {
+        "start": of_tokens.integers(0, V, rows),
+        "forbidden": of_tokens.random((rows, V)) < 0.1,
+        "prefix": of_tokens.choice([0, 1, 3], (rows, 2)),
+        "prefix_lengths": of_tokens.integers(0, 3, rows),
+        "forbidden_prefixes": of_tokens.integers(0, V, (rows, 2, 2)),
+    }
+    given["forbidden"][:, [END, 0]] = False  # something must be possible
+    lengths = of_memory.integers(0, places + 1, rows)
+
+    likely_end = 2 * np.eye(V)[END]  # rows end at different steps, nearly all before the last
+
+    def found_in_rows(part):
+        params = params_of(name)
+        params = params._replace(readout_bias=params.readout_bias + likely_end)
+        if name == "attention":
+            params = with_context(model, params, memory[part], lengths=lengths[part])
+        arguments = {key: value[part] for key, value in given.items()}
+        start = jnp.asarray(arguments.pop("start"))
+        return beam_search(model, params, start, beam, end=END, max_length=40, **arguments)
+
+    parts = [np.arange(n, n + FEWEST_ROWS) for n in range(0, rows, FEWEST_ROWS)]
+    expected = [found_in_rows(part) for part in parts]
+    expected = jax.tree.map(lambda *arrays: np.concatenate(arrays), *expected)
+    assert len({*expected.lengths[:, 0].tolist()}) > 2
+    close(found_in_rows(np.arange(rows)), expected)
 
 
 def test_hypotheses_are_sorted_and_distinct():

@@ -1,6 +1,7 @@
 """What a decoding is given, what it returns, and the step that all decodings take."""
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -9,10 +10,16 @@ import numpy as np
 
 from seqjax.arrays import as_arrays, as_int32, given_array, is_known
 from seqjax.checks import check_count, check_size
-from seqjax.engine.validation import check_contexts, check_generator, check_state, state_dtype
+from seqjax.engine.validation import (
+    check_contexts,
+    check_generator,
+    check_state,
+    is_context,
+    state_dtype,
+)
 from seqjax.operations.affine import accumulation_dtype
 from seqjax.operations.masking import check_tokens, resolve_mask
-from seqjax.types import Array, Cell, Params, State
+from seqjax.types import Array, Cell, Params, PyTree, State
 
 
 class Decoded(NamedTuple):
@@ -46,6 +53,8 @@ class Request(NamedTuple):
       forbidden: ``bool[B, V]``, True at tokens that must not be chosen; None if there are none.
       forced: ``int32[B, P]``, the first tokens of each row, -1 at free positions; None if there are
         none.
+      excluded: ``int32[B, F, Q]``, sequences that no hypothesis of a beam search begins with, -1
+        past their lengths; None if there are none.
     """
 
     params: Params
@@ -54,6 +63,18 @@ class Request(NamedTuple):
     state: State | None
     forbidden: Array | None
     forced: Array | None
+    excluded: Array | None = None
+
+
+def map_rows(change: Callable[[Array], Array], request: Request) -> Request:
+    """Apply ``change`` to all arrays of ``request`` that have the batch axes."""
+
+    def of_params(part: PyTree) -> PyTree:
+        return jax.tree.map(change, part) if is_context(part) else part
+
+    params, start, end, *others = request
+    params = jax.tree.map(of_params, params, is_leaf=is_context)
+    return Request(params, change(start), end, *jax.tree.map(change, others))
 
 
 def check_request(

@@ -24,6 +24,7 @@ from seqjax.decoding.request import (
     Request,
     check_request,
     first_state,
+    map_rows,
     next_logits,
     permitted,
     write_at,
@@ -31,6 +32,8 @@ from seqjax.decoding.request import (
 from seqjax.engine.validation import contexts
 from seqjax.operations.masking import check_tokens, resolve_mask
 from seqjax.types import Array, Cell, Params, PyTree, Role, State
+
+FEWEST_ROWS = 8  # a halving compiles another loop, which fewer rows do not repay
 
 
 def beam_search(
@@ -65,7 +68,9 @@ def beam_search(
     then the lower token wins.
 
     Only state and tokens get the axis of the beam, over which the model runs under `jax.vmap`.
-    Parameters and context are not copied.
+    Parameters and context are not copied. Rows end at different steps. Whenever half of them have
+    ended, the others go on alone in arrays of half the size, down to 8 rows. This changes no result
+    and needs a batch size that is known when the program is compiled.
 
     Args:
       model: a cell that maps tokens to the logits of the next token, such as a `LanguageModel`.
@@ -116,7 +121,7 @@ def beam_search(
     excluded = _check_forbidden_prefixes(
         forbidden_prefixes, forbidden_prefix_lengths, request.start.shape, model.output_size
     )
-    return _beam_search(model, request, excluded, beam, int(max_length))
+    return _beam_search(model, request._replace(excluded=excluded), beam, int(max_length))
 
 
 def _check_forbidden_prefixes(
@@ -161,119 +166,162 @@ class _Search(NamedTuple):
 
 
 @functools.partial(jax.jit, static_argnames=("model", "beam", "max_length"))
-def _beam_search(
-    model: Cell, request: Request, excluded: Array | None, beam: Beam, max_length: int
-) -> Decoded:
-    params, start, end = request.params, request.start, request.end
-    batch_shape, axis = start.shape, start.ndim  # the axis of the beam
-    K, G, n_best = beam.width, beam.groups, beam.n_best or beam.width
-    state = first_state(model, request)
-    logits = jax.eval_shape(lambda: next_logits(model, params, state, start)[1])
-    dtype, size = logits.dtype, logits.shape[-1]
-    alignment, covered = _is_alignment(model), contexts(params)
-    # rounding cannot change the order of these numbers, of which the last is the largest
-    penalties = jnp.asarray(((5 + np.arange(max_length + 1)) / 6) ** beam.length_penalty, dtype)
-
-    def to_beam(tree: PyTree) -> PyTree:
-        def one(a: Array) -> Array:
-            shape = (*a.shape[:axis], K, *a.shape[axis:])
-            return jnp.broadcast_to(jnp.expand_dims(a, axis), shape)
-
-        return jax.tree.map(one, tree)
-
-    def in_groups(tree: PyTree) -> PyTree:
-        return jax.tree.map(
-            lambda a: a.reshape(*batch_shape, G, K // G, *a.shape[axis + 1 :]), tree
-        )
-
-    def hypotheses(
-        tokens: Array, length: Array, finished: bool, scores: Array, coverage: Array | None
-    ) -> Hypotheses:
-        """Hypotheses of ``length`` tokens, to which an end symbol is added if ``finished``."""
-        ranks = scores / penalties[length + int(finished)]
-        if coverage is not None:
-            tiny = float(np.finfo(coverage.dtype).tiny)
-            valid = jnp.expand_dims(covered[0].mask, axis) > 0
-            logs = jnp.where(valid, jnp.log(coverage.clip(tiny, 1)), 0).sum(-1).astype(dtype)
-            ranks = ranks + beam.coverage_penalty * logs
-        shape = scores.shape
-        lengths = jnp.broadcast_to(length, shape)
-        return in_groups(
-            Hypotheses(Decoded(tokens, lengths, jnp.full(shape, finished), scores), ranks)
-        )
-
-    def is_running(search: _Search) -> Array:
-        # A live hypothesis with score s <= 0 ends with a score of at most s, since no
-        # log-probability is above 0, and with at most max_length tokens. cp is at most 0, and lp
-        # grows with the length, so its rank is at most s / lp(max_length). It has to rank above
-        # the last of a full list to enter it; the last of any other list ranks at -inf.
-        bound = in_groups(search.scores).max(-1) / penalties[-1]
-        is_settled = search.listed.ranks[..., -1] >= bound
-        return (search.position < max_length) & ~is_settled.all()
-
-    def advance(search: _Search) -> _Search:
-        position, state, token, tokens, scores, coverage, greedy, listed = search
-
-        def one(state: State, token: Array) -> tuple[State, Array]:
-            return next_logits(model, params, state, token)
-
-        state, logits = jax.vmap(one, in_axes=axis, out_axes=axis)(state, token)
-        logits, totals = exclude_from(
-            permitted(request, position, size),
-            None if excluded is None else completions(excluded, tokens, position, size),
-            logits,
-            jnp.expand_dims(scores, -1) + jax.nn.log_softmax(logits),
-        )
-        # top_k sorts NaN by its sign; a positive one comes first, and so into the result
-        totals = jnp.where(jnp.isnan(totals), jnp.nan, totals)
-        if coverage is not None:
-            coverage = coverage + mean_weights(state, alignment)
-        ends, parents, token, scores, greedy = choose(logits, totals, greedy, end, beam)
-        ending = jax.lax.dynamic_index_in_dim(totals, end, axis + 1, keepdims=False)
-        ended = hypotheses(tokens, position, True, jnp.where(ends, ending, -jnp.inf), coverage)
-        listed = best(listed, ended, listed.ranks.shape[-1])
-        state, tokens, coverage = take((state, tokens, coverage), parents)
-        tokens = write_at(tokens, position, token)
-        return _Search(position + 1, state, token, tokens, scores, coverage, greedy, listed)
-
-    def start_search() -> _Search:
-        is_first = jnp.arange(K, dtype=jnp.int32) % (K // G) == 0  # of its group
-        scores = jnp.where(is_first, 0, jnp.full(K, -jnp.inf, dtype))
-        tokens = jnp.full((*batch_shape, K, max_length), end)
-        shape = *batch_shape, G, -(-n_best // G)
-        nothing = jnp.full(shape, -jnp.inf, dtype)
-        no_lengths, no_tokens = jnp.zeros(shape, jnp.int32), jnp.full((*shape, max_length), end)
-        coverage = None
-        if beam.coverage_penalty:
-            coverage = jnp.zeros_like(mean_weights(to_beam(state), alignment))
-        return _Search(
-            jnp.zeros((), jnp.int32),
-            to_beam(state),
-            to_beam(start),
-            tokens,
-            jnp.broadcast_to(scores, (*batch_shape, K)),
-            coverage,
-            jnp.zeros(batch_shape, jnp.int32),
-            Hypotheses(Decoded(no_tokens, no_lengths, jnp.zeros(shape, bool), nothing), nothing),
-        )
-
-    search = jax.lax.while_loop(is_running, advance, start_search())
-    cut_off = hypotheses(
-        search.tokens,
-        jnp.asarray(max_length, jnp.int32),
-        False,
-        jnp.where(search.position == max_length, search.scores, -jnp.inf),
-        search.coverage,
-    )
+def _beam_search(model: Cell, request: Request, beam: Beam, max_length: int) -> Decoded:
+    batch_shape = request.start.shape
+    request = request._replace(state=first_state(model, request))
+    request = map_rows(lambda a: a.reshape(-1, *a.shape[len(batch_shape) :]), request)
+    search = _finish(model, request, beam, _start(model, request, beam, max_length))
+    cut_off = _hypotheses(request, beam, search, jnp.asarray(max_length, jnp.int32), False)
+    is_cut = search.position == max_length
+    cut_off = cut_off._replace(ranks=jnp.where(is_cut, cut_off.ranks, -jnp.inf))
     listed = best(search.listed, cut_off, search.listed.ranks.shape[-1])
-    listed = jax.tree.map(lambda a: a.reshape(*batch_shape, -1, *a.shape[axis + 2 :]), listed)
-    if G > 1:
+    listed = jax.tree.map(lambda a: a.reshape(a.shape[0], -1, *a.shape[3:]), listed)
+    if beam.groups > 1:
         listed = listed._replace(ranks=jnp.where(is_repeated(listed), -jnp.inf, listed.ranks))
-    (tokens, lengths, finished, scores), ranks = best(listed, None, n_best)
+    (tokens, lengths, finished, scores), ranks = best(listed, None, beam.n_best or beam.width)
     is_none = ranks == -jnp.inf
-    return Decoded(
-        jnp.where(jnp.expand_dims(is_none, -1), end, tokens),
+    decoded = Decoded(
+        jnp.where(jnp.expand_dims(is_none, -1), request.end, tokens),
         jnp.where(is_none, 0, lengths),
         finished & ~is_none,
         jnp.where(is_none, -jnp.inf, scores),
     )
+    return jax.tree.map(lambda a: a.reshape(*batch_shape, *a.shape[1:]), decoded)
+
+
+def _start(model: Cell, request: Request, beam: Beam, max_length: int) -> _Search:
+    """One live hypothesis in each group, without tokens."""
+    K, G, n_best = beam.width, beam.groups, beam.n_best or beam.width
+    rows, end = request.start.shape[0], request.end
+    logits = jax.eval_shape(
+        lambda: next_logits(model, request.params, request.state, request.start)[1]
+    )
+
+    def to_beam(a: Array) -> Array:
+        return jnp.broadcast_to(a[:, None], (rows, K, *a.shape[1:]))
+
+    state = jax.tree.map(to_beam, request.state)
+    is_first = jnp.arange(K, dtype=jnp.int32) % (K // G) == 0  # of its group
+    scores = jnp.where(is_first, 0, jnp.full(K, -jnp.inf, logits.dtype))
+    shape = rows, G, -(-n_best // G)
+    nothing = jnp.full(shape, -jnp.inf, logits.dtype)
+    no_lengths, no_tokens = jnp.zeros(shape, jnp.int32), jnp.full((*shape, max_length), end)
+    coverage = None
+    if beam.coverage_penalty:
+        coverage = jnp.zeros_like(mean_weights(state, _is_alignment(model)))
+    return _Search(
+        jnp.zeros((), jnp.int32),
+        state,
+        to_beam(request.start),
+        jnp.full((rows, K, max_length), end),
+        jnp.broadcast_to(scores, (rows, K)),
+        coverage,
+        jnp.zeros(rows, jnp.int32),
+        Hypotheses(Decoded(no_tokens, no_lengths, jnp.zeros(shape, bool), nothing), nothing),
+    )
+
+
+def _finish(model: Cell, request: Request, beam: Beam, search: _Search) -> _Search:
+    """Search until no row runs any more.
+
+    Rows end at different steps. Whenever half of them have ended, the others go on alone, in
+    arrays of half the size.
+    """
+    rows, _, max_length = search.tokens.shape
+    is_halved = not jax.export.is_symbolic_dim(rows) and rows >= 2 * FEWEST_ROWS
+    half = -(-rows // 2) if is_halved else 0
+
+    def goes_on(search: _Search) -> Array:
+        return (search.position < max_length) & (_is_running(beam, search).sum() > half)
+
+    def advance(search: _Search) -> _Search:
+        return _advance(model, request, beam, search)
+
+    search = jax.lax.while_loop(goes_on, advance, search)
+    if not is_halved:
+        return search
+    # the rows that run come first
+    index = jnp.argsort(~_is_running(beam, search), stable=True)[:half]
+
+    def rows_of(tree: PyTree) -> PyTree:
+        return jax.tree.map(lambda a: a[index], tree)
+
+    def put(whole: Array, part: Array) -> Array:
+        return whole.at[index].set(part, unique_indices=True)
+
+    position, *arrays = search
+    part = _Search(position, *rows_of(arrays))
+    part = _finish(model, map_rows(lambda a: a[index], request), beam, part)
+    return _Search(part.position, *jax.tree.map(put, arrays, list(part[1:])))
+
+
+def _is_running(beam: Beam, search: _Search) -> Array:
+    """``bool[B]``, whether a live hypothesis may still enter the list of its group.
+
+    A live hypothesis with score s <= 0 ends with a score of at most s, since no log-probability is
+    above 0, and with at most max_length tokens. cp is at most 0, and lp grows with the length, so
+    its rank is at most s / lp(max_length). It has to rank above the last of a full list to enter
+    it; the last of any other list ranks at -inf.
+    """
+    rows, width = search.scores.shape
+    scores = search.scores.reshape(rows, beam.groups, width // beam.groups)
+    penalties = _length_penalties(beam, search)
+    bound = scores.max(-1) / penalties[-1]
+    return ~(search.listed.ranks[..., -1] >= bound).all(-1)
+
+
+def _length_penalties(beam: Beam, search: _Search) -> Array:
+    """The length penalty lp of 0, 1, ..., max_length tokens."""
+    lengths = np.arange(search.tokens.shape[-1] + 1)
+    # rounding cannot change the order of these numbers, of which the last is the largest
+    return jnp.asarray(((5 + lengths) / 6) ** beam.length_penalty, search.scores.dtype)
+
+
+def _hypotheses(
+    request: Request, beam: Beam, search: _Search, length: Array, finished: bool
+) -> Hypotheses:
+    """The live hypotheses, of ``length`` tokens; an end symbol is added if ``finished``."""
+    rows, width = search.scores.shape
+    ranks = search.scores / _length_penalties(beam, search)[length + int(finished)]
+    if search.coverage is not None:
+        tiny = float(np.finfo(search.coverage.dtype).tiny)
+        valid = contexts(request.params)[0].mask[:, None] > 0
+        logs = jnp.where(valid, jnp.log(search.coverage.clip(tiny, 1)), 0).sum(-1)
+        ranks = ranks + beam.coverage_penalty * logs.astype(ranks.dtype)
+    decoded = Decoded(
+        search.tokens,
+        jnp.broadcast_to(length, ranks.shape),
+        jnp.full(ranks.shape, finished),
+        search.scores,
+    )
+    groups = rows, beam.groups, width // beam.groups
+    return jax.tree.map(lambda a: a.reshape(*groups, *a.shape[2:]), Hypotheses(decoded, ranks))
+
+
+def _advance(model: Cell, request: Request, beam: Beam, search: _Search) -> _Search:
+    position, state, token, tokens, scores, coverage, greedy, listed = search
+    alignment, size = _is_alignment(model), model.output_size
+
+    def one(state: State, token: Array) -> tuple[State, Array]:
+        return next_logits(model, request.params, state, token)
+
+    state, logits = jax.vmap(one, in_axes=1, out_axes=1)(state, token)
+    logits, totals = exclude_from(
+        permitted(request, position, size),
+        None if request.excluded is None else completions(request.excluded, tokens, position, size),
+        logits,
+        jnp.expand_dims(scores, -1) + jax.nn.log_softmax(logits),
+    )
+    # top_k sorts NaN by its sign; a positive one comes first, and so into the result
+    totals = jnp.where(jnp.isnan(totals), jnp.nan, totals)
+    if coverage is not None:
+        coverage = coverage + mean_weights(state, alignment)
+    ends, parents, token, scores, greedy = choose(logits, totals, greedy, request.end, beam)
+    ending = jax.lax.dynamic_index_in_dim(totals, request.end, 2, keepdims=False)
+    ending = jnp.where(ends, ending, -jnp.inf)
+    search = search._replace(scores=ending, coverage=coverage)
+    ended = _hypotheses(request, beam, search, position, True)
+    listed = best(listed, ended, listed.ranks.shape[-1])
+    state, tokens, coverage = take((state, tokens, coverage), parents)
+    tokens = write_at(tokens, position, token)
+    return _Search(position + 1, state, token, tokens, scores, coverage, greedy, listed)

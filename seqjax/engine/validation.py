@@ -97,7 +97,7 @@ def check_params(cell: Cell, params: Params) -> None:
                 f"{describe_tree(context)}"
             )
     params = jax.tree.map(
-        lambda part: None if _is_context(part) else part, params, is_leaf=_is_context
+        lambda part: None if is_context(part) else part, params, is_leaf=is_context
     )
     try:
         input_size = cell.input_size(params)
@@ -119,13 +119,14 @@ def check_params(cell: Cell, params: Params) -> None:
             )
 
 
-def _is_context(part: PyTree) -> bool:
+def is_context(part: PyTree) -> bool:
+    """Whether a part of parameters is a `Context`."""
     return isinstance(part, Context)
 
 
 def contexts(params: Params) -> list[Context]:
     """Return every `Context` in ``params``."""
-    return [part for part in jax.tree.leaves(params, is_leaf=_is_context) if _is_context(part)]
+    return [part for part in jax.tree.leaves(params, is_leaf=is_context) if is_context(part)]
 
 
 def check_contexts(params: Params, batch_shape: tuple[int, ...]) -> None:
