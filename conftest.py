@@ -3,12 +3,17 @@
 import os
 from collections.abc import Iterator
 
+import hypothesis
 import jax
 import pytest
 
 # modules of NNX as trees, read when flax is imported; tests/test_nn.py runs in both modes
 os.environ.setdefault("NNX_GRAPH_MODE", "false")
 os.environ.setdefault("NNX_GRAPH_UPDATES", "false")
+
+# the time of an example says nothing about it: it may compile, and other tests share the cores
+hypothesis.settings.register_profile("without deadlines", deadline=None)
+hypothesis.settings.load_profile("without deadlines")
 
 # of each program one module for LLVM, its loops straight in LLVM's language and not by way of MLIR
 COMPILE_QUICKLY = (

@@ -194,7 +194,7 @@ PARAMS, STATE, XS = make(CELL, batch=(3,), steps=6)
 lengths_of_3 = st.lists(st.integers(0, 6), min_size=3, max_size=3).map(jnp.array)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(lengths_of_3, arrays(np.float64, XS.shape))
 def test_what_padding_holds_never_matters(lengths, junk):
     padding = jnp.asarray(np.arange(6)[None, :, None] >= np.asarray(lengths)[:, None, None])
@@ -206,7 +206,7 @@ def test_what_padding_holds_never_matters(lengths, junk):
     )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 6), arrays(bool, XS.shape[:2]))
 def test_splitting_a_sequence_and_carrying_the_state_changes_nothing(cut, mask):
     run = functools.partial(unroll, CELL, PARAMS)
@@ -216,7 +216,7 @@ def test_splitting_a_sequence_and_carrying_the_state_changes_nothing(cut, mask):
     close((final, jnp.concatenate([first, second], 1)), (state, ys))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(lengths_of_3, st.booleans())
 def test_vmap_equals_batch_equals_time_major(lengths, reverse):
     run = functools.partial(unroll, CELL, PARAMS, reverse=reverse)
@@ -230,7 +230,7 @@ def test_vmap_equals_batch_equals_time_major(lengths, reverse):
     close(jax.tree.map(lambda a: a[0], many), batched)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(lengths_of_3)
 def test_reverse_runs_within_each_length_and_twice_is_identity(lengths):
     def flip_row(row, n):
@@ -244,7 +244,7 @@ def test_reverse_runs_within_each_length_and_twice_is_identity(lengths):
     close((state, flip(ys)), run(XS))
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(arrays(bool, (3,)))
 def test_zero_lengths_give_the_initial_state_and_zeros(empty):
     lengths = jnp.where(empty, 0, 6)

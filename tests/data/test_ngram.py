@@ -67,7 +67,7 @@ def test_a_text_scores_as_the_textbook_says():
         assert loss == ngram_loss(TOKENS[:50], TOKENS[50:], order, VOCABULARY.size)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     st.lists(st.integers(0, 2), min_size=1, max_size=30),
     st.lists(st.integers(0, 3), min_size=1, max_size=6),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from seqjax.data import text as module
@@ -213,7 +213,6 @@ def test_tiny_shakespeare_is_the_one_that_all_published_losses_are_of():
     assert len(split(text).train) == 1_003_854  # as nanoGPT and all after it split it
 
 
-@settings(deadline=None)
 @given(st.text(), st.text(min_size=1))
 def test_a_vocabulary_of_characters_goes_there_and_back(training, text):
     known = Vocabulary.of(training + text)
@@ -230,7 +229,6 @@ def test_a_vocabulary_of_characters_goes_there_and_back(training, text):
     assert rare.decode(rare.encode(text)) == "".join(c if c in common else "\ufffd" for c in text)
 
 
-@settings(deadline=None)
 @given(st.text(), st.binary(), st.lists(st.integers(0, 5)))
 def test_bytes_go_there_and_back_in_pieces_of_any_size(text, junk, sizes):
     vocabulary = Vocabulary(None)

@@ -29,7 +29,7 @@ def tasks(draw):
     return BinaryDependency(list(zip(lags, changes, strict=True)), base)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(tasks(), st.data())
 def test_expected_loss_equals_the_sum_over_every_combination(task, data):
     lags = [lag for lag, _ in task.dependencies]
