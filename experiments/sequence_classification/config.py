@@ -21,7 +21,8 @@ class Config:
 
     dataset: str = "digits"
     """digits (8 x 8, from scikit-learn), mnist (28 x 28), or the path of TFRecords. Images are read
-    row by row."""
+    row by row. Each feature of other sequences is scaled by its own mean and deviation in the
+    training set; all pixels of images are scaled alike."""
     inputs: str | None = None
     """The sequence feature of the records; defaults to their only numeric one."""
     label: str | None = None

@@ -135,15 +135,42 @@ def in_order(examples: Examples, pixels: bool, permuted: bool) -> Examples:
     return Examples(xs, lengths, labels)
 
 
+class Scale(NamedTuple):
+    """The mean and the deviation of the numbers of a training set.
+
+    Attributes:
+      mean: ``float32[D]``, or ``[1]`` for images, whose pixels have one scale.
+      deviation: of the same shape; 1 where all numbers are equal.
+    """
+
+    mean: np.ndarray
+    deviation: np.ndarray
+
+    @classmethod
+    def of(cls, split: Split) -> "Scale":
+        """The scale of the training set: for each feature, or of all pixels of images.
+
+        The features of a series may differ in unit and range, like the axes of a sensor of which
+        one measures gravity.
+        """
+        numbers = split.train.xs[_within(split.train)]
+        if split.images:
+            numbers = numbers.reshape(-1, 1)
+        deviation = numbers.std(0, dtype=np.float64)
+        return cls(
+            numbers.mean(0, dtype=np.float64).astype(np.float32),
+            np.where(deviation > 0, deviation, 1).astype(np.float32),
+        )
+
+    def __call__(self, examples: Examples) -> Examples:
+        """Standardize numbers; steps past the lengths become 0."""
+        xs = (examples.xs - self.mean) / self.deviation
+        return examples._replace(xs=np.where(_within(examples)[..., None], xs, np.float32(0)))
+
+
 def scaled(split: Split) -> Split:
-    """Standardize the training set, and scale the test set with the same mean and variance."""
-    numbers = split.train.xs[_within(split.train)]
-    mean, deviation = numbers.mean(), numbers.std() or np.float32(1)
-
-    def scale(examples: Examples) -> Examples:
-        xs = (examples.xs - mean) / deviation
-        return examples._replace(xs=np.where(_within(examples)[..., None], xs, 0))
-
+    """Standardize the training set, and scale the test set with the same `Scale`."""
+    scale = Scale.of(split)
     return dataclasses.replace(split, train=scale(split.train), test=scale(split.test))
 
 
@@ -243,7 +270,11 @@ def _only(
 ) -> str:
     """Return the named feature, or the only feature of the first kind that occurs."""
     by_kind = [
-        sorted(key for key, feature in features.items() if feature.dtype.kind in kind)
+        sorted(
+            key
+            for key, feature in features.items()
+            if feature.dtype.kind in kind and not feature.is_ragged
+        )
         for kind in kinds
     ]
     fitting = sorted(itertools.chain(*by_kind))

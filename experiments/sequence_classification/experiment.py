@@ -41,12 +41,12 @@ def prepare(config: Config) -> tuple[Split, Split]:
     if config.classes:
         split = named(split, config.classes)
     steps_an_epoch(config, len(split.train.labels))
-    ordered = dataclasses.replace(
-        split,
-        train=in_order(split.train, config.pixels, config.permuted),
-        test=in_order(split.test, config.pixels, config.permuted),
+    read = scaled(split)  # by feature, so before numbers become steps
+    return split, dataclasses.replace(
+        read,
+        train=in_order(read.train, config.pixels, config.permuted),
+        test=in_order(read.test, config.pixels, config.permuted),
     )
-    return split, scaled(ordered)
 
 
 def main(config: Config, folder: RunDirectory) -> None:

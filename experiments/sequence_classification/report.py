@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
 from experiments.seeds import spread
-from experiments.sequence_classification.data import Split
+from experiments.sequence_classification.data import Scale, Split
 
 NEIGHBOURS = 3
 SHOWN = 24  # the maximum number of misread examples in the figure
@@ -96,6 +96,7 @@ def result(outcome: Outcome) -> dict[str, Any]:
             "classes": split.classes,
             "how": split.how,
         },
+        "scale": {name: array.tolist() for name, array in Scale.of(split)._asdict().items()},
         "baseline_accuracy": outcome.baselines,
         "test_accuracy": {
             **spread(outcome.accuracies),

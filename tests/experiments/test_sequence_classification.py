@@ -121,21 +121,44 @@ def test_the_digits_are_split_once_and_each_class_has_its_share():
     assert labels[where].tolist() == [split.test.labels[k]]
 
 
-def test_numbers_are_scaled_by_the_steps_of_the_training_set_that_count():
+@pytest.mark.parametrize("images", [False, True])
+def test_numbers_are_scaled_by_the_steps_of_the_training_set_that_count(images):
     train, test = sequences(50), sequences(20)
-    mask = np.arange(6) < train.lengths[:, None]
-    clean = split_of(train._replace(xs=3 * train.xs + 7), test._replace(xs=3 * test.xs + 7))
-    dirty = split_of(
-        clean.train._replace(xs=np.where(mask[..., None], clean.train.xs, 1e9)), clean.test
-    )
-    for split in map(scaled, (clean, dirty)):
-        assert split.train.xs[mask].mean() == pytest.approx(0, abs=1e-5)
-        assert split.train.xs[mask].std() == pytest.approx(1, abs=1e-5)
-        assert not split.train.xs[~mask].any()
-        within = np.arange(6) < test.lengths[:, None]
-        slope, offset = np.polyfit(test.xs[within].ravel(), split.test.xs[within].ravel(), 1)
-        assert slope == pytest.approx(1 / train.xs[mask].std(), rel=1e-4)
-        assert offset == pytest.approx(-train.xs[mask].mean() * slope, abs=1e-4)
+    train.xs[..., 1] *= 4
+    masks = [np.arange(6) < part.lengths[:, None] for part in (train, test)]
+    dirty = train._replace(xs=np.where(masks[0][..., None], train.xs, 1e9))
+    axis = None if images else 0
+    mean, deviation = train.xs[masks[0]].mean(axis), train.xs[masks[0]].std(axis)
+    for given in (train, dirty):
+        split = scaled(dataclasses.replace(split_of(given, test), images=images))
+        pairs = zip((train, test), (split.train, split.test), masks, strict=True)
+        for before, after, mask in pairs:
+            expected = (before.xs - mean) / deviation
+            np.testing.assert_allclose(after.xs[mask], expected[mask], atol=1e-5)
+            assert not after.xs[~mask].any()
+            assert after.xs.dtype == np.float32
+
+
+def test_the_units_of_a_feature_do_not_matter():
+    """As if it had been scaled by hand, such as an axis of a sensor that measures gravity."""
+    train, test = sequences(50, features=3), sequences(20, features=3)
+    units, offsets = np.float32([1, 0.02, 300]), np.float32([0, 9.8, -4000])
+
+    def measured(examples):
+        return examples._replace(xs=units * examples.xs + offsets)
+
+    by_hand = scaled(split_of(train, test))
+    found = scaled(split_of(measured(train), measured(test)))
+    np.testing.assert_allclose(found.test.xs, by_hand.test.xs, atol=2e-3)
+    np.testing.assert_allclose(found.train.xs, by_hand.train.xs, atol=2e-3)
+
+
+def test_a_feature_that_never_changes_becomes_0():
+    train, test = sequences(50), sequences(20)
+    train.xs[..., 0] = test.xs[..., 0] = 3
+    split = scaled(split_of(train, test))
+    assert not split.train.xs[..., 0].any()
+    assert not split.test.xs[..., 0].any()
 
 
 def test_permuted_pixels_have_one_order_for_all_images_and_both_sets():
@@ -427,6 +450,7 @@ def test_records_of_any_length_are_read_from_their_own_features(main, fails, tmp
     written = json.loads((tmp_path / "out" / "result.json").read_text())
     assert written["split"]["test"] == 12
     assert written["test_accuracy"]["min"] == 1
+    assert np.shape(written["scale"]["mean"]) == np.shape(written["scale"]["deviation"]) == (4,)
 
     fails("from ['pen', 'strokes']", "--dataset", records, "--out", tmp_path / "a")
     fails("got 'ink'", "--dataset", records, "--inputs", "ink", "--out", tmp_path / "b")
