@@ -15,7 +15,9 @@ def data_examples() -> Iterator[Example]:
     flag = lambda v: isinstance(v, bool)  # noqa: E731
     natural = between(0, 2**31 - 1, is_integer)
     positive = between(1, 2**31 - 1, is_integer)
-    sources = data.ListSource([{"x": np.arange(n)} for n in (1, 2, 3)], {"x"})
+    sources = data.ListSource(
+        [{"x": np.arange(n), "w": [[1, 2]] * n} for n in (1, 2, 3)], {"x", "w"}, (3,), {"w"}
+    )
     counts = np.array([3, 1, 2])
     order = np.array([2, 0, 1])
     steps = {"lengths": Argument(counts, integers(0, 8))}
@@ -85,6 +87,18 @@ def data_examples() -> Iterator[Example]:
         shards=Argument(
             (1,), lambda v: v is None or (isinstance(v, list | tuple) and all(map(natural, v)))
         ),
+        ragged_features=Argument((), lambda v: is_sized(v) and len(v) == 0),
+    )
+    yield of(
+        "data.Ragged",
+        data.Ragged,
+        values=Argument(np.arange(3), lambda v: np.ndim(v) > 0 and len(v) == 3),
+        lengths=Argument(np.array([2, 1]), lambda v: np.ndim(v) == 1 and sum(v) == 3),
+    )
+    yield of(
+        "data.Ragged.of",
+        data.Ragged.of,
+        lists=Argument([np.arange(2), np.arange(1)], lambda v: is_sized(v) or np.ndim(v) > 1),
     )
     yield of(
         "data.Loader",
@@ -95,6 +109,7 @@ def data_examples() -> Iterator[Example]:
         epochs=Argument(1, optional(positive)),
         interleave=Argument(2, optional(positive)),
         pad_values=Argument({"x": 0}, lambda v: v is None or (isinstance(v, dict) and not v)),
+        widths=Argument({"w": 4}, lambda v: v is None or (isinstance(v, dict) and not v)),
         process=Argument(0, natural),
         processes=1,
         prefetch=2,

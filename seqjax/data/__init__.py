@@ -1,8 +1,11 @@
 """Batches of variable-length sequences, read by a loader that can resume at any batch."""
 
-from seqjax.data.batching import Example, ListSource, Report, Source, plan
-from seqjax.data.loader import Batch, Loader, Position
+from seqjax.data.batching import Example, Report, Source, plan
+from seqjax.data.collation import Batch
+from seqjax.data.list_source import ListSource
+from seqjax.data.loader import Loader, Position
 from seqjax.data.policies import Bucketed, Packed, Padded, Placement, Policy
+from seqjax.data.ragged import Ragged
 
 __all__ = [
     "Batch",
@@ -15,6 +18,7 @@ __all__ = [
     "Placement",
     "Policy",
     "Position",
+    "Ragged",
     "Report",
     "Source",
     "plan",

@@ -7,7 +7,7 @@ advance.
 """
 
 import dataclasses
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -15,7 +15,8 @@ import numpy as np
 from seqjax.checks import check_count, check_integers, check_iterable, check_size
 from seqjax.data.policies import Policy, check_policy
 
-Example = dict[str, np.ndarray]  # context features [*shape], sequence features [T, *step_shape]
+# context features [*shape]; sequence features [T, *step_shape], or Ragged if each step is a list
+Example = dict[str, Any]
 
 _MIXED_SHARDS = 16  # a `RecordSource` keeps this many decompressed shards in memory
 
@@ -36,11 +37,16 @@ class Source(Protocol):
     def sequence_features(self) -> frozenset[str]:
         """The names of the features that have a time axis."""
 
+    @property
+    def ragged_features(self) -> frozenset[str]:
+        """The names of the features whose values are lists of any number of entries."""
+
     def read(self, indices: np.ndarray) -> list[Example]:
         """Return the examples at ``indices``, ``int64[B]``; two threads may call it at once.
 
         Each example is a dictionary of context features ``[*shape]`` and sequence features
-        ``[T, *step_shape]``.
+        ``[T, *step_shape]``. A ragged context feature is ``[N, *entry_shape]``, and a ragged
+        sequence feature is a `Ragged` of T lists.
         """
 
 
@@ -53,83 +59,14 @@ def check_source(owner: str, source: Any) -> None:
     ValueError: Loader: source must be a Source, such as ListSource(examples, names), got a list
     """
     if isinstance(source, type) or not isinstance(source, Source):
+        parts = "lengths", "shards", "sequence_features", "ragged_features", "read"
+        missing = [part for part in parts if not hasattr(source, part)]
+        # a class of the user that lacks little
+        lacks = f", which has no {', '.join(missing)}" if len(missing) < len(parts) else ""
         raise ValueError(
             f"{owner}: source must be a Source, such as ListSource(examples, names), got a "
-            f"{type(source).__name__}"
+            f"{type(source).__name__}{lacks}"
         )
-
-
-class ListSource:
-    """A source of examples in memory.
-
-    Args:
-      examples: dictionaries of arrays, all with the same features. A feature has the same dtype and
-        shape in all examples, except for its number of steps.
-      sequence_features: the names of the features with a leading time axis, at least one. All
-        sequence features of an example have the same number of steps.
-      shards: the number of examples in each shard; defaults to one shard.
-
-    Raises:
-      ValueError: an example differs from the first one in features, dtypes or shapes, or its
-        sequence features differ in length (the message names the example); ``shards`` do not sum to
-        N.
-
-    >>> source = ListSource([{"x": np.arange(3)}, {"x": np.arange(1)}], {"x"})
-    >>> print(source.lengths)
-    [3 1]
-    """
-
-    def __init__(
-        self,
-        examples: Iterable[Example],
-        sequence_features: Collection[str],
-        shards: Sequence[int] | None = None,
-    ) -> None:
-        check_iterable("ListSource", "examples", examples, of="dictionaries of arrays")
-        self._examples = [_arrays(index, example) for index, example in enumerate(examples)]
-        check_iterable("ListSource", "sequence_features", sequence_features, of="names")
-        if not all(isinstance(name, str) for name in sequence_features):
-            raise ValueError(f"sequence_features must be names, got {sequence_features!r}")
-        self.sequence_features = frozenset(sequence_features)
-        if not self.sequence_features:
-            raise ValueError("sequence_features must name at least one feature with a time axis")
-        lengths = [self._length(index) for index in range(len(self._examples))]
-        self.lengths = np.array(lengths, np.int64)
-        self.shards = _check_shards([len(lengths)] if shards is None else shards, len(lengths))
-
-    def read(self, indices: np.ndarray) -> list[Example]:
-        """Return the examples at ``indices``, ``int64[B]``."""
-        return [self._examples[index] for index in indices]
-
-    def _length(self, index: int) -> int:
-        """Return the number of steps of an example, after comparing it with the first one."""
-        example, names = self._examples[index], sorted(self.sequence_features)
-        for name in names:
-            if name not in example or not example[name].ndim:
-                described = {key: f"{a.dtype}{list(a.shape)}" for key, a in example.items()}
-                raise ValueError(
-                    f"example {index} must have a sequence feature {name!r} with a leading time "
-                    f"axis, got {described}"
-                )
-        first, own = self._signature(0), self._signature(index)
-        if own != first:
-            raise ValueError(
-                f"all examples must have the features of the first, {first}, but example {index} "
-                f"has {own}"
-            )
-        lengths = {name: len(example[name]) for name in names}
-        if len({*lengths.values()}) != 1:
-            raise ValueError(
-                f"the sequence features of example {index} must have the same length, got {lengths}"
-            )
-        return lengths[names[0]]
-
-    def _signature(self, index: int) -> dict[str, tuple[str, tuple[int, ...]]]:
-        """Return the dtype and the shape of each feature, without the time axis."""
-        return {
-            name: (str(value.dtype), value.shape[name in self.sequence_features :])
-            for name, value in self._examples[index].items()
-        }
 
 
 def plan(
@@ -168,7 +105,7 @@ def plan(
     """
     check_policy("plan", policy)
     lengths = check_integers("plan", "lengths", lengths)
-    shards = _check_shards(shards, len(lengths))
+    shards = check_shards(shards, len(lengths))
     check_count("plan", "epoch", epoch)
     if interleave is not None:
         check_size("plan", "interleave", interleave)
@@ -281,16 +218,14 @@ def _permutation(bits: np.random.PCG64, size: int) -> np.ndarray:
     return np.argsort(bits.random_raw(size), kind="stable")
 
 
-def _arrays(index: int, example: Any) -> Example:
-    if not isinstance(example, Mapping):
-        raise ValueError(
-            f"example {index} must be a dictionary of arrays, such as {{'x': array}}, got a "
-            f"{type(example).__name__}"
-        )
-    return {name: np.asarray(value) for name, value in example.items()}
+def check_shards(shards: Sequence[int], examples: int) -> Sequence[int]:
+    """Return ``shards`` if they are numbers of examples that sum to ``examples``.
 
-
-def _check_shards(shards: Sequence[int], examples: int) -> Sequence[int]:
+    >>> check_shards([2, 1], 4)
+    Traceback (most recent call last):
+    ...
+    ValueError: shards must be example counts that sum to 4, got [2, 1], which sum to 3
+    """
     check_iterable("plan", "shards", shards, of="example counts")
     for shard in shards:
         check_count("shards", "an example count", shard)

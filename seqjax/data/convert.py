@@ -7,8 +7,9 @@
     python -m seqjax.data.convert tfds imdb_reviews data/imdb --context label --sequence text
     python -m seqjax.data.convert inspect data/lines
 
-A column is ``NAME:DTYPE`` or ``NAME:DTYPE[SHAPE]`` with the dtypes of `Feature`. A byte order mark
-at the start of a text, as spreadsheets write it, is removed.
+A column is ``NAME:DTYPE`` or ``NAME:DTYPE[SHAPE]`` with the dtypes of `Feature`; ``*`` as the first
+size of a shape stands for lists of any length. A byte order mark at the start of a text, as
+spreadsheets write it, is removed.
 """
 
 import codecs
@@ -28,17 +29,19 @@ from typing import Any, Literal
 import numpy as np
 
 from seqjax.data.parsing import tensorflow_without_gpus
+from seqjax.data.ragged import Ragged
 from seqjax.data.records import RecordSource, infer_schema
 from seqjax.data.schema import BYTES, DTYPES, Feature, Schema, encode
 from seqjax.data.tfrecord import DECOMPRESSED_BYTES, Compression
 from seqjax.data.writing import write_encoded
 from seqjax.terminal import replace_what_cannot_be_shown
 
-_COLUMN = re.compile(r"(?P<name>.+):(?P<dtype>\w+)(\[(?P<shape>\d+(,\d+)*)\])?")
+_COLUMN = re.compile(r"(?P<name>.+):(?P<dtype>\w+)(\[(?P<shape>(\d+|\*)(,(\d+|\*))*)\])?")
 # other dtypes of NumPy, and the dtype of a feature that replaces them
 _WIDENED = {"int8": "int32", "int16": "int32", "uint16": "int32", "uint32": "int64"}
 _ROUNDED = {"float16": "float32", "float64": "float32"}
 _BAR = 40
+_READ_AT_ONCE = 1024  # examples
 _TOO_DEEP = "lists are nested too deeply"
 
 
@@ -168,7 +171,8 @@ def jsonl(
       source: the file.
       out: directory of the data set.
       sequence: members with a value for each step, NAME:DTYPE or NAME:DTYPE[SHAPE].
-        Dtypes are bool, uint8, int32, int64, float32 and bytes; a shape is written as 2,3.
+        Dtypes are bool, uint8, int32, int64, float32 and bytes; a shape is written as 2,3, where
+        * as the first size stands for lists of any length, such as the characters of each word.
       context: members with one value for each sequence, in the same form.
       group: the member whose value is the same in all lines of a sequence; each line is then one
         step, and the file must be sorted by group.
@@ -359,6 +363,8 @@ def inspect(
     )
     if len(lengths):
         console.print(_histogram(lengths), markup=False, highlight=False)
+        for line in _list_lengths(source):
+            console.print(line, markup=False, highlight=False)
     with np.printoptions(threshold=8, edgeitems=3, precision=4):
         for k, example in enumerate(source.read(np.arange(min(first, len(lengths))))):
             console.print(f"\nexample {k}, {lengths[k]} steps")
@@ -366,6 +372,26 @@ def inspect(
                 console.print(f"  {name}: {' '.join(str(value).split())}", markup=False)
     if source.skipped:
         raise ValueError(f"{path}: {len(source.skipped)} problems, see above")
+
+
+def _list_lengths(source: RecordSource) -> Iterator[str]:
+    """Describe the number of entries in the lists of each feature of lists."""
+    counts: dict[str, list[np.ndarray]] = {name: [] for name in sorted(source.ragged_features)}
+    if not counts:
+        return
+    for start in range(0, len(source.lengths), _READ_AT_ONCE):
+        stop = min(start + _READ_AT_ONCE, len(source.lengths))
+        for example in source.read(np.arange(start, stop)):
+            for name, found in counts.items():
+                value = example[name]
+                found.append(value.lengths if isinstance(value, Ragged) else np.array([len(value)]))
+    for name, found in counts.items():
+        all_counts = np.concatenate(found)
+        if len(all_counts):
+            yield (
+                f"entries in each list of {name}: {all_counts.min()} to {all_counts.max()}, "
+                f"{all_counts.mean():.1f} on average"
+            )
 
 
 def _histogram(lengths: np.ndarray) -> str:
@@ -437,8 +463,8 @@ def _arrays(source: Path, names: list[str], limit: int) -> dict[str, np.ndarray]
 def _schema(context: tuple[str, ...], sequence: tuple[str, ...]) -> Schema:
     """Parse columns.
 
-    >>> print(*_schema((), ("x:float32[2,3]",)).sequence.values())
-    float32[2, 3]
+    >>> print(*_schema((), ("x:float32[2,3]", "y:int32[*]")).sequence.values())
+    float32[2, 3] int32[*]
     """
     features: list[dict[str, Feature]] = []
     for columns in (context, sequence):
@@ -451,7 +477,10 @@ def _schema(context: tuple[str, ...], sequence: tuple[str, ...]) -> Schema:
                     f"is one of {', '.join(DTYPES)}"
                 )
             _check_once("the column", [*features[-1], match["name"]])
-            shape = tuple(map(int, match["shape"].split(","))) if match["shape"] else ()
+            sizes = match["shape"].split(",") if match["shape"] else []
+            if "*" in sizes[1:]:
+                raise ValueError(f"only the first size of shape may be *, got {column!r}")
+            shape = tuple(None if size == "*" else int(size) for size in sizes)
             features[-1][match["name"]] = Feature(match["dtype"], shape)
     return Schema(*features)
 

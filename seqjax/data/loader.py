@@ -1,7 +1,7 @@
 """A loader that reads batches ahead and can resume at any batch."""
 
 import collections
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -10,6 +10,7 @@ import numpy as np
 
 from seqjax.checks import check_count, check_size
 from seqjax.data.batching import Report, Source, check_source, plan
+from seqjax.data.collation import Batch, Collation
 from seqjax.data.policies import Policy, check_policy
 
 
@@ -23,27 +24,6 @@ class Position(NamedTuple):
 
     epoch: int = 0
     batch: int = 0
-
-
-class Batch(NamedTuple):
-    """Examples padded or packed to one shape, B rows of T steps.
-
-    Attributes:
-      features: sequence features ``[B, T, *step_shape]`` and context features ``[B, *shape]``; if
-        packed, context features are repeated at each step, ``[B, T, *shape]``.
-      lengths: ``int32[B]``, the number of steps of each row that hold an example.
-      indices: ``int64[n]``, the indices of the examples in the source, row by row.
-      segments: ``int32[B, T]``, the position in ``indices`` of each step's example, or -1 for
-        padding; None unless packed.
-      starts: ``bool[B, T]``, true at the first step of each example, for `seqjax.Reset`; None
-        unless packed.
-    """
-
-    features: dict[str, np.ndarray]
-    lengths: np.ndarray
-    indices: np.ndarray
-    segments: np.ndarray | None = None
-    starts: np.ndarray | None = None
 
 
 class _Task(NamedTuple):
@@ -69,7 +49,11 @@ class Loader(Iterator[Batch]):
       seed: shuffles the examples, differently in each epoch; defaults to the order of the source.
       epochs: the epoch at which to stop; defaults to no end.
       interleave: the number of shards to mix, as in `plan`.
-      pad_values: the padding of each sequence feature; defaults to 0, or ``b""`` for bytes.
+      pad_values: the padding of each sequence feature and each feature of lists; defaults to 0, or
+        ``b""`` for bytes.
+      widths: the width W of features of lists; defaults to the longest list of each batch. A number
+        rounds W up to a multiple of it; of several ascending numbers, W is the first one that is
+        large enough. Fewer shapes are compiled then.
       process: the index of this process, in ``[0, processes)``.
       processes: the number of processes that share the batches.
       prefetch: the number of batches to read ahead.
@@ -106,6 +90,7 @@ class Loader(Iterator[Batch]):
         epochs: int | None = None,
         interleave: int | None = None,
         pad_values: Mapping[str, Any] | None = None,
+        widths: Mapping[str, int | Sequence[int]] | None = None,
         process: int = 0,
         processes: int = 1,
         prefetch: int = 2,
@@ -126,15 +111,7 @@ class Loader(Iterator[Batch]):
             )
         for name, value in zip(Position._fields, start, strict=True):
             check_count("Loader", f"{name} of start", value)
-        if not isinstance(pad_values, Mapping | None):
-            raise ValueError(f"pad_values must be a dictionary by feature name, got {pad_values!r}")
-        self._pad_values = dict(pad_values or {})
-        unknown = self._pad_values.keys() - source.sequence_features
-        if unknown:
-            raise ValueError(
-                f"pad_values must name sequence features, {sorted(source.sequence_features)}, got "
-                f"{sorted(unknown)}"
-            )
+        self._collation = Collation.of_source("Loader", source, policy, pad_values, widths)
         self._source, self._policy, self._lengths = source, policy, source.lengths
         self._seed, self._epochs, self._interleave = seed, epochs, interleave
         self._process, self._processes, self._prefetch = process, processes, prefetch
@@ -241,61 +218,4 @@ class Loader(Iterator[Batch]):
         return self._planned[1]
 
     def _read(self, indices: np.ndarray) -> Batch:
-        examples, lengths = self._source.read(indices), self._lengths[indices]
-        shape, rows, at, packed = self._policy.place(lengths)
-        first = rows * shape[1] + at  # the slot of the first step of each example
-        slots = np.repeat(first - np.cumsum(lengths) + lengths, lengths) + np.arange(lengths.sum())
-
-        def lay_out(steps: np.ndarray, padding: Any) -> np.ndarray:
-            out = np.full((shape[0] * shape[1], *steps.shape[1:]), padding, steps.dtype)
-            out[slots] = steps
-            return out.reshape(*shape, *steps.shape[1:])
-
-        features = {}
-        for name in examples[0]:
-            values = [example[name] for example in examples]
-            if name in self._source.sequence_features:
-                _check_lengths(name, indices, values, lengths)
-                padding = self._pad_value(name, values[0].dtype)
-                features[name] = lay_out(np.concatenate(values), padding)
-            else:
-                stacked = np.stack(values)
-                features[name] = (
-                    lay_out(np.repeat(stacked, lengths, axis=0), _zero(stacked.dtype))
-                    if packed
-                    else stacked
-                )
-        filled = np.zeros(shape[0], np.int32)
-        np.add.at(filled, rows, lengths.astype(np.int32))
-        if not packed:
-            return Batch(features, filled, indices)
-        segments = lay_out(np.repeat(np.arange(len(indices), dtype=np.int32), lengths), -1)
-        starts = np.zeros(shape, bool)
-        starts.reshape(-1)[first[lengths > 0]] = True
-        return Batch(features, filled, indices, segments, starts)
-
-    def _pad_value(self, name: str, dtype: np.dtype) -> Any:
-        value = self._pad_values.get(name, _zero(dtype))
-        try:
-            fits = np.can_cast(np.min_scalar_type(value), dtype, "same_kind")
-            np.full((), value, dtype)
-        except (OverflowError, TypeError, ValueError):
-            fits = False
-        if not fits:
-            raise ValueError(f"pad_values: the value for {name!r} must be {dtype}, got {value!r}")
-        return value
-
-
-def _zero(dtype: np.dtype) -> Any:
-    return b"" if dtype.hasobject else np.zeros((), dtype)
-
-
-def _check_lengths(
-    name: str, indices: np.ndarray, values: list[np.ndarray], lengths: np.ndarray
-) -> None:
-    for index, value, length in zip(indices, values, lengths.tolist(), strict=True):
-        if len(value) != length:
-            raise ValueError(
-                f"example {index} has {len(value)} steps of {name!r}, but the source gives its "
-                f"length as {length}"
-            )
+        return self._collation.batch(self._source.read(indices), indices, self._lengths[indices])

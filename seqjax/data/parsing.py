@@ -8,15 +8,31 @@ import functools
 import itertools
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from seqjax.data.batching import Example
+from seqjax.data.ragged import Ragged
 from seqjax.data.schema import BYTES, Feature, Schema, narrow
 
 _KINDS = {"bytes_list": "bytes", "float_list": "float32", "int64_list": "int64"}
 NO_MESSAGE = "the payload is neither a SequenceExample nor an Example"
+
+
+class _Lists(NamedTuple):
+    """Values of many records, and where the lists of each one end.
+
+    Attributes:
+      values: ``[N]`` of the stored dtype, all numbers or byte strings.
+      ends: ``int64[records + 1]``, in lists of the sequence features, which are the steps, and in
+        values of the context features.
+      counts: ``int64[lists]``, the number of values in each list.
+    """
+
+    values: np.ndarray
+    ends: np.ndarray
+    counts: np.ndarray
 
 
 class Parser:
@@ -26,19 +42,28 @@ class Parser:
         tf = tensorflow_without_gpus()
         dtypes = {"bytes": tf.string, "float32": tf.float32, "int64": tf.int64}
         self._schema = schema
-        context = {name: dtypes[feature.stored] for name, feature in schema.context.items()}
-        sequence = {name: dtypes[feature.stored] for name, feature in schema.sequence.items()}
-        shapes = [feature.shape for feature in schema.context.values()]
         self._flat = flat
+        lists = [name for name, feature in schema.sequence.items() if feature.is_ragged]
+        if flat and lists:
+            raise ValueError(
+                f"the sequence features {lists} have a list at each step, but the records are "
+                "tf.train.Example messages, which hold one list for each feature; change the schema"
+            )
+        self._fixed = {name: f for name, f in schema.context.items() if not f.is_ragged}
+        self._ragged = {name: f for name, f in schema.context.items() if f.is_ragged}
+        fixed = {name: dtypes[feature.stored] for name, feature in self._fixed.items()}
+        ragged = {name: dtypes[feature.stored] for name, feature in self._ragged.items()}
+        sequence = {name: dtypes[feature.stored] for name, feature in schema.sequence.items()}
+        shapes = [feature.entry_shape for feature in self._fixed.values()]
         # Sequences are parsed as ragged: with a fixed shape, TensorFlow accepts steps of different
         # sizes if their sum matches.
         if flat:
             self._features = {
                 name: tf.io.FixedLenFeature(shape, dtype)
-                for (name, dtype), shape in zip(context.items(), shapes, strict=True)
+                for (name, dtype), shape in zip(fixed.items(), shapes, strict=True)
             } | {
                 name: tf.io.RaggedFeature(dtype, row_splits_dtype=tf.int64)
-                for name, dtype in sequence.items()
+                for name, dtype in (ragged | sequence).items()
             }
             return
         # tf.io.parse_sequence_example, but these arguments are built only once
@@ -47,13 +72,15 @@ class Parser:
             tf.raw_ops.ParseSequenceExampleV2,
             debug_name=none,
             context_sparse_keys=none,
-            context_dense_keys=tf.constant(list(context), tf.string),
-            context_ragged_keys=none,
+            context_dense_keys=tf.constant(list(fixed), tf.string),
+            context_ragged_keys=tf.constant(list(ragged), tf.string),
+            context_ragged_value_types=list(ragged.values()),
+            context_ragged_split_types=[tf.int64] * len(ragged),
             feature_list_sparse_keys=none,
             feature_list_dense_keys=none,
             feature_list_ragged_keys=tf.constant(list(sequence), tf.string),
             feature_list_dense_missing_assumed_empty=tf.constant([], tf.bool),
-            context_dense_defaults=[tf.constant([], dtype) for dtype in context.values()],
+            context_dense_defaults=[tf.constant([], dtype) for dtype in fixed.values()],
             context_dense_shapes=shapes,
             feature_list_ragged_value_types=list(sequence.values()),
             feature_list_ragged_split_types=[tf.int64] * len(sequence),
@@ -69,60 +96,89 @@ class Parser:
             raise ValueError(self._explain(payloads[0]) or str(error)) from None
 
     def _parse(self, payloads: Sequence[bytes]) -> tuple[list[Example], np.ndarray]:
-        context, sequence = self._schema.context, self._schema.sequence
-        fixed, flat_values, ends, misfits = self._run(payloads)
-        if any(misfit.any() for misfit in misfits) or any((end != ends[0]).any() for end in ends):
+        fixed, ragged, sequence = self._run(payloads)
+        ends = sequence[0].ends if sequence else np.zeros(len(payloads) + 1, np.int64)
+        if any((lists.ends != ends).any() for lists in sequence):
             raise ValueError("a sequence feature is ragged")
-        columns = []
-        for values, (name, feature) in zip(fixed, context.items(), strict=True):
+        columns: dict[str, list[Any]] = {}
+        for values, (name, feature) in zip(fixed, self._fixed.items(), strict=True):
             values = narrow(values, feature.dtype, repr(name))
-            columns.append([values[k, ...] for k in range(len(payloads))])
-        bounds = list(itertools.pairwise(ends[0].tolist())) if ends else []
-        for values, (name, feature) in zip(flat_values, sequence.items(), strict=True):
-            rows = narrow(values, feature.dtype, repr(name)).reshape(-1, *feature.shape)
-            columns.append([rows[start:stop] for start, stop in bounds])
-        names = (*context, *sequence)
-        examples = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
-        if not ends:
-            return examples, np.zeros(len(payloads), np.int64)
-        lengths = np.diff(ends[0])
-        for k in np.flatnonzero(lengths == 0).tolist():
-            # TensorFlow parses a missing list like an empty one
+            columns[name] = [values[k, ...] for k in range(len(payloads))]
+        for lists, (name, feature) in zip(ragged, self._ragged.items(), strict=True):
+            columns[name] = _split(_entries(lists, feature, name), lists.ends // feature.size)
+        for lists, (name, feature) in zip(sequence, self._schema.sequence.items(), strict=True):
+            entries = _entries(lists, feature, name)
+            if feature.is_ragged:
+                counts = lists.counts // feature.size
+                bounds = np.concatenate([[0], np.cumsum(counts)])[ends]
+                parts = zip(_split(entries, bounds), _split(counts, ends), strict=True)
+                columns[name] = [Ragged(*part) for part in parts]
+            else:
+                if (lists.counts != feature.size).any():
+                    raise ValueError("a sequence feature is ragged")
+                columns[name] = _split(entries, ends)
+        names = [*self._schema.context, *self._schema.sequence]
+        rows = zip(*(columns[name] for name in names), strict=True)
+        examples = [dict(zip(names, row, strict=True)) for row in rows]
+        # TensorFlow parses a missing list like an empty one
+        is_empty = np.any([np.diff(lists.ends) == 0 for lists in (*ragged, *sequence[:1])], axis=0)
+        for k in np.flatnonzero(is_empty).tolist():
             if problem := self._explain(payloads[k]):
                 raise ValueError(problem)
-        return examples, lengths
+        return examples, np.diff(ends)
 
-    def _run(self, payloads: Sequence[bytes]) -> tuple[list[np.ndarray], ...]:
-        """Parse the values of context features, and those of all steps of sequence features.
-
-        Also returns where the steps of each example end, and numbers that are 0 unless a step is
-        ragged.
-        """
+    def _run(
+        self, payloads: Sequence[bytes]
+    ) -> tuple[list[np.ndarray], list[_Lists], list[_Lists]]:
+        """Parse context features of fixed shape, those that are lists, and sequence features."""
         tf = tensorflow_without_gpus()
-        sizes = [feature.size for feature in self._schema.sequence.values()]
+
+        def one_list(values: Any, splits: Any) -> _Lists:
+            ends = splits.numpy()
+            return _Lists(values.numpy(), ends, np.diff(ends))
+
+        def steps_of(values: Any, splits: Any, feature: Feature) -> _Lists:
+            """Cut the one list of each record into steps."""
+            ends, left = np.divmod(splits.numpy(), feature.size)
+            if left.any():
+                raise ValueError("a sequence feature is ragged")
+            return _Lists(values.numpy(), ends, np.full(ends[-1], feature.size))
+
         try:
             if self._flat:
                 parsed = tf.io.parse_example(payloads, self._features)
-                fixed = [parsed[name].numpy() for name in self._schema.context]
-                ragged = [parsed[name] for name in self._schema.sequence]
-                ends, left = zip(
-                    *(
-                        np.divmod(r.row_splits.numpy(), size)
-                        for r, size in zip(ragged, sizes, strict=True)
-                    ),
-                    strict=True,
+                return (
+                    [parsed[name].numpy() for name in self._fixed],
+                    [
+                        one_list(parsed[name].flat_values, parsed[name].row_splits)
+                        for name in self._ragged
+                    ],
+                    [
+                        steps_of(parsed[name].flat_values, parsed[name].row_splits, feature)
+                        for name, feature in self._schema.sequence.items()
+                    ],
                 )
-                return fixed, [r.flat_values.numpy() for r in ragged], list(ends), list(left)
             # a list would take twice as long, since TensorFlow would infer its dtype
             parsed = self._parse_op(serialized=tf.constant(payloads, tf.string))
         except tf.errors.InvalidArgumentError as error:
             raise ValueError(error.message) from None
-        splits = [inner.numpy() for inner in parsed.feature_list_ragged_inner_splits]
         return (
             [values.numpy() for values in parsed.context_dense_values],
-            [values.numpy() for values in parsed.feature_list_ragged_values],
-            [outer.numpy() for outer in parsed.feature_list_ragged_outer_splits],
-            [np.diff(inner) - size for inner, size in zip(splits, sizes, strict=True)],
+            [
+                one_list(*part)
+                for part in zip(
+                    parsed.context_ragged_values, parsed.context_ragged_row_splits, strict=True
+                )
+            ],
+            [
+                _Lists(values.numpy(), outer.numpy(), np.diff(inner.numpy()))
+                for values, outer, inner in zip(
+                    parsed.feature_list_ragged_values,
+                    parsed.feature_list_ragged_outer_splits,
+                    parsed.feature_list_ragged_inner_splits,
+                    strict=True,
+                )
+            ],
         )
 
     def _explain(self, payload: bytes) -> str | None:
@@ -133,7 +189,7 @@ class Parser:
         for name, feature in self._schema.context.items():
             if name not in context:
                 return f"context feature {name!r} is missing; there are {sorted(context)}"
-            if problem := _misfit(feature, context[name], feature.size):
+            if problem := _misfit(feature, context[name]):
                 return f"context feature {name!r}: {problem}"
         lengths = {}
         for name, feature in self._schema.sequence.items():
@@ -142,12 +198,12 @@ class Parser:
                 return f"sequence feature {name!r} is missing; there are {there}"
             if self._flat:
                 lengths[name] = dtype_and_count(context[name])[1] // feature.size
-                if problem := _misfit(feature, context[name], lengths[name] * feature.size):
+                if problem := _misfit(feature, context[name], steps=True):
                     return f"sequence feature {name!r}: {problem}"
             else:
                 lengths[name] = len(lists[name].feature)
                 for step, value in enumerate(lists[name].feature):
-                    if problem := _misfit(feature, value, feature.size):
+                    if problem := _misfit(feature, value):
                         return f"sequence feature {name!r}, step {step}: {problem}"
         if len(set(lengths.values())) > 1:
             return f"ragged: the sequence features differ in their number of steps: {lengths}"
@@ -170,14 +226,27 @@ def dtype_and_count(message: Any) -> tuple[str, int]:
     return (_KINDS[kind], len(getattr(message, kind).value)) if kind else ("", 0)
 
 
-def _misfit(feature: Feature, message: Any, count: int) -> str | None:
-    """Return why a protobuf ``Feature`` is not ``count`` values of a feature, or None."""
+def _entries(lists: _Lists, feature: Feature, name: str) -> np.ndarray:
+    """All entries of lists, ``[N, *entry_shape]``."""
+    if (lists.counts % feature.size).any():
+        raise ValueError("a list does not hold whole entries")
+    values = narrow(lists.values, feature.dtype, repr(name))
+    return values.reshape(-1, *feature.entry_shape)
+
+
+def _split(array: np.ndarray, ends: np.ndarray) -> list[np.ndarray]:
+    return [array[start:stop] for start, stop in itertools.pairwise(ends.tolist())]
+
+
+def _misfit(feature: Feature, message: Any, *, steps: bool = False) -> str | None:
+    """Return why a protobuf ``Feature`` is not a value of a feature, or those of all steps."""
     dtype, found = dtype_and_count(message)
     if dtype not in ("", feature.stored):
         return f"wrong dtype: it holds {dtype}, but the schema says {feature}"
-    if found != count:
+    is_whole = found % feature.size == 0 if steps or feature.is_ragged else found == feature.size
+    if not is_whole:
         return f"it holds {found} values, but the schema says {feature}"
-    if feature.dtype != BYTES:
+    if feature.dtype != BYTES and found:
         values = np.array(getattr(message, message.WhichOneof("kind")).value)
         try:
             narrow(values, feature.dtype, "it")

@@ -183,6 +183,12 @@ class RecordSource:
         return frozenset(self.schema.sequence)
 
     @property
+    def ragged_features(self) -> frozenset[str]:
+        """The names of the features whose values are lists of any number of entries."""
+        features = {**self.schema.context, **self.schema.sequence}
+        return frozenset(name for name, feature in features.items() if feature.is_ragged)
+
+    @property
     def skipped(self) -> tuple[str, ...]:
         """The records and files that were skipped, one message for each problem."""
         return tuple(self._skipped)
@@ -194,7 +200,8 @@ class RecordSource:
           indices: integers ``[n]`` in ``[0, N)``.
 
         Returns:
-          The examples: context features ``[*shape]`` and sequence features ``[T, *shape]``.
+          The examples: context features ``[*shape]`` and sequence features ``[T, *shape]``, or
+          `Ragged` if each step is a list.
 
         Raises:
           CorruptRecordError: a record is damaged.
@@ -374,9 +381,9 @@ def infer_schema(
 ) -> Schema:
     """Infer a schema from the first records of a file.
 
-    In ``tf.train.Example`` messages, a feature whose size differs between records becomes a
-    sequence. Features that a schema cannot describe, such as steps of different sizes, are omitted
-    and logged as a warning.
+    A feature whose size differs between records, or between steps, becomes one of lists, such as
+    ``int64[*]``. In ``tf.train.Example`` messages it becomes a sequence. Features that a schema
+    cannot describe are omitted and logged as a warning.
 
     Args:
       path: a file or a pattern; see `RecordSource`.
@@ -416,12 +423,14 @@ def infer_schema(
     schema: dict[str, dict[str, Feature]] = {"context": {}, "sequence": {}}
     for (kind, name), found in sorted(forms.items()):
         dtypes, sizes = sorted({d for d, _ in found if d}), {size for _, size in found}
-        if len(dtypes) == 1 and len(sizes) == 1:
+        if len(dtypes) != 1:
+            _logger.warning("%s: %s is omitted, because it holds %s", path, name, sorted(found))
+        elif len(sizes) == 1:
             schema[kind][name] = Feature(dtypes[0], () if sizes == {1} else tuple(sizes))
-        elif len(dtypes) == 1 and is_flat:
+        elif is_flat:
             schema["sequence"][name] = Feature(dtypes[0])
         else:
-            _logger.warning("%s: %s is omitted, because it holds %s", path, name, sorted(found))
+            schema[kind][name] = Feature(dtypes[0], (None,))
     return Schema(**schema)
 
 

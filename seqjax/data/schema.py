@@ -6,12 +6,13 @@ This module writes the wire format of Protocol Buffers and does not need TensorF
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from seqjax.checks import check_size
+from seqjax.data.ragged import Ragged
 
 BYTES = np.dtype(object)  # NumPy's own dtype of bytes drops trailing zeros
 DTYPES = {
@@ -27,6 +28,7 @@ _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 _RANK = {"b": 0, "u": 1, "i": 1, "f": 2}
 # the field of a ``Feature`` message that holds a list of each type
 _BYTES_LIST, _FLOAT_LIST, _INT64_LIST = 1, 2, 3
+_LISTS = {"bytes": _BYTES_LIST, "float32": _FLOAT_LIST, "int64": _INT64_LIST}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,17 +42,20 @@ class Feature:
     Args:
       dtype: `bool`, `numpy.uint8`, `numpy.int32`, `numpy.int64`, `numpy.float32` or `bytes`, or its
         name. Arrays of bytes have the dtype object.
-      shape: the shape of one value; for a sequence feature, of one step.
+      shape: the shape of one value; for a sequence feature, of one step. None as the first size
+        stands for any number: each value is then a list of entries of shape ``shape[1:]``, such as
+        the characters of a word.
 
     Raises:
-      ValueError: the dtype is not supported, or a size is less than 1.
+      ValueError: the dtype is not supported, a size is less than 1, or a size other than the first
+        is None.
 
-    >>> print(Feature(np.float32, (3,)), Feature(bytes))
-    float32[3] bytes
+    >>> print(Feature(np.float32, (3,)), Feature(bytes), Feature(np.int32, (None, 2)))
+    float32[3] bytes int32[*, 2]
     """
 
     dtype: Any
-    shape: tuple[int, ...] = ()
+    shape: tuple[int | None, ...] = ()
 
     def __post_init__(self) -> None:
         try:
@@ -62,13 +67,37 @@ class Feature:
                 f"a feature's dtype must be one of {', '.join(DTYPES)}, got {self.dtype!r}; "
                 "convert the data to one of them"
             )
-        for size in self.shape:
-            check_size("Feature", "each size of shape", size)
+        shape = tuple(self.shape)
+        if None in shape[1:]:
+            raise ValueError(
+                f"Feature: only the first size of shape may be None, got {shape}; lists of lists "
+                "are not supported"
+            )
+        for size in shape:
+            if size is not None:
+                check_size("Feature", "each size of shape", size)
         object.__setattr__(self, "dtype", DTYPES[name])
-        object.__setattr__(self, "shape", tuple(map(int, self.shape)))
+        plain = tuple(None if size is None else int(size) for size in shape)
+        object.__setattr__(self, "shape", plain)
 
     def __str__(self) -> str:
-        return _NAMES[self.dtype] + (str(list(self.shape)) if self.shape else "")
+        sizes = ", ".join("*" if size is None else str(size) for size in self.shape)
+        return _NAMES[self.dtype] + (f"[{sizes}]" if sizes else "")
+
+    @property
+    def is_ragged(self) -> bool:
+        """Whether each value is a list of any number of entries."""
+        return self.shape[:1] == (None,)
+
+    @property
+    def entry_shape(self) -> tuple[int, ...]:
+        """The shape of one entry, if each value is a list; otherwise of one value."""
+        return tuple(size for size in self.shape if size is not None)
+
+    @property
+    def entry(self) -> "Feature":
+        """The feature of one entry, if each value is a list; otherwise this feature."""
+        return Feature(self.dtype, self.entry_shape)
 
     @property
     def stored(self) -> str:
@@ -77,8 +106,8 @@ class Feature:
 
     @property
     def size(self) -> int:
-        """The number of numbers or byte strings in one value."""
-        return math.prod(self.shape)
+        """The number of numbers or byte strings in one value, or in one entry of a list."""
+        return math.prod(self.entry_shape)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,8 +116,8 @@ class Schema:
 
     Args:
       context: features of a whole example, arrays ``[*shape]``.
-      sequence: features of each step, arrays ``[T, *shape]``; T is the same for all sequence
-        features of an example.
+      sequence: features of each step, arrays ``[T, *shape]``, or `Ragged` if each step is a list; T
+        is the same for all sequence features of an example.
 
     Raises:
       ValueError: there is no feature, or a name is in both dictionaries.
@@ -197,11 +226,19 @@ def encode(schema: Schema, example: Mapping[str, Any], owner: str) -> tuple[byte
             f"{sorted(extra)}; give the features of the schema, {sorted(wanted)}"
         )
     context = {
-        name: _feature(conform(feature, example[name], f"{owner}: {name!r}"), feature)
+        name: _feature(
+            conform(
+                feature.entry,
+                example[name],
+                f"{owner}: {name!r}",
+                "N" if feature.is_ragged else None,
+            ),
+            feature,
+        )
         for name, feature in schema.context.items()
     }
     sequence = {
-        name: conform(feature, example[name], f"{owner}: {name!r}", steps=True)
+        name: conform_steps(feature, example[name], f"{owner}: {name!r}")
         for name, feature in schema.sequence.items()
     }
     lengths = {name: len(value) for name, value in sequence.items()}
@@ -219,10 +256,40 @@ def encode(schema: Schema, example: Mapping[str, Any], owner: str) -> tuple[byte
     return message, max(lengths.values(), default=0)
 
 
-def conform(feature: Feature, value: Any, owner: str, *, steps: bool = False) -> np.ndarray:
+def conform_steps(feature: Feature, value: Any, owner: str) -> np.ndarray | Ragged:
+    """Convert the values of all steps to the feature's dtype, or raise ``ValueError``.
+
+    >>> print(conform_steps(Feature(np.uint8, (None,)), [[1, 2], []], "x"))
+    [[1 2], []]
+    >>> conform_steps(Feature(np.uint8, (None,)), [[1, 2], 3], "x")
+    Traceback (most recent call last):
+    ...
+    ValueError: x, step 1: must be uint8 of shape [N], got int64 of shape []
+    """
+    if not feature.is_ragged:
+        return conform(feature, value, owner, axis="T")
+    if isinstance(value, Ragged):
+        return Ragged(conform(feature.entry, value.values, owner, "N"), value.lengths)
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        raise ValueError(f"{owner}: must be a list for each step, got {_describe(value)}")
+    lists = [
+        conform(feature.entry, entries, f"{owner}, step {step}", "N")
+        for step, entries in enumerate(value)
+    ]
+    empty = np.zeros((0, *feature.entry_shape), feature.dtype)
+    return Ragged(np.concatenate([empty, *lists]), np.array([len(e) for e in lists], np.int64))
+
+
+def conform(feature: Feature, value: Any, owner: str, axis: str | None = None) -> np.ndarray:
     """Convert a value to the feature's dtype and check its shape, or raise ``ValueError``.
 
-    >>> conform(Feature(np.uint8), [1, 256], "x", steps=True)
+    Args:
+      feature: a feature whose values are not lists.
+      value: anything that `numpy.asarray` takes.
+      owner: the name of the value in error messages.
+      axis: the name of a leading axis of any size, if the value has one.
+
+    >>> conform(Feature(np.uint8), [1, 256], "x", axis="T")
     Traceback (most recent call last):
     ...
     ValueError: x: 256 cannot be stored as uint8
@@ -233,11 +300,13 @@ def conform(feature: Feature, value: Any, owner: str, *, steps: bool = False) ->
         array = np.asarray(value, BYTES if feature.dtype == BYTES else None)
     except ValueError:
         array = np.empty((), BYTES)
-    shape = (array.shape[:1] if steps else ()) + feature.shape
-    if steps and array.shape == (0,):
+    leading = () if axis is None else array.shape[:1]
+    shape = (*leading, *feature.entry_shape)
+    if axis is not None and array.shape == (0,):
         return np.zeros(shape, feature.dtype)
-    if array.shape != shape or array.ndim != len(feature.shape) + steps:
-        wanted = f"[{', '.join(map(str, ('T',) * steps + feature.shape))}]"
+    if array.shape != shape or array.ndim != len(feature.shape) + (axis is not None):
+        sizes = (() if axis is None else (axis,)) + feature.shape
+        wanted = f"[{', '.join(map(str, sizes))}]"
         raise ValueError(f"{owner}: must be {feature} of shape {wanted}, got {_describe(value)}")
     if feature.dtype == BYTES:
         if not all(isinstance(item, bytes) for item in array.flat):
@@ -277,8 +346,10 @@ def _describe(value: Any) -> str:
     return f"{array.dtype} of shape {list(array.shape)}"
 
 
-def _steps(array: np.ndarray, feature: Feature) -> list[bytes]:
+def _steps(array: np.ndarray | Ragged, feature: Feature) -> list[bytes]:
     """Serialize each step as a ``Feature`` message."""
+    if isinstance(array, Ragged):
+        return [_feature(entries, feature) for entries in array]
     if feature.stored == "float32":
         raw, width = array.astype("<f4", copy=False).tobytes(), 4 * feature.size
         # all steps have the same number of bytes, hence the same prefix
@@ -291,6 +362,8 @@ def _steps(array: np.ndarray, feature: Feature) -> list[bytes]:
 
 
 def _feature(array: np.ndarray, feature: Feature) -> bytes:
+    if not array.size:
+        return _delimited(_LISTS[feature.stored], b"")
     if feature.stored == "float32":
         return _delimited(_FLOAT_LIST, _delimited(1, array.astype("<f4").tobytes()))
     if feature.stored == "int64":

@@ -5,6 +5,7 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
+from seqjax.data import Ragged
 from seqjax.data.records import (
     Compression,
     Feature,
@@ -20,12 +21,15 @@ SCHEMA = Schema(
         "flags": Feature(bool, (2,)),
         "name": Feature(bytes),
         "where": Feature(np.float32, (2, 2)),
+        "tags": Feature(bytes, (None,)),
     },
     sequence={
         "tokens": Feature(np.int32),
         "pixels": Feature(np.uint8, (3,)),
         "frames": Feature(np.float32, (2, 3)),
         "words": Feature(bytes, (2,)),
+        "letters": Feature(np.int32, (None,)),
+        "boxes": Feature(np.float32, (None, 2)),
     },
 )
 # of one number, and of steps of an integer and two floats
@@ -34,15 +38,19 @@ LENGTHS = [3, 0, 1, 7, 4, 2, 130]
 
 
 def draw_example(rng, length, number=0):
+    letters, boxes = rng.integers(0, 4, (2, length))
     return {
         "id": np.asarray(number),
         "flags": rng.random(2) < 0.5,
         "name": np.asarray(rng.bytes(number % 4), object),
         "where": rng.normal(size=(2, 2)).astype(np.float32),
+        "tags": np.array([rng.bytes(k) for k in range(rng.integers(0, 3))], object),
         "tokens": rng.integers(-(2**31), 2**31, length, dtype=np.int32),
         "pixels": rng.integers(0, 256, (length, 3), dtype=np.uint8),
         "frames": rng.normal(size=(length, 2, 3)).astype(np.float32),
         "words": np.array([rng.bytes(k % 5) for k in range(2 * length)], object).reshape(-1, 2),
+        "letters": Ragged(rng.integers(-9, 9, letters.sum(), dtype=np.int32), letters),
+        "boxes": Ragged(rng.normal(size=(boxes.sum(), 2)).astype(np.float32), boxes),
     }
 
 
@@ -62,11 +70,22 @@ def assert_same(examples, expected):
 
 def is_same(example, wanted):
     return list(example) == list(wanted) and all(
-        isinstance(example[name], np.ndarray)
-        and example[name].dtype == wanted[name].dtype
-        and example[name].shape == wanted[name].shape
-        and (example[name] == wanted[name]).all()
-        for name in wanted
+        is_same_value(example[name], wanted[name]) for name in wanted
+    )
+
+
+def is_same_value(value, wanted):
+    if isinstance(wanted, Ragged):
+        return (
+            isinstance(value, Ragged)
+            and is_same_value(value.values, wanted.values)
+            and is_same_value(value.lengths, wanted.lengths)
+        )
+    return (
+        isinstance(value, np.ndarray)
+        and value.dtype == wanted.dtype
+        and value.shape == wanted.shape
+        and (value == wanted).all()
     )
 
 

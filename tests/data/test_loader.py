@@ -40,6 +40,7 @@ class SourceOf:
     lengths = np.ones(20, int)
     shards = (20,)
     sequence_features = frozenset({"x"})
+    ragged_features = frozenset()
 
     def __init__(self, read):
         self.read = read
@@ -320,7 +321,9 @@ next(loader)
         ({"pad_values": ["x"]}, r"pad_values must be a dictionary by feature name, got \['x'\]"),
         ({"start": Position(0, 8)}, "epoch 0 has 8 batches .* no batch 8; use fewer processes"),
         ({"processes": 9}, "epoch 0 has 0 batches for each of 9 processes"),
-        ({"pad_values": {"id": 1}}, r"must name sequence features, \['x'\], got \['id'\]"),
+        ({"pad_values": {"id": 1}}, r"must name sequence features .*, \['x'\], got \['id'\]"),
+        ({"widths": {"x": 1}}, r"widths must name features of lists, \[\], got \['x'\]"),
+        ({"widths": 3}, "widths must be a dictionary by feature name, got 3"),
     ],
 )
 def test_bad_arguments_are_clear_errors(options, message):

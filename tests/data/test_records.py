@@ -55,7 +55,7 @@ def test_what_is_written_is_read(tmp_path, shards, compression):
     assert_same(source.read(np.array([2, 2])), [expected[2]] * 2)
 
 
-@hypothesis.settings(max_examples=20, deadline=None)
+@hypothesis.settings(max_examples=20)
 @hypothesis.given(
     st.lists(
         st.lists(
@@ -92,18 +92,26 @@ def test_tensorflow_reads_our_files(tmp_path):
         context, sequence, lengths = tf.io.parse_sequence_example(
             records,
             {
-                name: tf.io.FixedLenFeature(f.shape, stored.get(f.dtype, tf.int64))
+                name: tf.io.RaggedFeature(stored.get(f.dtype, tf.int64))
+                if f.is_ragged
+                else tf.io.FixedLenFeature(f.shape, stored.get(f.dtype, tf.int64))
                 for name, f in SCHEMA.context.items()
             },
             {
-                name: tf.io.FixedLenSequenceFeature(f.shape, stored.get(f.dtype, tf.int64))
+                name: tf.io.RaggedFeature(stored.get(f.dtype, tf.int64))
+                if f.is_ragged
+                else tf.io.FixedLenSequenceFeature(f.shape, stored.get(f.dtype, tf.int64))
                 for name, f in SCHEMA.sequence.items()
             },
         )
         for k, example in enumerate(EXAMPLES):
             for name in SCHEMA.context:
                 np.testing.assert_array_equal(context[name][k].numpy(), example[name])
-            for name in SCHEMA.sequence:
+            for name, feature in SCHEMA.sequence.items():
+                if feature.is_ragged:
+                    lists = [entries.ravel().tolist() for entries in example[name]]
+                    assert sequence[name][k].to_list() == lists
+                    continue
                 assert lengths[name][k] == LENGTHS[k]
                 np.testing.assert_array_equal(
                     sequence[name][k, : LENGTHS[k]].numpy(), example[name]
@@ -124,6 +132,11 @@ def test_the_plain_protobuf_classes_read_our_files_and_write_the_same_content(tm
             {name: [step.ravel().tolist() for step in example[name]] for name in SCHEMA.sequence},
         )
         ours, theirs = map(tf.train.SequenceExample.FromString, (payload, plain))
+        kinds = {"bytes": "bytes_list", "float32": "float_list", "int64": "int64_list"}
+        for name, feature in (*SCHEMA.context.items(), *SCHEMA.sequence.items()):
+            steps = theirs.feature_lists.feature_list.get(name)
+            for value in [theirs.context.feature[name]] if steps is None else steps.feature:
+                getattr(value, kinds[feature.stored]).SetInParent()  # of empty lists too
         assert ours == theirs
 
 
@@ -235,16 +248,20 @@ def test_a_pattern_reads_files_in_the_order_of_their_names(tmp_path):
 
 def test_the_schema_of_a_file_is_found(tmp_path, caplog):
     payloads = [
-        serialize({"a": [1]}, {"x": [[1.0, 2.0]] * 3, "empty": [], "bad": [[1], [1, 2]]}),
-        serialize({"a": [2], "b": [b"x", b"y"]}, {"x": []}),
+        serialize(
+            {"a": [1], "tags": []},
+            {"x": [[1.0, 2.0]] * 3, "empty": [], "bad": [[1], [2.0]], "lists": [[1], [], [1, 2]]},
+        ),
+        serialize({"a": [2], "b": [b"x", b"y"], "tags": [b"x"]}, {"x": []}),
     ]
     path = foreign(tmp_path, payloads)
     expected = Schema(
-        {"a": Feature(np.int64), "b": Feature(bytes, (2,))}, {"x": Feature("float32", (2,))}
+        {"a": Feature(np.int64), "b": Feature(bytes, (2,)), "tags": Feature(bytes, (None,))},
+        {"x": Feature("float32", (2,)), "lists": Feature(np.int64, (None,))},
     )
     assert infer_schema(path) == expected
     assert [record.getMessage() for record in caplog.records] == [
-        f"{path}: bad is omitted, because it holds [('int64', 1), ('int64', 2)]",
+        f"{path}: bad is omitted, because it holds [('float32', 1), ('int64', 1)]",
         f"{path}: empty is omitted, because it holds []",
     ]
     assert infer_schema(path, records=1).context == {"a": Feature(np.int64)}
@@ -259,6 +276,10 @@ def test_the_schema_of_a_file_is_found(tmp_path, caplog):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (
+            lambda: Feature(int, (2, None)),
+            "only the first size of shape may be None, got .2, None",
+        ),
         (lambda: Feature(np.float64), "must be one of bool, uint8, .* got <class 'numpy.float64'>"),
         (lambda: Feature("words"), "must be one of bool, uint8, .* got 'words'"),
         (lambda: Feature(str), "must be one of bool"),
@@ -297,6 +318,17 @@ def test_schemas_are_values():
         ({"where": np.full((2, 2), 1e39)}, r"'where': 1e\+39 cannot be stored as float32"),
         ({"where": np.full((2, 2), 2**24 + 1)}, "'where': 16777217 cannot be stored as float32"),
         ({"name": "text"}, "'name': must be bytes, got"),
+        ({"tags": [[b"x"]]}, r"'tags': must be bytes of shape \[N\], got .* \[1, 1\]"),
+        ({"tags": b"x"}, r"'tags': must be bytes of shape \[N\]"),
+        ({"letters": [1, 2, 3]}, r"'letters', step 0: must be int32 of shape \[N\], got int64"),
+        ({"letters": 3}, "'letters': must be a list for each step, got int64"),
+        ({"letters": [[1], [], [2.5]]}, "'letters', step 2: must be int32, got float64"),
+        ({"letters": [[1], [2**31], []]}, "'letters', step 1: 2147483648 cannot be stored"),
+        ({"letters": [[1], []]}, "differ in their number of steps.*'letters': 2"),
+        (
+            {"boxes": [[[1.0]], [], []]},
+            r"step 0: must be float32\[2\] of shape \[N, 2\], got .*1, 1",
+        ),
         ({"name": np.array(b"ends in zero\0")}, "must be of dtype object, got .S13"),
     ],
 )

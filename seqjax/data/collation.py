@@ -1,0 +1,195 @@
+"""Collation: the examples of a batch, padded or packed to one shape."""
+
+import dataclasses
+import operator
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from seqjax.checks import check_iterable, check_size
+from seqjax.data.batching import Example, Source
+from seqjax.data.policies import Policy
+from seqjax.data.ragged import Ragged
+
+
+class Batch(NamedTuple):
+    """Examples padded or packed to one shape, B rows of T steps.
+
+    Attributes:
+      features: sequence features ``[B, T, *step_shape]`` and context features ``[B, *shape]``; if
+        packed, context features are repeated at each step, ``[B, T, *shape]``. Lists are padded to
+        a width W: ``[B, T, W, *entry_shape]`` if each step is a list, ``[B, W, *entry_shape]`` in
+        the context.
+      lengths: ``int32[B]``, the number of steps of each row that hold an example.
+      indices: ``int64[n]``, the indices of the examples in the source, row by row.
+      inner_lengths: for each feature of lists, the number of entries of each list, ``int32[B, T]``
+        if each step is a list, ``int32[B]`` in the context (packed: ``int32[B, T]``); 0 at padding.
+      segments: ``int32[B, T]``, the position in ``indices`` of each step's example, or -1 for
+        padding; None unless packed.
+      starts: ``bool[B, T]``, true at the first step of each example, for `seqjax.Reset`; None
+        unless packed.
+    """
+
+    features: dict[str, np.ndarray]
+    lengths: np.ndarray
+    indices: np.ndarray
+    inner_lengths: dict[str, np.ndarray]
+    segments: np.ndarray | None = None
+    starts: np.ndarray | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Collation:
+    """The rules by which examples become the arrays of a batch.
+
+    Args:
+      policy: places the examples.
+      sequence_features: the names of the features with a time axis.
+      ragged_features: the names of the features of lists.
+      pad_values: the padding of features, by name; defaults to 0, or ``b""`` for bytes.
+      widths: the width of features of lists, see `seqjax.data.Loader`.
+    """
+
+    policy: Policy
+    sequence_features: frozenset[str]
+    ragged_features: frozenset[str]
+    pad_values: Mapping[str, Any]
+    widths: Mapping[str, int | Sequence[int]]
+
+    @classmethod
+    def of_source(
+        cls,
+        owner: str,
+        source: Source,
+        policy: Policy,
+        pad_values: Mapping[str, Any] | None,
+        widths: Mapping[str, int | Sequence[int]] | None,
+    ) -> "Collation":
+        """The rules for a source; raise ``ValueError`` if an option names no feature of it."""
+        ragged = source.ragged_features
+        padded = source.sequence_features | ragged
+        _check_option("pad_values", pad_values, padded, "sequence features or features of lists")
+        _check_option("widths", widths, ragged, "features of lists")
+        for name, width in (widths or {}).items():
+            _check_width(owner, name, width)
+        return cls(policy, source.sequence_features, ragged, pad_values or {}, widths or {})
+
+    def batch(self, examples: list[Example], indices: np.ndarray, lengths: np.ndarray) -> Batch:
+        """Pad or pack examples; ``lengths`` are their numbers of steps by the source."""
+        shape, rows, at, packed = self.policy.place(lengths)
+        first = rows * shape[1] + at  # the slot of the first step of each example
+        slots = np.repeat(first - np.cumsum(lengths) + lengths, lengths) + np.arange(lengths.sum())
+
+        def lay_out(steps: np.ndarray, padding: Any) -> np.ndarray:
+            out = np.full((shape[0] * shape[1], *steps.shape[1:]), padding, steps.dtype)
+            out[slots] = steps
+            return out.reshape(*shape, *steps.shape[1:])
+
+        def in_batch(array: np.ndarray, has_steps: bool, padding: Any) -> np.ndarray:
+            if packed and not has_steps:
+                array = np.repeat(array, lengths, axis=0)
+            return lay_out(array, padding) if packed or has_steps else array
+
+        features, inner_lengths = {}, {}
+        for name in examples[0]:
+            values = [example[name] for example in examples]
+            has_steps = name in self.sequence_features
+            is_ragged = name in self.ragged_features
+            if has_steps:
+                _check_lengths(name, indices, values, lengths)
+            if is_ragged:
+                array, counts = self._pad_lists(name, indices, values, has_steps)
+                inner_lengths[name] = in_batch(counts, has_steps, 0)
+            else:
+                array = np.concatenate(values) if has_steps else np.stack(values)
+            padding = _zero(array.dtype)
+            if has_steps or is_ragged:
+                padding = self._pad_value(name, array.dtype)
+            features[name] = in_batch(array, has_steps, padding)
+        filled = np.zeros(shape[0], np.int32)
+        np.add.at(filled, rows, lengths.astype(np.int32))
+        if not packed:
+            return Batch(features, filled, indices, inner_lengths)
+        segments = lay_out(np.repeat(np.arange(len(indices), dtype=np.int32), lengths), -1)
+        starts = np.zeros(shape, bool)
+        starts.reshape(-1)[first[lengths > 0]] = True
+        return Batch(features, filled, indices, inner_lengths, segments, starts)
+
+    def _pad_lists(
+        self, name: str, indices: np.ndarray, values: list[Any], has_steps: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Pad the lists of all steps, or of all examples, and count their entries."""
+        if has_steps:
+            for index, value in zip(indices, values, strict=True):
+                if not isinstance(value, Ragged):
+                    raise ValueError(
+                        f"example {index} must have a Ragged as {name!r}, because its source says "
+                        f"that each step is a list, got a {type(value).__name__}"
+                    )
+            entries = np.concatenate([value.values for value in values])
+            counts = np.concatenate([value.lengths for value in values])
+        else:
+            entries = np.concatenate(values)
+            counts = np.array([len(value) for value in values])
+        width = self._width(name, int(counts.max(initial=0)))
+        shape = len(counts), width, *entries.shape[1:]
+        padded = np.full(shape, self._pad_value(name, entries.dtype), entries.dtype)
+        padded[np.arange(width) < counts[:, None]] = entries
+        return padded, counts.astype(np.int32)
+
+    def _width(self, name: str, longest: int) -> int:
+        """The width of a batch, at least 1: a model cannot read an axis of size 0."""
+        width = self.widths.get(name, 1)
+        if isinstance(width, Sequence):
+            large_enough = [size for size in width if size >= longest]
+            if not large_enough:
+                raise ValueError(
+                    f"widths: a list of {name!r} has {longest} entries, more than the largest "
+                    f"width, {width[-1]}; give a larger one"
+                )
+            return large_enough[0]
+        return -(-max(longest, 1) // width) * width
+
+    def _pad_value(self, name: str, dtype: np.dtype) -> Any:
+        value = self.pad_values.get(name, _zero(dtype))
+        try:
+            fits = np.can_cast(np.min_scalar_type(value), dtype, "same_kind")
+            np.full((), value, dtype)
+        except (OverflowError, TypeError, ValueError):
+            fits = False
+        if not fits:
+            raise ValueError(f"pad_values: the value for {name!r} must be {dtype}, got {value!r}")
+        return value
+
+
+def _check_option(option: str, given: Any, names: Collection[str], what: str) -> None:
+    if not isinstance(given, Mapping | None):
+        raise ValueError(f"{option} must be a dictionary by feature name, got {given!r}")
+    unknown = {*(given or {})} - {*names}
+    if unknown:
+        raise ValueError(f"{option} must name {what}, {sorted(names)}, got {sorted(unknown)}")
+
+
+def _check_width(owner: str, name: str, width: Any) -> None:
+    if not isinstance(width, list | tuple):
+        check_size(owner, f"the width of {name!r}", width)
+        return
+    check_iterable(owner, f"the widths of {name!r}", width, of="sizes, such as (8, 16)")
+    for size in width:
+        check_size(owner, f"a width of {name!r}", size)
+    if not width or any(map(operator.ge, width, width[1:])):
+        raise ValueError(f"{owner}: the widths of {name!r} must ascend, got {width}")
+
+
+def _zero(dtype: np.dtype) -> Any:
+    return b"" if dtype.hasobject else np.zeros((), dtype)
+
+
+def _check_lengths(name: str, indices: np.ndarray, values: list[Any], lengths: np.ndarray) -> None:
+    for index, value, length in zip(indices, values, lengths.tolist(), strict=True):
+        if len(value) != length:
+            raise ValueError(
+                f"example {index} has {len(value)} steps of {name!r}, but the source gives its "
+                f"length as {length}"
+            )
