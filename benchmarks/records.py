@@ -10,7 +10,9 @@ records, seqjax all records) and return NumPy batches of 64. They run in turns, 
 counts, since other processes may be running.
 
 tf.data parses either whole batches, which cannot be combined with ``padded_batch`` or buckets, or
-one example at a time. At the end, a GRU is trained to measure how long its steps wait for data.
+one example at a time. The words are 20,000 sentences with a list of letters at each step, which
+tf.data parses as ragged tensors. At the end, a GRU is trained to measure how long its steps wait
+for data.
 """
 
 import functools
@@ -27,8 +29,9 @@ import numpy as np
 import optax
 
 import seqjax
-from seqjax.data import Bucketed, Loader, Padded, Policy
+from seqjax.data import Bucketed, Loader, Padded, Policy, Ragged
 from seqjax.data.records import Feature, RecordSource, Schema, write
+from seqjax.data.streaming import RecordStream
 from seqjax.data.tfrecord import walk
 from seqjax.terminal import replace_what_cannot_be_shown
 
@@ -36,12 +39,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import tensorflow as tf
 
 EXAMPLES, SHARDS, BATCH, VOCABULARY, LONGEST = 100_000, 8, 64, 1000, 200
+SENTENCES = 20_000
 BOUNDARIES = (16, 32, 64, 128, LONGEST)
 RUNS = 3
 SCHEMA = Schema(
     context={"label": Feature(np.int64)},
     sequence={"tokens": Feature(np.int64), "frames": Feature(np.float32, (4,))},
 )
+WORDS = Schema(sequence={"letters": Feature(np.int64, (None,))})
 CONTEXT = {"label": tf.io.FixedLenFeature([], tf.int64)}
 SEQUENCE = {
     "tokens": tf.io.FixedLenSequenceFeature([], tf.int64),
@@ -60,6 +65,14 @@ def examples() -> Iterator[dict[str, Any]]:
             "tokens": rng.integers(0, VOCABULARY, length),
             "frames": rng.normal(size=(length, 4)).astype(np.float32),
         }
+
+
+def sentences() -> Iterator[dict[str, Any]]:
+    """Draw sentences of 1 to 40 words of 1 to 12 letters."""
+    rng = np.random.default_rng(0)
+    for words in rng.integers(1, 40, SENTENCES):
+        counts = rng.integers(1, 13, words)
+        yield {"letters": Ragged(rng.integers(0, 26, counts.sum()), counts)}
 
 
 def ours_read(files: list[str]) -> Batches:
@@ -82,6 +95,39 @@ def ours(source: RecordSource, policy: Policy) -> Batches:
     with Loader(source, policy, seed=0, epochs=1) as loader:
         for batch in loader:
             yield batch.features["tokens"].shape
+
+
+def ours_streamed(files: list[str], policy: Padded | Bucketed) -> Batches:
+    """Read in one pass, parse and batch with a policy."""
+    pattern = str(Path(files[0]).parent / "data-*")
+    for batch in RecordStream(pattern, policy, SCHEMA, seed=0, epochs=1):
+        yield batch.features["tokens"].shape
+
+
+def ours_lists(source: RecordSource) -> Batches:
+    """Read and pad the letters of all words."""
+    with Loader(source, Padded(BATCH), seed=0, epochs=1) as loader:
+        for batch in loader:
+            yield batch.features["letters"].shape[:2]
+
+
+def ours_streamed_lists(directory: Path) -> Batches:
+    """Read in one pass and pad the letters of all words."""
+    for batch in RecordStream(directory, Padded(BATCH), seed=0, epochs=1):
+        yield batch.features["letters"].shape[:2]
+
+
+def tf_lists(files: list[str]) -> Batches:
+    """Parse whole batches as ragged tensors and pad the letters of all words."""
+
+    def parse(records: Any) -> Any:
+        _, sequence, _ = tf.io.parse_sequence_example(records, *WORDS.to_tensorflow())
+        letters = sequence["letters"]
+        return letters.to_tensor(), letters.bounding_shape(1), letters.row_lengths(2).to_tensor()
+
+    dataset = tf_records(files).batch(BATCH).map(parse, num_parallel_calls=tf.data.AUTOTUNE)
+    for letters, _, _ in dataset.prefetch(tf.data.AUTOTUNE).as_numpy_iterator():
+        yield letters.shape[:2]
 
 
 def tf_records(files: list[str]) -> Any:
@@ -249,6 +295,10 @@ def main() -> None:
         print(f"{EXAMPLES:,} sequences, {source.lengths.sum():,} steps, {size / 1e6:.0f} MB")
         print(f"tensorflow {tf.__version__}, jax {jax.__version__} on {jax.default_backend()}")
         print(f"written in {writing:.0f} s\n")
+        word_directory = Path(directory) / "words"
+        write(word_directory, WORDS, sentences(), shards=SHARDS)
+        words = RecordSource(word_directory)
+        word_files = sorted(map(str, word_directory.glob("data-*")))
 
         bucketed = Bucketed(BOUNDARIES, BATCH)
         longest = Bucketed(BOUNDARIES, BATCH, multiple=1)
@@ -257,11 +307,16 @@ def main() -> None:
             "tf.data: read": lambda: tf_read(files),
             "seqjax: read, parse": lambda: ours_parse(source),
             "seqjax: pad": lambda: ours(source, Padded(BATCH)),
+            "seqjax stream: pad": lambda: ours_streamed(files, Padded(BATCH)),
             "tf.data: parse and pad batches": lambda: tf_parse_batch(files),
             "tf.data: parse, padded_batch": lambda: tf_padded_batch(files),
             "Grain: parse, pad": lambda: grain_batches(files[:1]),
             "seqjax: buckets": lambda: ours(source, longest),
+            "seqjax stream: buckets": lambda: ours_streamed(files, longest),
             "tf.data: buckets": lambda: tf_buckets(files),
+            "seqjax: words": lambda: ours_lists(words),
+            "seqjax stream: words": lambda: ours_streamed_lists(word_directory),
+            "tf.data: words, ragged": lambda: tf_lists(word_files),
         }
         results = {name: Result() for name in contenders}
         for _ in range(RUNS):
@@ -275,17 +330,26 @@ def main() -> None:
                 1 - steps / result.steps if result.examples == EXAMPLES and result.steps else None
             )
             padding = "" if share is None else f"{share:8.1%}"
-            print(f"{name:32}{rate:12,.0f}{rate * size / EXAMPLES / 1e6:8.0f}{padding:>9}")
+            megabytes = rate * size / EXAMPLES / 1e6
+            volume = "" if "words" in name else f"{megabytes:8.0f}"
+            print(f"{name:32}{rate:12,.0f}{volume:>8}{padding:>9}")
         print(f"{'padded to the longest of all':32}{'':20}{1 - steps / EXAMPLES / LONGEST:9.1%}\n")
 
         def ratio(name: str, other: str) -> str:
             fastest = min(results[other].seconds) / min(results[name].seconds)
             return f"{fastest * results[name].examples / results[other].examples:.2f} x"
 
-        print("padding alone, examples/s of seqjax over")
-        for other in list(contenders)[4:7]:
-            print(f"  {other:30} {ratio('seqjax: pad', other)}")
-        print(f"buckets, over tf.data: {ratio('seqjax: buckets', 'tf.data: buckets')}\n")
+        for ours_is, others in {
+            "seqjax: pad": list(contenders)[5:8],
+            "seqjax stream: pad": list(contenders)[5:7],
+            "seqjax: buckets": ["tf.data: buckets"],
+            "seqjax stream: buckets": ["tf.data: buckets"],
+            "seqjax: words": ["tf.data: words, ragged"],
+            "seqjax stream: words": ["tf.data: words, ragged"],
+        }.items():
+            for other in others:
+                print(f"{ours_is:24} over {other:32} {ratio(ours_is, other)}")
+        print()
 
         model = GRUModel()
         with Loader(source, bucketed, seed=0, epochs=1) as loader:

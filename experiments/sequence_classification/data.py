@@ -203,7 +203,7 @@ def _mnist() -> Split:
     import tensorflow_datasets
 
     try:
-        from seqjax.data.parsing import tensorflow_without_gpus
+        from seqjax.data.tensorflow import tensorflow_without_gpus
 
         tensorflow_without_gpus()
         sets = tensorflow_datasets.load(

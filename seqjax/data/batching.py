@@ -117,7 +117,7 @@ def plan(
         check_count("plan", "seed", seed, high=2**64 - 1)
         bits = np.random.PCG64([seed, epoch])
         group_size = interleave or _MIXED_SHARDS
-        examples = [examples[shard] for shard in _permutation(bits, len(shards))]
+        examples = [examples[shard] for shard in permutation(bits, len(shards))]
     order = [np.empty(0, np.int64)]
     for start in range(0, len(examples), group_size):
         group = examples[start : start + group_size]
@@ -126,7 +126,7 @@ def plan(
             turns = np.concatenate([np.arange(len(shard)) for shard in group])
             order.append(members[np.argsort(turns, kind="stable")])
         else:
-            order.append(members[_permutation(bits, len(members))])
+            order.append(members[permutation(bits, len(members))])
     return policy.batches(np.concatenate(order), lengths)
 
 
@@ -213,7 +213,12 @@ class Report:
         )
 
 
-def _permutation(bits: np.random.PCG64, size: int) -> np.ndarray:
+def permutation(bits: np.random.PCG64, size: int) -> np.ndarray:
+    """Draw a permutation of ``size`` numbers, the same one in all versions of NumPy.
+
+    >>> print(permutation(np.random.PCG64(0), 4))
+    [3 2 1 0]
+    """
     # NumPy keeps this raw stream the same in all versions, but not Generator.permutation
     return np.argsort(bits.random_raw(size), kind="stable")
 

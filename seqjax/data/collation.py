@@ -11,6 +11,7 @@ from seqjax.checks import check_iterable, check_size
 from seqjax.data.batching import Example, Source
 from seqjax.data.policies import Policy
 from seqjax.data.ragged import Ragged
+from seqjax.data.schema import Schema
 
 
 class Batch(NamedTuple):
@@ -58,22 +59,26 @@ class Collation:
     widths: Mapping[str, int | Sequence[int]]
 
     @classmethod
-    def of_source(
+    def of(
         cls,
         owner: str,
-        source: Source,
+        data: Source | Schema,
         policy: Policy,
         pad_values: Mapping[str, Any] | None,
         widths: Mapping[str, int | Sequence[int]] | None,
     ) -> "Collation":
-        """The rules for a source; raise ``ValueError`` if an option names no feature of it."""
-        ragged = source.ragged_features
-        padded = source.sequence_features | ragged
+        """The rules for the features of ``data``.
+
+        Raises:
+          ValueError: an option names no feature of it.
+        """
+        ragged = data.ragged_features
+        padded = data.sequence_features | ragged
         _check_option("pad_values", pad_values, padded, "sequence features or features of lists")
         _check_option("widths", widths, ragged, "features of lists")
         for name, width in (widths or {}).items():
             _check_width(owner, name, width)
-        return cls(policy, source.sequence_features, ragged, pad_values or {}, widths or {})
+        return cls(policy, data.sequence_features, ragged, pad_values or {}, widths or {})
 
     def batch(self, examples: list[Example], indices: np.ndarray, lengths: np.ndarray) -> Batch:
         """Pad or pack examples; ``lengths`` are their numbers of steps by the source."""

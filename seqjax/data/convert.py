@@ -28,10 +28,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from seqjax.data.parsing import tensorflow_without_gpus
 from seqjax.data.ragged import Ragged
 from seqjax.data.records import RecordSource, infer_schema
 from seqjax.data.schema import BYTES, DTYPES, Feature, Schema, encode
+from seqjax.data.tensorflow import tensorflow_without_gpus
 from seqjax.data.tfrecord import DECOMPRESSED_BYTES, Compression
 from seqjax.data.writing import write_encoded
 from seqjax.terminal import replace_what_cannot_be_shown

@@ -111,7 +111,7 @@ class Loader(Iterator[Batch]):
             )
         for name, value in zip(Position._fields, start, strict=True):
             check_count("Loader", f"{name} of start", value)
-        self._collation = Collation.of_source("Loader", source, policy, pad_values, widths)
+        self._collation = Collation.of("Loader", source, policy, pad_values, widths)
         self._source, self._policy, self._lengths = source, policy, source.lengths
         self._seed, self._epochs, self._interleave = seed, epochs, interleave
         self._process, self._processes, self._prefetch = process, processes, prefetch

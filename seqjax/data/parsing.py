@@ -1,12 +1,7 @@
-"""Parsing records: ``tf.train.SequenceExample`` and ``tf.train.Example`` messages.
+"""Parsing records: ``tf.train.SequenceExample`` and ``tf.train.Example`` messages."""
 
-Only this module imports TensorFlow, on first use, and it hides all GPUs from it.
-"""
-
-import contextlib
 import functools
 import itertools
-import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -15,6 +10,7 @@ import numpy as np
 from seqjax.data.batching import Example
 from seqjax.data.ragged import Ragged
 from seqjax.data.schema import BYTES, Feature, Schema, narrow
+from seqjax.data.tensorflow import tensorflow_without_gpus
 
 _KINDS = {"bytes_list": "bytes", "float_list": "float32", "int64_list": "int64"}
 NO_MESSAGE = "the payload is neither a SequenceExample nor an Example"
@@ -112,7 +108,7 @@ class Parser:
                 counts = lists.counts // feature.size
                 bounds = np.concatenate([[0], np.cumsum(counts)])[ends]
                 parts = zip(_split(entries, bounds), _split(counts, ends), strict=True)
-                columns[name] = [Ragged(*part) for part in parts]
+                columns[name] = [Ragged.unchecked(*part) for part in parts]
             else:
                 if (lists.counts != feature.size).any():
                     raise ValueError("a sequence feature is ragged")
@@ -253,22 +249,3 @@ def _misfit(feature: Feature, message: Any, *, steps: bool = False) -> str | Non
         except ValueError as error:
             return f"{error}, the dtype of the schema"
     return None
-
-
-@functools.cache
-def tensorflow_without_gpus() -> Any:
-    """Import TensorFlow and hide the GPUs from it; it would allocate all of their memory.
-
-    Raises:
-      ImportError: TensorFlow is not installed.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # it logs to stderr otherwise
-    try:
-        import tensorflow
-    except ImportError:
-        raise ImportError(
-            "reading records needs tensorflow: pip install 'seqjax[records]'"
-        ) from None
-    with contextlib.suppress(RuntimeError):  # the user's program has started TensorFlow already
-        tensorflow.config.set_visible_devices([], "GPU")
-    return tensorflow

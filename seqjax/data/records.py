@@ -15,6 +15,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -74,6 +75,8 @@ class RecordSource:
     ``Example`` is a flat list of all its steps. Such files do not store their number of records,
     so a file truncated between two records is not detected.
 
+    It is a random-access source of Grain too, see `__getitem__`, and can be pickled.
+
     The last 16 compressed files that were read stay in memory, so do not mix more shards than that
     with the ``interleave`` of `seqjax.data.Loader`.
 
@@ -117,8 +120,8 @@ class RecordSource:
         check_count(
             "RecordSource", "max_decompressed_bytes", max_decompressed_bytes, low=1, high=2**63 - 1
         )
-        path = Path(path)
-        self._skip_corrupt = skip_corrupt
+        path = self._path = Path(path)
+        self._skip_corrupt, self._limit = skip_corrupt, max_decompressed_bytes
         self._skipped: list[str] = []
         self._decompressed = functools.lru_cache(_DECOMPRESSED_SHARDS)(read_compressed)
         self._manifest_sha256: str | None = None
@@ -148,6 +151,23 @@ class RecordSource:
             np.concatenate(column) for column in list(zip(*shards, strict=True))[2:]
         )
         self._lengths.flags.writeable = False
+
+    def __len__(self) -> int:
+        """The number of examples, N."""
+        return len(self._lengths)
+
+    def __getitem__(self, index: int) -> Example:
+        """Read one example, as Grain does: ``grain.MapDataset.source(source)``.
+
+        Raises:
+          CorruptRecordError: the record is damaged.
+          ValueError: the index is out of range.
+        """
+        return self.read(np.array([index]))[0]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Open the files again in another process, as the workers of Grain need it."""
+        return _open_again, (self._path, self.schema, self._skip_corrupt, self._limit)
 
     @property
     def lengths(self) -> np.ndarray:
@@ -180,13 +200,12 @@ class RecordSource:
     @property
     def sequence_features(self) -> frozenset[str]:
         """The names of the features that have a time axis."""
-        return frozenset(self.schema.sequence)
+        return self.schema.sequence_features
 
     @property
     def ragged_features(self) -> frozenset[str]:
         """The names of the features whose values are lists of any number of entries."""
-        features = {**self.schema.context, **self.schema.sequence}
-        return frozenset(name for name, feature in features.items() if feature.is_ragged)
+        return self.schema.ragged_features
 
     @property
     def skipped(self) -> tuple[str, ...]:
@@ -201,7 +220,7 @@ class RecordSource:
 
         Returns:
           The examples: context features ``[*shape]`` and sequence features ``[T, *shape]``, or
-          `Ragged` if each step is a list.
+          `seqjax.data.Ragged` if each step is a list.
 
         Raises:
           CorruptRecordError: a record is damaged.
@@ -367,6 +386,10 @@ class RecordSource:
             raise CorruptRecordError(message)
         _logger.warning("skipped: %s", message)
         self._skipped.append(message)
+
+
+def _open_again(path: Path, schema: Schema, skip_corrupt: bool, limit: int) -> RecordSource:
+    return RecordSource(path, schema, skip_corrupt=skip_corrupt, max_decompressed_bytes=limit)
 
 
 def _foreign_files(path: Path, limit: int) -> list[File]:

@@ -1,6 +1,6 @@
 """The features of a data set, and the encoding of its examples as ``SequenceExample`` messages.
 
-This module writes the wire format of Protocol Buffers and does not need TensorFlow.
+This module writes the wire format of Protocol Buffers. Only `Schema.to_tensorflow` uses TensorFlow.
 """
 
 import dataclasses
@@ -13,6 +13,7 @@ import numpy as np
 
 from seqjax.checks import check_size
 from seqjax.data.ragged import Ragged
+from seqjax.data.tensorflow import tensorflow_without_gpus
 
 BYTES = np.dtype(object)  # NumPy's own dtype of bytes drops trailing zeros
 DTYPES = {
@@ -116,8 +117,8 @@ class Schema:
 
     Args:
       context: features of a whole example, arrays ``[*shape]``.
-      sequence: features of each step, arrays ``[T, *shape]``, or `Ragged` if each step is a list; T
-        is the same for all sequence features of an example.
+      sequence: features of each step, arrays ``[T, *shape]``, or `seqjax.data.Ragged` if each step
+        is a list; T is the same for all sequence features of an example.
 
     Raises:
       ValueError: there is no feature, or a name is in both dictionaries.
@@ -164,6 +165,48 @@ class Schema:
             }
             for kind, features in (("context", self.context), ("sequence", self.sequence))
         }
+
+    def to_tensorflow(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the features for ``tf.io.parse_sequence_example`` in pipelines of your own.
+
+        They are ``FixedLenFeature`` for the context, ``FixedLenSequenceFeature`` for sequences, and
+        ``RaggedFeature`` for lists, whose ragged values are those of all entries.
+
+        Returns:
+          The context features and the sequence features.
+
+        Raises:
+          ImportError: TensorFlow is not installed.
+
+        >>> schema = Schema({"label": Feature(np.int64)}, {"x": Feature(np.float32, (2,))})
+        >>> context, sequence = schema.to_tensorflow()
+        >>> sequence["x"].dtype
+        tf.float32
+        """
+        tf = tensorflow_without_gpus()
+        dtypes = {"bytes": tf.string, "float32": tf.float32, "int64": tf.int64}
+
+        def convert(features: Mapping[str, Feature], fixed: Any) -> dict[str, Any]:
+            return {
+                name: tf.io.RaggedFeature(dtypes[feature.stored])
+                if feature.is_ragged
+                else fixed(feature.shape, dtypes[feature.stored])
+                for name, feature in features.items()
+            }
+
+        context = convert(self.context, tf.io.FixedLenFeature)
+        return context, convert(self.sequence, tf.io.FixedLenSequenceFeature)
+
+    @property
+    def sequence_features(self) -> frozenset[str]:
+        """The names of the features that have a time axis."""
+        return frozenset(self.sequence)
+
+    @property
+    def ragged_features(self) -> frozenset[str]:
+        """The names of the features whose values are lists of any number of entries."""
+        features = {**self.context, **self.sequence}
+        return frozenset(name for name, feature in features.items() if feature.is_ragged)
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Schema":

@@ -1,6 +1,7 @@
 """Data sets on disk come back as they were; TensorFlow reads ours, and we its."""
 
 import json
+import pickle
 
 import hypothesis
 import hypothesis.strategies as st
@@ -88,22 +89,7 @@ def test_tensorflow_reads_our_files(tmp_path):
         write(tmp_path, SCHEMA, EXAMPLES, compression=compression)
         (path,) = files(tmp_path)
         records = list(tf.data.TFRecordDataset(str(path), name).as_numpy_iterator())
-        stored = {np.dtype(object): tf.string, np.dtype(np.float32): tf.float32}
-        context, sequence, lengths = tf.io.parse_sequence_example(
-            records,
-            {
-                name: tf.io.RaggedFeature(stored.get(f.dtype, tf.int64))
-                if f.is_ragged
-                else tf.io.FixedLenFeature(f.shape, stored.get(f.dtype, tf.int64))
-                for name, f in SCHEMA.context.items()
-            },
-            {
-                name: tf.io.RaggedFeature(stored.get(f.dtype, tf.int64))
-                if f.is_ragged
-                else tf.io.FixedLenSequenceFeature(f.shape, stored.get(f.dtype, tf.int64))
-                for name, f in SCHEMA.sequence.items()
-            },
-        )
+        context, sequence, lengths = tf.io.parse_sequence_example(records, *SCHEMA.to_tensorflow())
         for k, example in enumerate(EXAMPLES):
             for name in SCHEMA.context:
                 np.testing.assert_array_equal(context[name][k].numpy(), example[name])
@@ -225,6 +211,25 @@ def test_files_without_a_message_or_a_record_say_so():
     ]
     with pytest.raises(CorruptRecordError, match=r"data_empty.tfrecord: the file is empty"):
         RecordSource(GOLDEN / "data_empty.tfrecord", Schema(sequence={"x": Feature(int)}))
+
+
+def test_it_is_a_sequence_that_can_be_pickled(tmp_path):
+    write(tmp_path, SCHEMA, EXAMPLES, shards=3)
+    source = RecordSource(tmp_path)
+    assert_same([source[k] for k in range(len(source))], read_all(source))
+    again = pickle.loads(pickle.dumps(source))
+    assert_same(read_all(again), read_all(source))
+    with pytest.raises(ValueError, match="indices must be in"):
+        source[len(source)]
+
+
+def test_it_is_a_source_of_grain(tmp_path):
+    grain = pytest.importorskip("grain")
+    write(tmp_path, SCHEMA, EXAMPLES, shards=3)
+    source = RecordSource(tmp_path)
+    assert isinstance(source, grain.sources.RandomAccessDataSource)
+    shuffled = grain.MapDataset.source(source).shuffle(seed=0)
+    assert_same(sorted(shuffled, key=lambda example: int(example["id"])), EXAMPLES)
 
 
 def test_a_part_of_the_features_is_read(tmp_path):
