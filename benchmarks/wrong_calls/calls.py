@@ -32,6 +32,7 @@ from benchmarks.wrong_calls.cell_calls import cell_examples
 from benchmarks.wrong_calls.data_calls import data_examples
 from benchmarks.wrong_calls.example import Argument, Example, of
 from benchmarks.wrong_calls.interop_calls import interop_examples
+from benchmarks.wrong_calls.loss_calls import loss_examples
 from benchmarks.wrong_calls.task_calls import task_examples
 from seqjax import (
     attention,
@@ -274,6 +275,7 @@ def examples() -> tuple[Example, ...]:
                 lambda v: v is None or like(weights)(v) or like(rows, 0)(v) or like(rows > 0)(v),
             ),
         ),
+        *loss_examples(),
         of(
             "ctc_loss",
             ctc.ctc_loss,

@@ -1,4 +1,4 @@
-"""Losses for sequences of logits, masked by lengths or weights."""
+"""Cross-entropy of sequences of classes."""
 
 import jax
 import jax.numpy as jnp
@@ -6,9 +6,10 @@ import numpy as np
 import optax
 
 from seqjax.arrays import as_int32, given_array
-from seqjax.checks import check_flag, check_rate
+from seqjax.checks import check_rate
+from seqjax.losses.averaging import Averaging, masked_average
 from seqjax.operations.affine import accumulation_dtype
-from seqjax.operations.masking import check_tokens, resolve_mask, zero_outside
+from seqjax.operations.masking import check_tokens, zero_outside
 from seqjax.types import Array
 
 
@@ -82,9 +83,6 @@ def sequence_loss(
     1.3862944
     """
     check_rate("sequence_loss", "label_smoothing", label_smoothing)
-    check_flag("sequence_loss", "average_over_time", average_over_time)
-    check_flag("sequence_loss", "average_over_batch", average_over_batch)
-    check_flag("sequence_loss", "time_major", time_major)
     logits = jnp.asarray(given_array("logits", logits))
     targets = given_array("targets", targets)
     if not (jnp.issubdtype(logits.dtype, jnp.floating) and logits.ndim >= 2 and logits.shape[-1]):
@@ -98,38 +96,25 @@ def sequence_loss(
             f"targets must be integers of shape {leading_shape}, the batch and time axes of the "
             f"logits, got {targets.dtype} of shape {targets.shape}"
         )
-    time_axis = 0 if time_major else len(leading_shape) - 1
-    batch_axes = tuple(axis for axis in range(len(leading_shape)) if axis != time_axis)
-    if weights is None:
-        mask = resolve_mask(lengths, None, leading_shape, time_axis)
-        weights = jnp.ones(leading_shape, logits.dtype) if mask is None else mask
-    elif lengths is not None:
-        raise ValueError("lengths and weights were both given; give only one of them")
-    weights = given_array("weights", weights)
-    if weights.shape != leading_shape or jnp.issubdtype(weights.dtype, jnp.complexfloating):
-        raise ValueError(
-            f"weights must have shape {leading_shape}, the batch and time axes of the logits, and "
-            f"be real, got {weights.dtype} of shape {weights.shape}"
-        )
-    weights = jnp.asarray(weights, logits.dtype)
-    counts = weights != 0
-    check_tokens("targets", targets, classes, counts)
-    targets = as_int32(targets)
-    # where the weight is 0, an undefined cross-entropy must not make the loss 0 * NaN
-    in_range = (targets >= 0) & (targets < classes)
-    bounded = (jnp.abs(logits) < float(np.finfo(logits.dtype).max) / 4).all(-1)
-    usable = counts | (in_range & bounded)
-    targets = jnp.where(targets < 0, classes, targets)  # -1 is not the last class
-    logits, targets = zero_outside(usable, logits), zero_outside(usable, targets)
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
-    if label_smoothing > 0:
-        # divided before they are summed, because the sum may overflow where the weight is 0
-        uniform = -(jax.nn.log_softmax(logits) / classes).sum(-1)
-        share = float(label_smoothing)  # a number of NumPy has a dtype of its own
-        losses = (1 - share) * losses + share * uniform
-    losses = weights * losses
-    if not (average_over_time or average_over_batch):
+
+    def losses_of(counts: Array) -> Array:
+        check_tokens("targets", targets, classes, counts)
+        labels = as_int32(targets)
+        # where the weight is 0, an undefined cross-entropy must not make the loss 0 * NaN
+        in_range = (labels >= 0) & (labels < classes)
+        bounded = (jnp.abs(logits) < float(np.finfo(logits.dtype).max) / 4).all(-1)
+        usable = counts | (in_range & bounded)
+        labels = jnp.where(labels < 0, classes, labels)  # -1 is not the last class
+        scores, labels = zero_outside(usable, logits), zero_outside(usable, labels)
+        losses = optax.softmax_cross_entropy_with_integer_labels(scores, labels)
+        if label_smoothing > 0:
+            # divided before they are summed, because the sum may overflow where the weight is 0
+            uniform = -(jax.nn.log_softmax(scores) / classes).sum(-1)
+            share = float(label_smoothing)  # a number of NumPy has a dtype of its own
+            losses = (1 - share) * losses + share * uniform
         return losses
-    axes = (time_axis,) * average_over_time + batch_axes * average_over_batch
-    total = weights.sum(axes)
-    return jnp.where(total == 0, 0, losses.sum(axes) / jnp.where(total == 0, 1, total))
+
+    averaging = Averaging(lengths, weights, average_over_time, average_over_batch, time_major)
+    return masked_average(
+        "sequence_loss", "logits", losses_of, leading_shape, logits.dtype, averaging
+    )
