@@ -47,6 +47,7 @@ class Parser:
             )
         self._fixed = {name: f for name, f in schema.context.items() if not f.is_ragged}
         self._ragged = {name: f for name, f in schema.context.items() if f.is_ragged}
+        self._names = [*schema.context, *schema.sequence]
         fixed = {name: dtypes[feature.stored] for name, feature in self._fixed.items()}
         ragged = {name: dtypes[feature.stored] for name, feature in self._ragged.items()}
         sequence = {name: dtypes[feature.stored] for name, feature in schema.sequence.items()}
@@ -94,8 +95,7 @@ class Parser:
     def _parse(self, payloads: Sequence[bytes]) -> tuple[list[Example], np.ndarray]:
         fixed, ragged, sequence = self._run(payloads)
         ends = sequence[0].ends if sequence else np.zeros(len(payloads) + 1, np.int64)
-        if any((lists.ends != ends).any() for lists in sequence):
-            raise ValueError("a sequence feature is ragged")
+        lengths = np.diff(ends)
         columns: dict[str, list[Any]] = {}
         for values, (name, feature) in zip(fixed, self._fixed.items(), strict=True):
             values = narrow(values, feature.dtype, repr(name))
@@ -103,25 +103,26 @@ class Parser:
         for lists, (name, feature) in zip(ragged, self._ragged.items(), strict=True):
             columns[name] = _split(_entries(lists, feature, name), lists.ends // feature.size)
         for lists, (name, feature) in zip(sequence, self._schema.sequence.items(), strict=True):
+            if (lists.ends != ends).any():
+                raise ValueError("a sequence feature is ragged")
             entries = _entries(lists, feature, name)
-            if feature.is_ragged:
-                counts = lists.counts // feature.size
-                bounds = np.concatenate([[0], np.cumsum(counts)])[ends]
-                parts = zip(_split(entries, bounds), _split(counts, ends), strict=True)
-                columns[name] = [Ragged.unchecked(*part) for part in parts]
-            else:
-                if (lists.counts != feature.size).any():
-                    raise ValueError("a sequence feature is ragged")
+            if not feature.is_ragged:
                 columns[name] = _split(entries, ends)
-        names = [*self._schema.context, *self._schema.sequence]
-        rows = zip(*(columns[name] for name in names), strict=True)
-        examples = [dict(zip(names, row, strict=True)) for row in rows]
+                continue
+            counts = lists.counts // feature.size
+            bounds = np.concatenate([[0], np.cumsum(counts)])[ends]
+            parts = zip(_split(entries, bounds), _split(counts, ends), strict=True)
+            columns[name] = [Ragged.unchecked(*part) for part in parts]
+        rows = zip(*[columns[name] for name in self._names], strict=True)
+        examples = [dict(zip(self._names, row, strict=True)) for row in rows]
         # TensorFlow parses a missing list like an empty one
-        is_empty = np.any([np.diff(lists.ends) == 0 for lists in (*ragged, *sequence[:1])], axis=0)
+        is_empty = lengths == 0 if sequence else np.zeros(len(payloads), bool)
+        for lists in ragged:
+            is_empty = is_empty | (np.diff(lists.ends) == 0)
         for k in np.flatnonzero(is_empty).tolist():
             if problem := self._explain(payloads[k]):
                 raise ValueError(problem)
-        return examples, np.diff(ends)
+        return examples, lengths
 
     def _run(
         self, payloads: Sequence[bytes]
@@ -224,7 +225,8 @@ def dtype_and_count(message: Any) -> tuple[str, int]:
 
 def _entries(lists: _Lists, feature: Feature, name: str) -> np.ndarray:
     """All entries of lists, ``[N, *entry_shape]``."""
-    if (lists.counts % feature.size).any():
+    wrong = lists.counts % feature.size if feature.is_ragged else lists.counts != feature.size
+    if wrong.any():
         raise ValueError("a list does not hold whole entries")
     values = narrow(lists.values, feature.dtype, repr(name))
     return values.reshape(-1, *feature.entry_shape)

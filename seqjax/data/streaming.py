@@ -64,7 +64,7 @@ class RecordStream(Iterator[Batch]):
       widths: see `seqjax.data.Loader`.
       process: the index of this process, in ``[0, processes)``.
       processes: the number of processes that share the files.
-      resume: a folder that `RecordStream.save` wrote for a stream with the same arguments and files.
+      resume: a folder that `RecordStream.save` wrote for a stream of the same arguments and files.
 
     Raises:
       CorruptRecordError: a record is damaged or does not match the schema; the message names the
