@@ -20,7 +20,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 README_BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 CELL = re.compile(r"^```\{code-cell\}\n(.*?)^```", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\(([^)#: ]+)(?:#[^)]*)?\)")
-SLOW = {"sequence_to_sequence", "your_own_sequences"}  # trains longer; starts TensorFlow
+QUICK = {"README", "quickstart"}  # the build of the site runs the code of all pages too
 
 
 def code_of(page):
@@ -30,7 +30,7 @@ def code_of(page):
 
 
 WITH_CODE = [
-    pytest.param(page, id=page.stem, marks=[pytest.mark.slow] * (page.stem in SLOW))
+    pytest.param(page, id=page.stem, marks=[pytest.mark.slow] * (page.stem not in QUICK))
     for page in PAGES
     if code_of(page)
 ]

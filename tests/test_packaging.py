@@ -120,6 +120,7 @@ for old, new in zip(before, settings(), strict=True):
 """
 
 
+@pytest.mark.slow
 def test_a_module_needs_no_linux_to_be_imported_and_changes_no_setting_of_the_process():
     """What its imports of others do is theirs: they come first."""
     others = python(IMPORT_ALL + NAMES_OF_OTHERS).split()
@@ -169,6 +170,7 @@ def test_what_a_terminal_cannot_show_is_replaced(encoding):
     assert done.stdout.rstrip().endswith(b"??")
 
 
+@pytest.mark.slow
 def test_a_table_of_records_is_shown_on_any_terminal(tmp_path):
     (tmp_path / "lines.txt").write_text("日本\n日本語\n", encoding="utf-8")
     convert = [sys.executable, "-m", "seqjax.data.convert"]

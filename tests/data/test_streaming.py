@@ -88,8 +88,15 @@ def test_files_take_turns_without_a_seed(data):
     assert numbers_of([next(stream)]) == [0, 1, 2, 3, 4]  # written to the shards in turns
 
 
-@pytest.mark.parametrize("policy", POLICIES)
-@pytest.mark.parametrize("seed", [None, 3])
+@pytest.mark.parametrize(
+    ("policy", "seed"),
+    [
+        (POLICIES[1], 3),
+        *(pytest.param(policy, None, marks=pytest.mark.slow) for policy in POLICIES),
+        pytest.param(POLICIES[0], 3, marks=pytest.mark.slow),
+        pytest.param(POLICIES[2], 3, marks=pytest.mark.slow),
+    ],
+)
 def test_a_stream_resumes_at_any_batch(data, policy, seed, tmp_path):
     options = {"seed": seed, "epochs": 2, "window": 16, "shuffle_buffer": 11, "interleave": 2}
     stream = RecordStream(data, policy, **options)

@@ -163,6 +163,7 @@ def test_a_bad_option_ends_with_code_2_and_says_why(main, capsys, arguments, mes
     assert message in plain
 
 
+@pytest.mark.slow
 def test_from_the_shell_files_and_no_traceback(tmp_path):
     def shell(*arguments):
         command = [sys.executable, "-m", "experiments.binary_dependency", *arguments]

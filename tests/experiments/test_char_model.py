@@ -499,6 +499,7 @@ def test_a_run_that_has_ended_is_extended(corpus, tmp_path, refused, command, ca
     assert state() == (4.0, None, 4 * chunks, [half, chunks, 2 * chunks, 4 * chunks])
 
 
+@pytest.mark.slow
 def test_an_extended_run_follows_the_longer_schedule(corpus, tmp_path):
     config = dataclasses.replace(SMALL, corpus=corpus, epochs=1)
     folder = RunDirectory("char_model", config, tmp_path / "run")
@@ -514,6 +515,7 @@ def test_an_extended_run_follows_the_longer_schedule(corpus, tmp_path):
         assert rate == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_a_run_is_extended_by_the_clock(corpus, tmp_path):
     config = dataclasses.replace(SMALL, corpus=corpus, max_seconds=1e-3)
     folder = RunDirectory("char_model", config, tmp_path / "run")

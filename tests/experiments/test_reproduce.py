@@ -85,6 +85,7 @@ class Page(html.parser.HTMLParser):
         self.text += data
 
 
+@pytest.mark.slow
 def test_a_number_that_is_broken_on_purpose_ends_the_command_with_1_and_is_in_the_report(
     run, capsys
 ):
