@@ -75,7 +75,8 @@ class RecordSource:
     ``Example`` is a flat list of all its steps. Such files do not store their number of records,
     so a file truncated between two records is not detected.
 
-    It is a random-access source of Grain too, see `__getitem__`, and can be pickled.
+    It is a random-access source of Grain too, as in ``grain.MapDataset.source(source)``, and can be
+    pickled.
 
     The last 16 compressed files that were read stay in memory, so do not mix more shards than that
     with the ``interleave`` of `seqjax.data.Loader`.
