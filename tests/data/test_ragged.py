@@ -309,19 +309,25 @@ def test_wrong_lists_and_widths_are_value_errors(make, message):
         make()
 
 
+class Undeclared:
+    """A source that does not say which features are lists."""
+
+    lengths, shards = np.array([2]), (1,)
+    sequence_features = frozenset({"x"})
+
+    def read(self, indices):
+        return [{"x": np.zeros((2, 3))}]
+
+
+class Declared(Undeclared):
+    ragged_features = frozenset({"x"})
+
+
 def test_a_source_that_gives_arrays_for_lists_is_a_value_error():
-    class Wrong:
-        lengths, shards = np.array([2]), (1,)
-        sequence_features = ragged_features = frozenset({"x"})
-
-        def read(self, indices):
-            return [{"x": np.zeros((2, 3))}]
-
     with pytest.raises(ValueError, match=r"example 0 must have a Ragged as 'x', .* a ndarray"):
-        next(Loader(Wrong(), Padded(1)))
-    del Wrong.ragged_features
-    with pytest.raises(ValueError, match="got a Wrong, which has no ragged_features"):
-        Loader(Wrong(), Padded(1))
+        next(Loader(Declared(), Padded(1)))
+    with pytest.raises(ValueError, match="got a Undeclared, which has no ragged_features"):
+        Loader(Undeclared(), Padded(1))
 
 
 # A model of words of characters: masks at both levels.
