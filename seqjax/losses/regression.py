@@ -1,6 +1,6 @@
 """Errors of real-valued targets, and the loss of their quantiles."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -58,16 +58,8 @@ def squared_error(
     >>> print(squared_error(predictions, targets, lengths=jnp.array([1])))  # (0 + 9) / 2
     4.5
     """
-    predictions, rank = as_predictions("squared_error", "predictions", predictions, feature_axes)
-    targets = as_targets(targets, predictions.shape, predictions.dtype, "that of the predictions")
     averaging = Averaging(lengths, weights, average_over_time, average_over_batch, time_major)
-    large, _ = limits(predictions.dtype)
-    bounded = ((predictions, large), (targets, large))
-
-    def error(predictions: Array, targets: Array) -> Array:
-        return jnp.square(predictions - targets)
-
-    return average_features("squared_error", "predictions", error, bounded, rank, averaging)
+    return _error("squared_error", jnp.square, predictions, targets, feature_axes, averaging)
 
 
 def absolute_error(
@@ -112,16 +104,27 @@ def absolute_error(
     >>> print(absolute_error(predictions, targets, feature_axes=0))
     1.5
     """
-    predictions, rank = as_predictions("absolute_error", "predictions", predictions, feature_axes)
-    targets = as_targets(targets, predictions.shape, predictions.dtype, "that of the predictions")
     averaging = Averaging(lengths, weights, average_over_time, average_over_batch, time_major)
+    return _error("absolute_error", jnp.abs, predictions, targets, feature_axes, averaging)
+
+
+def _error(
+    owner: str,
+    of_difference: Callable[[Array], Array],
+    predictions: Array,
+    targets: Array,
+    feature_axes: int,
+    averaging: Averaging,
+) -> Array:
+    predictions, rank = as_predictions(owner, "predictions", predictions, feature_axes)
+    targets = as_targets(targets, predictions.shape, predictions.dtype, "that of the predictions")
     large, _ = limits(predictions.dtype)
     bounded = ((predictions, large), (targets, large))
 
     def error(predictions: Array, targets: Array) -> Array:
-        return jnp.abs(predictions - targets)
+        return of_difference(predictions - targets)
 
-    return average_features("absolute_error", "predictions", error, bounded, rank, averaging)
+    return average_features(owner, "predictions", error, bounded, rank, averaging)
 
 
 def quantile_loss(
