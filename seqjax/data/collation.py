@@ -1,15 +1,14 @@
 """Collation: the examples of a batch, padded or packed to one shape."""
 
 import dataclasses
-import operator
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from seqjax.checks import check_iterable, check_size
+from seqjax.checks import check_size
 from seqjax.data.batching import Example, Source
-from seqjax.data.policies import Policy
+from seqjax.data.policies import Policy, check_boundaries
 from seqjax.data.ragged import Ragged
 from seqjax.data.schema import Schema
 
@@ -177,14 +176,10 @@ def _check_option(option: str, given: Any, names: Collection[str], what: str) ->
 
 
 def _check_width(owner: str, name: str, width: Any) -> None:
-    if not isinstance(width, list | tuple):
+    if isinstance(width, list | tuple):
+        check_boundaries(owner, f"the widths of {name!r}", width)
+    else:
         check_size(owner, f"the width of {name!r}", width)
-        return
-    check_iterable(owner, f"the widths of {name!r}", width, of="sizes, such as (8, 16)")
-    for size in width:
-        check_size(owner, f"a width of {name!r}", size)
-    if not width or any(map(operator.ge, width, width[1:])):
-        raise ValueError(f"{owner}: the widths of {name!r} must ascend, got {width}")
 
 
 def _zero(dtype: np.dtype) -> Any:

@@ -2,7 +2,7 @@
 
 import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ from seqjax.data.batching import Example
 from seqjax.data.ragged import Ragged
 from seqjax.data.schema import BYTES, Feature, Schema, narrow
 from seqjax.data.tensorflow import tensorflow_without_gpus
+from seqjax.data.tfrecord import CorruptRecordError
 
 _KINDS = {"bytes_list": "bytes", "float_list": "float32", "int64_list": "int64"}
 NO_MESSAGE = "the payload is neither a SequenceExample nor an Example"
@@ -91,6 +92,28 @@ class Parser:
             if len(payloads) > 1:
                 raise
             raise ValueError(self._explain(payloads[0]) or str(error)) from None
+
+    def parse_named(
+        self, payloads: Sequence[bytes], name: Callable[[int], str]
+    ) -> tuple[list[Example], np.ndarray]:
+        """Return the examples and their lengths; an error begins with the name of its payload.
+
+        Args:
+          payloads: the records.
+          name: a function from the place of a payload to its name.
+
+        Raises:
+          CorruptRecordError: a payload does not match the schema.
+        """
+        try:
+            return self.parse(payloads)
+        except ValueError:
+            for place, payload in enumerate(payloads):
+                try:
+                    self.parse([payload])
+                except ValueError as error:
+                    raise CorruptRecordError(f"{name(place)}: {error}") from None
+            raise
 
     def _parse(self, payloads: Sequence[bytes]) -> tuple[list[Example], np.ndarray]:
         fixed, ragged, sequence = self._run(payloads)
@@ -215,6 +238,12 @@ def parse_message(payload: bytes) -> Any:
         return tensorflow_without_gpus().train.SequenceExample.FromString(payload)
     except DecodeError:
         return None
+
+
+def is_flat(payload: bytes) -> bool:
+    """Whether a record is a ``tf.train.Example`` message, which has no feature lists."""
+    message = parse_message(payload)
+    return message is not None and not message.HasField("feature_lists")
 
 
 def dtype_and_count(message: Any) -> tuple[str, int]:

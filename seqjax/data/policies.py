@@ -132,7 +132,7 @@ class Bucketed:
     def __post_init__(self) -> None:
         check_flag("Bucketed", "drop_remainder", self.drop_remainder)
         check_flag("Bucketed", "drop_longer", self.drop_longer)
-        _check_boundaries(self.boundaries)
+        check_boundaries("Bucketed", "boundaries", self.boundaries)
         object.__setattr__(self, "boundaries", tuple(self.boundaries))
         if isinstance(self.batch_size, Sequence):
             object.__setattr__(self, "batch_size", tuple(self.batch_size))
@@ -161,7 +161,7 @@ class Bucketed:
         >>> Bucketed.of_steps((10, 40), 100).batch_size
         (10, 2)
         """
-        _check_boundaries(boundaries)
+        check_boundaries("Bucketed", "boundaries", boundaries)
         check_size("Bucketed", "steps", steps)
         if steps < max(boundaries):
             raise ValueError(
@@ -282,13 +282,20 @@ def _chunks(indices: np.ndarray, size: int, drop_remainder: bool) -> list[np.nda
     return [indices[start : start + size] for start in range(0, len(indices), size)]
 
 
-def _check_boundaries(boundaries: Any) -> None:
-    check_iterable("Bucketed", "boundaries", boundaries, of="lengths, such as (10, 20)")
-    boundaries = tuple(boundaries)
-    for boundary in boundaries:
-        check_size("Bucketed", "a boundary", boundary)
-    if not boundaries or any(map(operator.ge, boundaries, boundaries[1:])):
-        raise ValueError(f"Bucketed: boundaries must ascend, got {boundaries}")
+def check_boundaries(owner: str, name: str, sizes: Any) -> None:
+    """Raise ``ValueError`` unless ``sizes`` are ascending sizes, at least one.
+
+    >>> check_boundaries("Bucketed", "boundaries", (20, 10))
+    Traceback (most recent call last):
+    ...
+    ValueError: Bucketed: boundaries must ascend, got (20, 10)
+    """
+    check_iterable(owner, name, sizes, of="lengths, such as (10, 20)")
+    sizes = tuple(sizes)
+    for size in sizes:
+        check_size(owner, f"each of {name}", size)
+    if not sizes or any(map(operator.ge, sizes, sizes[1:])):
+        raise ValueError(f"{owner}: {name} must ascend, got {sizes}")
 
 
 def _round_up(steps: int, multiple: int) -> int:

@@ -91,6 +91,8 @@ def _array(name: str, value: Any) -> np.ndarray:
         array = np.asarray(value)
     except (TypeError, ValueError):
         array = np.array(None)
+    if array.dtype.kind == "S":  # NumPy's own dtype of bytes drops trailing zeros
+        array = np.asarray(value, object)
     if array.dtype.hasobject and not all(isinstance(item, bytes) for item in array.flat):
         raise ValueError(
             f"Ragged: {name} must be entries of one shape, numbers or bytes, got {value!r:.80}"

@@ -21,7 +21,7 @@ import numpy as np
 
 from seqjax.checks import check_count
 from seqjax.data.batching import Example
-from seqjax.data.parsing import NO_MESSAGE, Parser, dtype_and_count, parse_message
+from seqjax.data.parsing import NO_MESSAGE, Parser, dtype_and_count, is_flat, parse_message
 from seqjax.data.schema import Feature, Schema, check_schema
 from seqjax.data.shards import (
     NOT_WRITTEN,
@@ -143,7 +143,7 @@ class RecordSource:
                 )
             self.schema = schema
             files = _foreign_files(path, max_decompressed_bytes)
-            flat = bool(schema.sequence) and self._is_flat(files)
+            flat = bool(schema.sequence) and self._are_flat(files)
             self._parser = Parser(schema, flat=flat)
             shards = [self._survey(file, read_records(file, self._decompressed)) for file in files]
         self._shards = shards
@@ -239,17 +239,9 @@ class RecordSource:
                 f"indices must be in [0, {len(self._lengths)}), the examples of this source, "
                 f"got {indices.min()} to {indices.max()}"
             )
-        payloads = self._payloads(indices)
-
-        try:
-            examples, lengths = self._parser.parse(payloads)
-        except ValueError:
-            for k, payload in enumerate(payloads):
-                try:
-                    self._parser.parse([payload])
-                except ValueError as error:
-                    raise CorruptRecordError(f"{self._name(int(indices[k]))}: {error}") from None
-            raise
+        examples, lengths = self._parser.parse_named(
+            self._payloads(indices), lambda k: self._name(int(indices[k]))
+        )
         wanted = self._lengths[indices]
         if (lengths != wanted).any():
             k = int(np.argmax(lengths != wanted))
@@ -313,14 +305,13 @@ class RecordSource:
                 except CorruptRecordError as error:
                     yield Record(offset, None, f"{error}{damage}")
 
-    def _is_flat(self, files: Sequence[File]) -> bool:
+    def _are_flat(self, files: Sequence[File]) -> bool:
         """Whether the first good record is a ``tf.train.Example`` message."""
         records = (record for file in files for record in read_records(file, self._decompressed))
         with contextlib.suppress(CorruptRecordError):  # _survey reports it
             for record in records:
                 if record.payload is not None:
-                    message = parse_message(record.payload)
-                    return message is not None and not message.HasField("feature_lists")
+                    return is_flat(record.payload)
         return False
 
     def _survey_again(self, shard: Shard) -> Shard:

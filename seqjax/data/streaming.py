@@ -20,7 +20,7 @@ import numpy as np
 from seqjax.checks import check_count, check_size
 from seqjax.data.batching import Example, Report, permutation
 from seqjax.data.collation import Batch, Collation
-from seqjax.data.parsing import Parser, parse_message
+from seqjax.data.parsing import Parser, is_flat
 from seqjax.data.policies import Bucketed, Packed, Padded
 from seqjax.data.schema import Schema, check_schema
 from seqjax.data.tensorflow import tensorflow_without_gpus
@@ -138,6 +138,7 @@ class RecordStream(Iterator[Batch]):
         self._process, self._processes = process, processes
         self._collation = Collation.of(owner, self.schema, policy, pad_values, widths)
         self._parser: Parser | None = None
+        self._error: ValueError | None = None
         self._report = Report()
         # of this epoch: its number, the records that were read, and the batches that were formed
         self._epoch = self._count = self._formed = 0
@@ -154,9 +155,15 @@ class RecordStream(Iterator[Batch]):
 
     def __next__(self) -> Batch:
         while not self._pending:
+            if self._error is not None:  # what was read with it would be left out
+                raise self._error
             if self._epochs is not None and self._epoch >= self._epochs:
                 raise StopIteration
-            self._read_window()
+            try:
+                self._read_window()
+            except ValueError as error:
+                self._error = error
+                raise
         numbers, _, examples, lengths = zip(*self._pending[0], strict=True)
         batch = self._collation.batch([*examples], np.array(numbers), np.array(lengths))
         self._pending.pop(0)  # only now, so that an error loses no batch
@@ -170,9 +177,15 @@ class RecordStream(Iterator[Batch]):
         The folder appears whole or not at all.
 
         Raises:
-          ValueError: the folder exists, or cannot be written.
+          ValueError: the folder exists or cannot be written, or the stream has ended in an error.
         """
+        tf = tensorflow_without_gpus()
         folder = Path(folder)
+        if self._error is not None:
+            raise ValueError(
+                f"{folder}: a stream that ended in an error has no state to continue from; resume "
+                f"from an earlier one; the error was: {self._error}"
+            )
         if folder.exists():
             raise ValueError(f"{folder}: exists; save each state to a folder of its own")
         partial = folder.with_name(f".{folder.name}.{os.getpid()}")
@@ -195,9 +208,10 @@ class RecordStream(Iterator[Batch]):
             crc = google_crc32c.value(content.encode())
             (partial / _STATE).write_text(f"{crc}\n{content}\n", encoding="utf-8")
             os.rename(partial, folder)
-        except OSError as error:
+        except (OSError, tf.errors.OpError) as error:
+            raise ValueError(f"{folder}: cannot be written: {error}") from None
+        finally:
             shutil.rmtree(partial, ignore_errors=True)
-            raise ValueError(f"{folder}: cannot be written: {error.strerror or error}") from None
 
     def _restore(self, folder: Path) -> None:
         state = _read_state(folder)
@@ -225,11 +239,15 @@ class RecordStream(Iterator[Batch]):
 
     def _options(self) -> dict[str, Any]:
         """What a state must agree on."""
-        files = hashlib.sha256("\n".join(self._files).encode()).hexdigest()
+        stat = tensorflow_without_gpus().io.gfile.stat
+        sizes = [(file, int(stat(file).length)) for file in self._files]
+        files = hashlib.sha256(json.dumps(sizes).encode()).hexdigest()
         return {
-            "files": f"{len(self._files)} with names of sha256 {files[:16]}",
+            "files": f"{len(self._files)} with names and sizes of sha256 {files[:16]}",
             "schema": json.dumps(self.schema.to_json()),
             "policy": str(self._policy),
+            "pad_values": str(self._collation.pad_values),
+            "widths": str(self._collation.widths),
             "seed": self._seed,
             "shuffle_buffer": self._shuffle_buffer,
             "interleave": self._interleave,
@@ -278,21 +296,23 @@ class RecordStream(Iterator[Batch]):
         order = np.arange(len(records))
         lengths = np.array([record.length for record in records], np.int64)
         try:
-            batches = all_batches = self._policy.batches(order, lengths)
-            if payloads is not None:
-                full = dataclasses.replace(self._policy, drop_remainder=True)
-                batches = full.batches(order, lengths)
+            policy = self._policy
+            if payloads is not None:  # what does not fill a batch is carried over
+                policy = dataclasses.replace(policy, drop_remainder=True)
+            batches = policy.batches(order, lengths)
+            fitting = dataclasses.replace(policy, drop_remainder=False).batches(order, lengths)
         except ValueError as error:  # an example is longer than the policy allows
             name = self._name(records[int(np.argmax(lengths))].payload)
             raise ValueError(f"{name}: {error}") from None
         self._pending = [[records[k] for k in batch] for batch in batches]
         self._formed += len(batches)
-        kept = np.concatenate([order[:0], *all_batches])
-        self._report += Report(dropped=len(records) - len(kept))
+        of_batches = np.concatenate([order[:0], *batches])
         if payloads is not None:
-            left = np.setdiff1d(kept, np.concatenate([order[:0], *batches]))
-            self._carried = [records[k] for k in left]
+            of_all = np.concatenate([order[:0], *fitting])  # others are longer than allowed
+            self._carried = [records[k] for k in np.setdiff1d(of_all, of_batches)]
+            self._report += Report(dropped=len(records) - len(of_all))
             return
+        self._report += Report(dropped=len(records) - len(of_batches))
         if not self._formed:
             raise ValueError(
                 f"epoch {self._epoch} has no batch: process {self._process} of {self._processes} "
@@ -307,18 +327,9 @@ class RecordStream(Iterator[Batch]):
         if not payloads:
             return []
         if self._parser is None:
-            message = parse_message(payloads[0])
-            is_flat = message is not None and not message.HasField("feature_lists")
-            self._parser = Parser(self.schema, flat=is_flat and bool(self.schema.sequence))
-        try:
-            examples, lengths = self._parser.parse(payloads)
-        except ValueError:
-            for payload in payloads:
-                try:
-                    self._parser.parse([payload])
-                except ValueError as error:
-                    raise CorruptRecordError(f"{self._name(payload)}: {error}") from None
-            raise
+            flat = bool(self.schema.sequence) and is_flat(payloads[0])
+            self._parser = Parser(self.schema, flat=flat)
+        examples, lengths = self._parser.parse_named(payloads, lambda k: self._name(payloads[k]))
         columns = numbers, payloads, examples, lengths.tolist()
         return [_Record(*row) for row in zip(*columns, strict=True)]
 

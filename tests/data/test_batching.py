@@ -178,7 +178,7 @@ def test_reports_add_up():
         (lambda: Packed(2, 0), "Packed: steps must be a whole number"),
         (lambda: Bucketed((), 2), r"Bucketed: boundaries must ascend, got \(\)"),
         (lambda: Bucketed((4, 4), 2), r"Bucketed: boundaries must ascend, got \(4, 4\)"),
-        (lambda: Bucketed((0, 4), 2), "Bucketed: a boundary must be a whole number of at least 1"),
+        (lambda: Bucketed((0, 4), 2), "Bucketed: each of boundaries must be a whole number"),
         (lambda: Bucketed((4, 8), (2, 2, 2)), "one for each of the 2 boundaries"),
         (lambda: Bucketed.of_steps((4, 8), 7), "at least the last boundary, 8, got 7"),
         (lambda: plan(np.ones(3, int), [2], Padded(1)), "sum to 3, got .2., which sum to 2"),

@@ -45,6 +45,7 @@ def test_it_holds_the_lists_of_the_steps():
     assert [entries.tolist() for entries in words] == [[[1, 2]], [], [[3, 4], [5, 6]]]
     assert str(Ragged.of([[1], []])) == "[[1], []]"
     assert len(Ragged.of([])) == 0
+    assert [names.tolist() for names in Ragged.of([[b"a\0"], [b"b"]])] == [[b"a\0"], [b"b"]]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Streams of records: every example once, and resumable at any batch."""
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -199,6 +200,20 @@ def test_lists_are_padded_to_widths(tmp_path):
     assert batch.inner_lengths["w"].tolist() == [[3, 1], [1, 0]]
 
 
+@pytest.mark.parametrize("policy", POLICIES)
+def test_only_the_last_examples_of_an_epoch_are_dropped(data, policy):
+    policy = dataclasses.replace(policy, drop_remainder=True)
+    stream = RecordStream(data, policy, epochs=1, window=7)
+    numbers = numbers_of([*stream])
+    whole = RecordStream(data, policy, epochs=1, window=1024)
+    assert len(numbers) == len({*numbers})
+    assert len(numbers) + stream.report.dropped == 50
+    # a batch of each bucket, or of the rows that are packed, may stay unfilled
+    assert len(numbers) > 50 - 12
+    if not isinstance(policy, Packed):  # whose rows depend on what is packed together
+        assert sorted(numbers) == sorted(numbers_of([*whole]))
+
+
 # Damage.
 
 
@@ -211,6 +226,19 @@ def test_a_damaged_record_is_named(tmp_path):
     path.write_bytes(path.read_bytes()[:-3])
     with pytest.raises(CorruptRecordError, match=rf"{path}: record \d+: "):
         [*RecordStream(tmp_path, Padded(2), epochs=1)]
+
+
+def test_after_an_error_nothing_is_left_out_in_silence(tmp_path):
+    good = serialize({"a": [1]}, {"x": [[1]], "y": [[1.0, 2.0]]})
+    path = foreign(tmp_path, [good] * 4 + [b"no message"] + [good] * 4)
+    stream = RecordStream(path, Padded(1), X, epochs=1, window=3)
+    assert len([next(stream) for _ in range(3)]) == 3
+    for _ in range(2):
+        with pytest.raises(CorruptRecordError, match="record 4"):
+            next(stream)
+    with pytest.raises(ValueError, match=r"ended in an error has no state .*: record 4"):
+        stream.save(tmp_path / "state")
+    assert not (tmp_path / "state").exists()
 
 
 def test_a_record_that_does_not_fit_is_named(tmp_path):
@@ -254,6 +282,7 @@ def test_a_state_that_does_not_fit_is_a_clear_error(data, tmp_path):
     for changes, message in [
         ({"seed": 2}, "other arguments or files: seed was 1, is 2"),
         ({"policy": Padded(3)}, r"policy was Padded\(batch_size=2"),
+        ({"pad_values": {"x": 3}}, r"pad_values was \{\}, is \{'x': 3\}"),
     ]:
         options = {"policy": Padded(2), "seed": 1} | changes
         with pytest.raises(ValueError, match=message):
