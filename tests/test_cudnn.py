@@ -69,6 +69,7 @@ def test_arguments_and_results_mean_what_those_of_scan_mean(reference, masked, r
     check(Stack([LSTM(H), LSTM(H + 1)]), features(), 1e-5, reverse=reverse, **MASKS[masked])
 
 
+@pytest.mark.slow
 def test_layers_within_wrappers_and_tokens(reference):
     model = LanguageModel(Stack([Dropout(LSTM(H), 0.0, 0.0, 0.5), LSTM(H)]), D)
     tokens = jnp.array([[0, 1, 1, 0, 0, 1]] * B)

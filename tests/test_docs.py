@@ -20,7 +20,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 README_BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 CELL = re.compile(r"^```\{code-cell\}\n(.*?)^```", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\(([^)#: ]+)(?:#[^)]*)?\)")
-QUICK = {"README", "quickstart"}  # the build of the site runs the code of all pages too
+QUICK = {"README"}  # the build of the site runs the code of all pages too
 
 
 def code_of(page):

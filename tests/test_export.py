@@ -34,7 +34,7 @@ from tests.cells.registry import EXAMPLES
 
 STACK = Stack([LSTM(4), Dropout(LearnedState(GRU(3)), 0.5)])
 SIZES = [(1, 1), (2, 3), (5, 8)]
-QUICK = ("Bidirectional", "LanguageModel")
+QUICK = ("LanguageModel",)
 # in float64 what is left of rounding is far below any difference of the equations
 ALL = [pytest.param(name, jnp.float32, id=name) for name in QUICK] + [
     pytest.param(name, jnp.float64, id=f"{name} float64", marks=pytest.mark.slow)

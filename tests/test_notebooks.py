@@ -7,7 +7,6 @@ import pytest
 from notebooks.run import FOLDER, SOURCES, run
 
 NAMES = [path.stem for path in SOURCES]
-QUICK = {"batching_padding"}  # the others train longer, or start TensorFlow
 
 
 def test_there_is_a_notebook_for_each_text_and_none_beside():
@@ -25,10 +24,7 @@ def test_the_stored_notebook_is_its_text_run_from_top_to_bottom(name):
     assert counts == [*range(1, len(counts) + 1)]
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n not in QUICK)) for n in NAMES]
-)
-def test_it_runs(name, monkeypatch):
-    if name in QUICK:  # compiling is most of their time, as it is of the other quick tests
-        monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_it_runs(name):
     run(FOLDER / f"{name}.py")

@@ -94,6 +94,7 @@ def test_the_share_of_replaced_inputs_is_the_probability():
     assert abs(share - 0.3) < 0.1
 
 
+@pytest.mark.slow
 def test_gradients_equal_those_with_the_drawn_inputs_fixed():
     targets = np.roll(TOKENS, -1, 1)
 
