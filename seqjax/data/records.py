@@ -8,6 +8,7 @@ does not.
 """
 
 import contextlib
+import dataclasses
 import functools
 import hashlib
 import itertools
@@ -453,8 +454,15 @@ def _check_part(path: Path, asked: Schema, stored: Schema) -> None:
     for kind in ("context", "sequence"):
         has = getattr(stored, kind)
         for name, feature in getattr(asked, kind).items():
-            if has.get(name) != feature:
+            unnamed = dataclasses.replace(feature, classes=())
+            if name not in has or unnamed != dataclasses.replace(has[name], classes=()):
                 raise ValueError(
                     f"{path}: the schema asks for the {kind} feature {name!r} as {feature}, but "
                     f"the data set has { {key: str(value) for key, value in has.items()} }"
+                )
+            if feature.classes not in ((), has[name].classes):
+                stored_names = str(has[name].classes)[1:-1] or "no names"
+                raise ValueError(
+                    f"{path}: {name!r} has the classes {stored_names}, but the schema asks for "
+                    f"{str(feature.classes)[1:-1]}"
                 )

@@ -46,17 +46,22 @@ class Feature:
       shape: the shape of one value; for a sequence feature, of one step. None as the first size
         stands for any number: each value is then a list of entries of shape ``shape[1:]``, such as
         the characters of a word.
+      classes: the names of the classes 0, 1, ... if the values are class ids. Examples with other
+        ids cannot be written.
 
     Raises:
-      ValueError: the dtype is not supported, a size is less than 1, or a size other than the first
-        is None.
+      ValueError: the dtype is not supported, a size is less than 1, a size other than the first
+        is None, or the classes are not different texts of an integer feature.
 
     >>> print(Feature(np.float32, (3,)), Feature(bytes), Feature(np.int32, (None, 2)))
     float32[3] bytes int32[*, 2]
+    >>> print(Feature(np.int32, classes=("ham", "spam")))
+    int32 of 2 classes
     """
 
     dtype: Any
     shape: tuple[int | None, ...] = ()
+    classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         try:
@@ -80,10 +85,12 @@ class Feature:
         object.__setattr__(self, "dtype", DTYPES[name])
         plain = tuple(None if size is None else int(size) for size in shape)
         object.__setattr__(self, "shape", plain)
+        object.__setattr__(self, "classes", _checked_classes(self))
 
     def __str__(self) -> str:
         sizes = ", ".join("*" if size is None else str(size) for size in self.shape)
-        return _NAMES[self.dtype] + (f"[{sizes}]" if sizes else "")
+        classes = f" of {len(self.classes)} classes" if self.classes else ""
+        return _NAMES[self.dtype] + (f"[{sizes}]" if sizes else "") + classes
 
     @property
     def is_ragged(self) -> bool:
@@ -98,7 +105,7 @@ class Feature:
     @property
     def entry(self) -> "Feature":
         """The feature of one entry, if each value is a list; otherwise this feature."""
-        return Feature(self.dtype, self.entry_shape)
+        return Feature(self.dtype, self.entry_shape, self.classes)
 
     @property
     def stored(self) -> str:
@@ -109,6 +116,23 @@ class Feature:
     def size(self) -> int:
         """The number of numbers or byte strings in one value, or in one entry of a list."""
         return math.prod(self.entry_shape)
+
+
+def _checked_classes(feature: Feature) -> tuple[str, ...]:
+    classes: Any = feature.classes
+    if isinstance(classes, str) or not all(isinstance(name, str) for name in classes):
+        raise ValueError(
+            f"Feature: classes must be names, such as ('ham', 'spam'), got {classes!r}"
+        )
+    classes = tuple(classes)
+    if len(set(classes)) < len(classes):
+        twice = next(name for name in classes if classes.count(name) > 1)
+        raise ValueError(f"Feature: classes must differ, but {twice!r} occurs twice")
+    if classes and feature.dtype.kind not in "iu":
+        raise ValueError(
+            f"Feature: classes name the values of an integer feature, got {_NAMES[feature.dtype]}"
+        )
+    return classes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,6 +185,8 @@ class Schema:
         return {
             kind: {
                 name: {"dtype": _NAMES[feature.dtype], "shape": list(feature.shape)}
+                # omitted if there are none: data sets stay as they were
+                | ({"classes": list(feature.classes)} if feature.classes else {})
                 for name, feature in features.items()
             }
             for kind, features in (("context", self.context), ("sequence", self.sequence))
@@ -357,7 +383,13 @@ def conform(feature: Feature, value: Any, owner: str, axis: str | None = None) -
         return array
     if _RANK.get(array.dtype.kind, 3) > _RANK[feature.dtype.kind]:
         raise ValueError(f"{owner}: must be {feature}, got {_describe(value)}")
-    return narrow(array, feature.dtype, owner)
+    numbers = narrow(array, feature.dtype, owner)
+    if feature.classes and ((numbers < 0) | (numbers >= len(feature.classes))).any():
+        raise ValueError(
+            f"{owner}: must be the ids of {len(feature.classes)} classes, 0 to "
+            f"{len(feature.classes) - 1}, got {numbers.min()} to {numbers.max()}"
+        )
+    return numbers
 
 
 def narrow(array: np.ndarray, dtype: np.dtype, owner: str) -> np.ndarray:

@@ -291,6 +291,14 @@ def test_the_schema_of_a_file_is_found(tmp_path, caplog):
         (lambda: Feature(int, (0,)), "each size of shape must be a whole number of at least 1"),
         (lambda: Schema({"x": Feature(int)}, {"x": Feature(int)}), r"got \['x'\] in both"),
         (lambda: Schema(), "got neither"),
+        (lambda: Feature(int, classes="ab"), "classes must be names, .* got 'ab'"),
+        (lambda: Feature(int, classes=(0, 1)), r"classes must be names, .* got \(0, 1\)"),
+        (
+            lambda: Feature(int, classes=("a", "b", "a")),
+            "classes must differ, but 'a' occurs twice",
+        ),
+        (lambda: Feature(float, classes=("a",)), "must be one of bool"),
+        (lambda: Feature("float32", classes=("a",)), "an integer feature, got float32"),
     ],
 )
 def test_a_wrong_schema_says_why(make, message):
@@ -303,6 +311,31 @@ def test_schemas_are_values():
     assert again == SCHEMA
     assert {again: 1}[SCHEMA] == 1
     assert again != Schema(SCHEMA.context)
+
+
+def test_the_names_of_classes_are_stored(tmp_path):
+    schema = Schema(
+        {"label": Feature(np.int32, classes=("ham", "spam"))},
+        {"tags": Feature(np.uint8, (None,), classes=("noun", "verb", "other"))},
+    )
+    examples = [{"label": 1, "tags": [[2], []]}, {"label": 0, "tags": [[0, 1]]}]
+    write(tmp_path, schema, examples)
+    source = RecordSource(tmp_path)
+    assert source.schema == schema
+    assert source.schema.context["label"].classes == ("ham", "spam")
+    assert [int(example["label"]) for example in read_all(source)] == [1, 0]
+    # a schema that does not name them reads the ids
+    assert len(RecordSource(tmp_path, Schema({"label": Feature(np.int32)}))) == 2
+    other = Schema({"label": Feature(np.int32, classes=("spam", "ham"))})
+    with pytest.raises(ValueError, match="has the classes 'ham', 'spam'"):
+        RecordSource(tmp_path, other)
+    for changes, message in (
+        ({"label": 2}, "'label': must be the ids of 2 classes, 0 to 1, got 2 to 2"),
+        ({"label": -1}, "'label': must be the ids of 2 classes, 0 to 1, got -1 to -1"),
+        ({"tags": [[0], [3]]}, "'tags', step 1: must be the ids of 3 classes"),
+    ):
+        with pytest.raises(ValueError, match=f"example 0: {message}"):
+            write(tmp_path / "other", schema, [examples[0] | changes])
 
 
 @pytest.mark.parametrize(
