@@ -95,9 +95,20 @@ def run_experiment(name: str, config: type[C]) -> None:
       config: the dataclass of the options; it raises ``ValueError`` for an invalid option.
     """
     set_up()
+    with exit_codes():
+        options = tyro.cli(config, prog=f"python -m experiments.{name}")
+    run_options(name, options)
+
+
+def run_options(name: str, options: Config) -> None:
+    """Run an experiment with options that are valid, and end as `run_experiment` does.
+
+    Args:
+      name: the name of the experiment and of its folder in ``runs``.
+      options: its options.
+    """
     folder: RunDirectory | None = None
     try:
-        options = tyro.cli(config, prog=f"python -m experiments.{name}")
         folder = RunDirectory(name, options, options.out)
         experiment = importlib.import_module(f"experiments.{name}.experiment")
         experiment.main(options, folder)

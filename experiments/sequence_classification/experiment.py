@@ -9,8 +9,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from experiments.run_directory import RunDirectory
 from experiments.seeds import spread
+from experiments.sequence_classification.choice import Choice, choose
 from experiments.sequence_classification.config import Config
-from experiments.sequence_classification.data import Split, in_order, load, named, scaled
+from experiments.sequence_classification.data import load
+from experiments.sequence_classification.inputs import Reader, read_by, reader_of
 from experiments.sequence_classification.report import (
     Epoch,
     Outcome,
@@ -27,39 +29,51 @@ from experiments.sequence_classification.run import (
     steps_an_epoch,
     train,
 )
+from experiments.sequence_classification.sets import Examples, Split, in_order, named, validated
+from experiments.sequence_classification.trained import Trained
 
 FIGURES = {"learning_curves": learning_curves, "confusion": confusion_matrix, "misread": misread}
 
 
-def prepare(config: Config) -> tuple[Split, Split]:
+def prepare(config: Config) -> tuple[Split, Split, Reader]:
     """Read the data set, as stored and as the network reads it.
 
     Raises:
       ValueError: there is no such data set, or the options do not fit it.
     """
-    split = load(config.dataset, config.inputs, config.label)
+    split = load(config.dataset, config.inputs, config.label, config.embedding is not None)
     if config.classes:
         split = named(split, config.classes)
+    split = validated(split, config.validation)
     steps_an_epoch(config, len(split.train.labels))
-    read = scaled(split)  # by feature, so before numbers become steps
-    return split, dataclasses.replace(
+    reader = reader_of(split)
+    read = read_by(reader, split)  # by feature, so before numbers become steps
+
+    def ordered(examples: Examples) -> Examples:
+        return in_order(examples, config.pixels, config.permuted, config.join)
+
+    read = dataclasses.replace(
         read,
-        train=in_order(read.train, config.pixels, config.permuted),
-        test=in_order(read.test, config.pixels, config.permuted),
+        train=ordered(read.train),
+        test=ordered(read.test),
+        validation=read.validation and ordered(read.validation),
     )
+    return split, read, reader
 
 
 def main(config: Config, folder: RunDirectory) -> None:
     """Train all seeds, show progress and results, and write the files."""
     console = Console()
     began = time.perf_counter()
-    stored, split = prepare(config)
+    stored, split, reader = prepare(config)
     folder.start()
     with console.status("the baselines"):
         expected = baselines(split)
-    model = build_model(config, len(split.classes))
+    features = reader.features(stored)
+    model = build_model(config, len(split.classes), features)
     steps = steps_an_epoch(config, len(split.train.labels))
     epochs: list[Epoch] = []
+    choice: Choice | None = None
     with Progress(
         TextColumn("training"), BarColumn(), MofNCompleteColumn(),
         TextColumn("test accuracy {task.fields[accuracy]}"), TimeRemainingColumn(),
@@ -72,18 +86,37 @@ def main(config: Config, folder: RunDirectory) -> None:
             windows.append(losses)
             if sum(window.shape[1] for window in windows) < steps:
                 continue
-            probabilities = predict(model, config.pooling, params, split.test)
+            probabilities = predict(model, params, split.test)
             accuracies = (probabilities.argmax(-1) == split.test.labels).mean(1)
-            epochs.append(Epoch(np.concatenate(windows, 1).mean(1), accuracies))
+            record = {"test_accuracy": spread(accuracies)}
+            checked = None
+            if split.validation is not None:
+                checks = predict(model, params, split.validation)
+                checked = (checks.argmax(-1) == split.validation.labels).mean(1)
+                choice = choose(choice, epoch + 1, params, checks, split.validation.labels)
+                record["validation_accuracy"] = spread(checked)
+            epochs.append(Epoch(np.concatenate(windows, 1).mean(1), accuracies, checked))
             windows = []
             progress.update(bar, accuracy=f"{accuracies.mean():.2%}")
-            record = {"loss": spread(epochs[-1].losses), "test_accuracy": spread(accuracies)}
+            record = {"loss": spread(epochs[-1].losses), **record}
             folder.append_jsonl("metrics.jsonl", {"epoch": epoch + 1, **record})
+    if choice is not None:
+        params = choice.params
+        probabilities = predict(model, params, split.test)
     seconds = round(time.perf_counter() - began, 2)
-    outcome = Outcome(stored, expected, epochs, probabilities, seconds)
-    folder.write_json("result.json", result(outcome))
+    chosen = None if choice is None else choice.epochs
+    outcome = Outcome(stored, expected, epochs, probabilities, seconds, chosen)
+    trained = Trained(
+        config, params, reader, split.classes, stored.train.xs.shape[1], features, split.inputs,
+        split.label,
+    )  # fmt: skip
+    trained.save(folder.path)
+    folder.write_json("result.json", {**result(outcome), **reader.summary})
     for name, draw in FIGURES.items():
         with folder.replacing(f"{name}.png") as path:
             draw(outcome).savefig(path, dpi=120)
     console.print(result_table(outcome))
     console.print(f"Files in {folder.path}", highlight=False)
+    if stored.inputs is not None:
+        command = f"python -m experiments.sequence_classification predict {folder.path} RECORDS"
+        console.print(f"Predict the classes of other records: {command}", highlight=False)

@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
 from experiments.seeds import spread
-from experiments.sequence_classification.data import Scale, Split
+from experiments.sequence_classification.sets import Examples, Split, within
 
 NEIGHBOURS = 3
 SHOWN = 24  # the maximum number of misread examples in the figure
@@ -30,6 +30,7 @@ class Epoch:
 
     losses: np.ndarray  # the mean over its training steps, [seeds]
     accuracies: np.ndarray  # on the test set after it, [seeds]
+    validation: np.ndarray | None = None  # accuracies on the validation set after it, [seeds]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,8 +40,9 @@ class Outcome:
     split: Split
     baselines: dict[str, float]  # test accuracies
     epochs: list[Epoch]
-    probabilities: np.ndarray  # on the test set after training, [seeds, N, V]
+    probabilities: np.ndarray  # on the test set, with the chosen parameters, [seeds, N, V]
     wall_seconds: float
+    chosen: np.ndarray | None = None  # the number of the epoch that validation chose, [seeds]
 
     @property
     def predictions(self) -> np.ndarray:
@@ -49,7 +51,7 @@ class Outcome:
 
     @property
     def accuracies(self) -> np.ndarray:
-        """The final test accuracy of each seed, ``[seeds]``."""
+        """The test accuracy of each seed, ``[seeds]``."""
         return (self.predictions == self.split.test.labels).mean(1)
 
     @property
@@ -73,8 +75,8 @@ def baselines(split: Split) -> dict[str, float]:
     Args:
       split: the data set, with scaled numbers.
     """
-    (xs, _, labels), (test_xs, _, test_labels) = split.train, split.test
-    xs, test_xs = xs.reshape(len(xs), -1), test_xs.reshape(len(test_xs), -1)
+    labels, test_labels = split.train.labels, split.test.labels
+    xs, test_xs = _at_once(split)
     models = {
         "logistic regression": LogisticRegression(max_iter=1000),
         f"{NEIGHBOURS} nearest neighbours": KNeighborsClassifier(NEIGHBOURS),
@@ -86,17 +88,37 @@ def baselines(split: Split) -> dict[str, float]:
     return accuracies
 
 
+def _at_once(split: Split) -> tuple[np.ndarray, np.ndarray]:
+    """All steps as one vector: numbers padded to the same length, or the share of each token."""
+    if not split.train.holds_tokens:
+        longest = max(split.train.xs.shape[1], split.test.xs.shape[1])
+        train, test = (
+            np.pad(part.xs, ((0, 0), (0, longest - part.xs.shape[1]), (0, 0)))
+            for part in (split.train, split.test)
+        )
+        return train.reshape(len(train), -1), test.reshape(len(test), -1)
+    size = max(split.train.xs.max(), split.test.xs.max()) + 1
+
+    def shares(examples: Examples) -> np.ndarray:
+        rows = np.arange(len(examples.labels))[:, None] * size
+        counts = np.bincount((rows + examples.xs)[within(examples)], minlength=rows.size * size)
+        return counts.reshape(-1, size) / examples.lengths[:, None]
+
+    return shares(split.train), shares(split.test)
+
+
 def result(outcome: Outcome) -> dict[str, Any]:
     """The content of ``result.json``."""
-    split = outcome.split
+    split, chosen = outcome.split, outcome.chosen
     return {
         "split": {
             "train": len(split.train.labels),
+            "validation": len(split.validation.labels) if split.validation else 0,
             "test": len(split.test.labels),
             "classes": split.classes,
             "how": split.how,
         },
-        "scale": {name: array.tolist() for name, array in Scale.of(split)._asdict().items()},
+        "chosen_epochs": None if chosen is None else chosen.tolist(),
         "baseline_accuracy": outcome.baselines,
         "test_accuracy": {
             **spread(outcome.accuracies),
@@ -158,10 +180,19 @@ def learning_curves(outcome: Outcome) -> matplotlib.figure.Figure:
     right.yaxis.set_major_locator(FixedLocator([0, *(tick for tick in TICKS if tick >= one)]))
     right.yaxis.set_major_formatter(lambda error, _: f"{100 * error:g}%")
     right.yaxis.set_minor_locator(NullLocator())
-    right.set_ylabel("test error")
+    right.set_ylabel("test error" if outcome.chosen is None else "error")
     for style, (name, accuracy) in zip(STYLES, outcome.baselines.items(), strict=True):
         label = f"{name}, {1 - accuracy:.1%}"
         right.axhline(1 - accuracy, color="black", linewidth=0.8, linestyle=style, label=label)
+    if outcome.chosen is not None:
+        checked = [
+            epoch.validation.mean() for epoch in outcome.epochs if epoch.validation is not None
+        ]
+        right.lines[0].set_label("network, test error")
+        right.plot(numbers, 1 - np.array(checked), label="network, validation error")
+        for number in np.unique(outcome.chosen):
+            label = "chosen epochs" if number == outcome.chosen.min() else None
+            right.axvline(number, color="grey", linewidth=0.5, alpha=0.5, label=label)
     right.legend()
     fig.suptitle(f"{len(outcome.accuracies)} seeds, mean and range")
     return fig
@@ -201,7 +232,8 @@ def confusion_matrix(outcome: Outcome) -> matplotlib.figure.Figure:
 def misread(outcome: Outcome) -> matplotlib.figure.Figure:
     """The test examples that most seeds misclassified, as they are stored.
 
-    Images are drawn as images. In other sequences, each feature is a line over the steps.
+    Images are drawn as images. In other sequences, each feature is a line over the steps; tokens
+    are dots.
     """
     test, predictions = outcome.split.test, outcome.predictions
     wrong = predictions != test.labels
@@ -237,7 +269,8 @@ def _draw(axes: matplotlib.axes.Axes, xs: np.ndarray, is_image: bool) -> None:
         axes.axis("off")
         axes.imshow(xs, cmap="gray_r", aspect="auto")
         return
-    axes.plot(np.arange(1, len(xs) + 1), xs, "-" if len(xs) > 1 else ".", linewidth=1)
+    line = "-" if len(xs) > 1 and xs.ndim > 1 else "."  # tokens have no order
+    axes.plot(np.arange(1, len(xs) + 1), xs, line, linewidth=1)
     axes.tick_params(labelsize=7)
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
 

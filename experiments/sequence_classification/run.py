@@ -2,16 +2,18 @@
 
 import functools
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from experiments.cells import make_cell
 from experiments.sequence_classification.config import Config, Pooling
-from experiments.sequence_classification.data import Examples
-from seqjax import Cell, Dropout, OutputProjection, Stack, unroll
+from experiments.sequence_classification.sets import Examples
+from seqjax import Bidirectional, Cell, Dropout, OutputProjection, Stack, unroll
 from seqjax.devices import split_leading_axis
 from seqjax.pooling import attention_pool, last_valid, mean_valid
 from seqjax.training import TrainState, init_train_state, train_steps
@@ -22,20 +24,63 @@ TESTED_AT_ONCE = 1000  # examples per batch of the test set
 MAX_NORM = 1.0  # the maximum global norm of gradients
 
 
-def build_model(config: Config, classes: int) -> Cell:
-    """The article's network. With attention it has one more output, the score of each step."""
-    layer = Dropout(make_cell(config.cell, config.units), output_rate=config.dropout)
+class NetworkParams(NamedTuple):
+    """Parameters of a `Network`.
+
+    Attributes:
+      cell: the parameters of the cell.
+      embedding: ``[V, E]`` for V tokens; None if the inputs are numbers.
+    """
+
+    cell: Params
+    embedding: Array | None = None
+
+
+class Network(NamedTuple):
+    """A recurrent network with a pooled readout.
+
+    Attributes:
+      cell: the whole network, from inputs to the logits of each step. With the pooling
+        ``"attention"`` it has one more output, the score of each step.
+      pooling: how the logits of all steps become those of the sequence.
+      input_size: the number of inputs D, or of tokens V.
+      embedding_size: E, the width of the embedding of tokens; None if the inputs are numbers.
+    """
+
+    cell: Cell
+    pooling: Pooling
+    input_size: int
+    embedding_size: int | None = None
+
+    def init(self, key: Array) -> NetworkParams:
+        """Initialize the float32 parameters."""
+        if self.embedding_size is None:
+            return NetworkParams(self.cell.init(key, self.input_size))
+        cell_key, embedding_key = jax.random.split(key)
+        shape = (self.input_size, self.embedding_size)
+        table = jax.random.normal(embedding_key, shape, jnp.float32)
+        return NetworkParams(self.cell.init(cell_key, self.embedding_size), table)
+
+
+def build_model(config: Config, classes: int, features: int) -> Network:
+    """The network of the options; by default that of the article.
+
+    Args:
+      config: the options.
+      classes: the number of classes.
+      features: the numbers of each step as they are stored, or the number of different tokens.
+    """
+    layer: Cell = Dropout(make_cell(config.cell, config.units), output_rate=config.dropout)
+    if config.bidirectional:
+        layer = Bidirectional(layer, layer)
     scores = config.pooling == "attention"
-    return OutputProjection(Stack([layer] * config.layers), classes + scores)
+    cell = OutputProjection(Stack([layer] * config.layers), classes + scores)
+    input_size = 1 if config.pixels else features * config.join
+    return Network(cell, config.pooling, input_size, config.embedding)
 
 
 def classify(
-    model: Cell,
-    pooling: Pooling,
-    params: Params,
-    xs: Array,
-    lengths: Array,
-    key: Array | None = None,
+    model: Network, params: NetworkParams, xs: Array, lengths: Array, key: Array | None = None
 ) -> Array:
     """The logits of sequences, from the last output of the network or from a mean of its outputs.
 
@@ -44,19 +89,21 @@ def classify(
 
     Args:
       model: from `build_model`.
-      pooling: the pooling for which the model was built.
       params: the parameters of the model.
-      xs: ``[B, T, D]``.
+      xs: numbers ``[B, T, D]``, or tokens ``int[B, T]``. The embedding of a token outside of
+        ``[0, V)`` is 0.
       lengths: ``int[B]``, at least 1.
       key: a PRNG key for dropout; None for no dropout.
 
     Returns:
-      ``[B, V]``.
+      ``[B, V]`` for V classes.
     """
-    _, ys = unroll(model, params, xs, lengths=lengths, key=key, deterministic=key is None)
-    if pooling == "last":
+    if params.embedding is not None:
+        xs = params.embedding.at[xs].get(mode="fill", fill_value=0, wrap_negative_indices=False)
+    _, ys = unroll(model.cell, params.cell, xs, lengths=lengths, key=key, deterministic=key is None)
+    if model.pooling == "last":
         return last_valid(ys, lengths=lengths)
-    if pooling == "mean":
+    if model.pooling == "mean":
         return mean_valid(ys, lengths=lengths)
     return attention_pool(ys[..., :-1], ys[..., -1], lengths=lengths)
 
@@ -71,9 +118,19 @@ def steps_an_epoch(config: Config, count: int) -> int:
 
 
 def train(
-    config: Config, model: Cell, examples: Examples
-) -> Iterator[tuple[int, np.ndarray, Params]]:
+    config: Config,
+    model: Network,
+    examples: Examples,
+    members: np.ndarray | None = None,
+) -> Iterator[tuple[int, np.ndarray, NetworkParams]]:
     """Train all seeds in one program; each epoch drops the examples after its last full batch.
+
+    Args:
+      config: the options.
+      model: from `build_model`.
+      examples: the examples, scaled.
+      members: the examples that each seed is trained on, ``int[seeds, n]``; defaults to all
+        examples for each of the seeds of the config.
 
     Yields:
       The epoch, the losses ``[seeds, steps]`` of the next steps, and the parameters after them,
@@ -82,68 +139,75 @@ def train(
     Raises:
       ValueError: there are fewer examples than one batch needs.
     """
-    count, batch_size = len(examples.labels), config.batch_size
-    steps = steps_an_epoch(config, count)
+    if members is None:
+        members = np.tile(np.arange(len(examples.labels)), (config.seeds, 1))
+    seeds, count = members.shape
+    batch_size, steps = config.batch_size, steps_an_epoch(config, count)
     schedule = optax.cosine_decay_schedule(config.learning_rate, config.epochs * steps)
-    optimizer = optax.chain(optax.clip_by_global_norm(MAX_NORM), optax.adam(schedule))
+    optimizer = optax.chain(
+        optax.clip_by_global_norm(MAX_NORM),
+        optax.adamw(schedule, weight_decay=config.weight_decay),
+    )
 
     @jax.jit
     @jax.vmap
     def start(key: Array) -> TrainState:
-        return init_train_state(model.init(key, examples.xs.shape[2]), optimizer, None)
+        return init_train_state(model.init(key), optimizer, None)
 
     @jax.jit
-    @functools.partial(jax.vmap, in_axes=(0, None))
-    def start_epoch(key: Array, epoch: Array) -> tuple[Array, Array]:
+    @functools.partial(jax.vmap, in_axes=(0, 0, None))
+    def start_epoch(key: Array, members: Array, epoch: Array) -> tuple[Array, Array]:
         order_key, noise_key = jax.random.split(jax.random.fold_in(key, epoch))
-        order = jax.random.permutation(order_key, count)[: steps * batch_size]
+        order = members[jax.random.permutation(order_key, count)[: steps * batch_size]]
         return order.reshape(steps, batch_size), jax.random.split(noise_key, steps)
 
     @jax.jit
     def train_window(
         state: TrainState, batches: tuple[Array, Array], data: Examples
     ) -> tuple[TrainState, Array]:
-        def loss_fn(params: Params, carry: None, batch: tuple[Array, Array]) -> tuple[Array, None]:
+        def loss_fn(
+            params: NetworkParams, carry: None, batch: tuple[Array, Array]
+        ) -> tuple[Array, None]:
             indices, key = batch
             xs, lengths, labels = (array[indices] for array in data)
-            logits = classify(model, config.pooling, params, xs, lengths, key)
+            if config.noise:
+                key, noise_key = jax.random.split(key)
+                xs = xs + config.noise * jax.random.normal(noise_key, xs.shape, xs.dtype)
+            logits = classify(model, params, xs, lengths, key)
             losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
             return losses.mean(), carry
 
         return jax.vmap(functools.partial(train_steps, loss_fn, optimizer))(state, batches)
 
-    keys = jax.random.split(jax.random.key(config.seed), (config.seeds, 2))
+    keys = jax.random.split(jax.random.key(config.seed), (seeds, 2))
     state = start(keys[:, 0])
-    keys, state = split_leading_axis((keys, state))
+    keys, state, members = split_leading_axis((keys, state, members))
     data = jax.device_put(examples, NamedSharding(keys.sharding.mesh, PartitionSpec()))
     for epoch in range(config.epochs):
-        batches = start_epoch(keys[:, 1], epoch)
+        batches = start_epoch(keys[:, 1], members, epoch)
         for first in range(0, steps, WINDOW):
             window = jax.tree.map(lambda a: a[:, first : first + WINDOW], batches)  # noqa: B023
             state, losses = train_window(state, window, data)
             yield epoch, np.asarray(losses), state.params
 
 
-@functools.partial(jax.jit, static_argnames=("model", "pooling"))
-def _probabilities(
-    model: Cell, pooling: Pooling, params: Params, xs: Array, lengths: Array
-) -> Array:
-    logits = jax.vmap(lambda p: classify(model, pooling, p, xs, lengths))(params)
+@functools.partial(jax.jit, static_argnames="model")
+def _probabilities(model: Network, params: NetworkParams, xs: Array, lengths: Array) -> Array:
+    logits = jax.vmap(lambda p: classify(model, p, xs, lengths))(params)
     return jax.nn.softmax(logits)
 
 
-def predict(model: Cell, pooling: Pooling, params: Params, examples: Examples) -> np.ndarray:
+def predict(model: Network, params: NetworkParams, examples: Examples) -> np.ndarray:
     """The class probabilities ``[seeds, N, V]``; ``params`` have a leading axis of seeds."""
     parts = [
         np.asarray(
             _probabilities(
                 model,
-                pooling,
                 params,
                 examples.xs[first : first + TESTED_AT_ONCE],
                 examples.lengths[first : first + TESTED_AT_ONCE],
             )
         )
-        for first in range(0, len(examples.labels), TESTED_AT_ONCE)
+        for first in range(0, len(examples.lengths), TESTED_AT_ONCE)
     ]
     return np.concatenate(parts, axis=1)
