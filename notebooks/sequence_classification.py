@@ -20,7 +20,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from experiments.sequence_classification.config import Config
-from experiments.sequence_classification.data import load, scaled
+from experiments.sequence_classification.data import load
+from experiments.sequence_classification.inputs import scaled
 from experiments.sequence_classification.report import Epoch, Outcome, baselines, confusion_matrix
 from experiments.sequence_classification.run import build_model, predict, train
 
@@ -50,10 +51,10 @@ plt.show()
 
 # %%
 config = Config(layers=1, units=64, dropout=0.3, epochs=12, learning_rate=5e-3, seeds=4)
-model = build_model(config, len(split.classes))
+model = build_model(config, len(split.classes), features=8)
 epochs = []
 for _, losses, params in train(config, model, split.train):
-    probabilities = predict(model, config.pooling, params, split.test)
+    probabilities = predict(model, params, split.test)
     right = probabilities.argmax(-1) == split.test.labels
     epochs.append(Epoch(losses.mean(1), right.mean(1)))
 outcome = Outcome(stored, baselines(split), epochs, probabilities, wall_seconds=0.0)
@@ -86,12 +87,7 @@ confusion_matrix(outcome)
 # %%
 rows = range(1, 9)
 guesses = np.stack(
-    [
-        predict(
-            model, config.pooling, params, split.test._replace(lengths=split.test.lengths * 0 + n)
-        )
-        for n in rows
-    ]
+    [predict(model, params, split.test._replace(lengths=split.test.lengths * 0 + n)) for n in rows]
 )  # [rows, seeds, N, classes]
 accuracy = (guesses.argmax(-1) == split.test.labels).mean(-1)
 figure, ax = plt.subplots(figsize=(7, 3.5), layout="constrained")

@@ -45,7 +45,10 @@ class Predict:
             predictions.check_out(self.out)
         trained = load(self.run)
         found = predictions.predict_records(trained, self.records)
-        console.print(predictions.table(found, self.rows, trained.config.seeds))
+        console.print(predictions.table(found, self.rows))
+        total = len(found.labels)
+        if self.rows < total:
+            console.print(f"{self.rows} of {total} examples are shown; --out writes all.")
         for note in found.notes:
             console.print(note, highlight=False)
         if self.out is not None:

@@ -64,7 +64,8 @@ def predict_records(trained: Trained, path: Path) -> Predictions:
     read = trained.read_new(path)
     probabilities = trained.probabilities(read.examples).mean(0)
     known = read.examples.labels != UNKNOWN
-    total, notes = len(known), []
+    total, seeds = len(known), trained.config.seeds
+    notes = [f"The probabilities are the mean of {seeds} seeds."] if seeds > 1 else []
     if isinstance(trained.reader, Vocabulary):
         strange, tokens = trained.reader.unknown(read.examples), read.examples.lengths.sum()
         if strange:
@@ -83,21 +84,13 @@ def predict_records(trained: Trained, path: Path) -> Predictions:
     return Predictions(probabilities, read.examples.labels, trained.classes, tuple(notes))
 
 
-def table(predictions: Predictions, rows: int, seeds: int) -> Table:
+def table(predictions: Predictions, rows: int) -> Table:
     """The first rows of the predictions."""
-    total = len(predictions.labels)
-    shown = min(rows, total)
-    out = Table(
-        title=f"Predictions for {total} examples" + (f", the first {shown}" * (shown < total)),
-        caption=f"The probability is the mean of {seeds} seed{'s' * (seeds > 1)}.",
-        box=box.SIMPLE,
-    )
-    for index in range(shown):
-        row = predictions.row(index)
-        if not index:
-            for name in row:
-                right = name in ("index", "probability")
-                out.add_column(name, justify="right" if right else "left")
+    shown = [predictions.row(index) for index in range(min(rows, len(predictions.labels)))]
+    out = Table(box=box.SIMPLE)
+    for name in shown[0]:
+        out.add_column(name, justify="right" if name in ("index", "probability") else "left")
+    for row in shown:
         row["probability"] = f"{row['probability']:.1%}"
         out.add_row(*("" if value is None else str(value) for value in row.values()))
     return out

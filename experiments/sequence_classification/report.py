@@ -93,7 +93,9 @@ def _at_once(split: Split) -> tuple[np.ndarray, np.ndarray]:
     if not split.train.holds_tokens:
         longest = max(split.train.xs.shape[1], split.test.xs.shape[1])
         train, test = (
-            np.pad(part.xs, ((0, 0), (0, longest - part.xs.shape[1]), (0, 0)))
+            part.xs
+            if part.xs.shape[1] == longest
+            else np.pad(part.xs, ((0, 0), (0, longest - part.xs.shape[1]), (0, 0)))
             for part in (split.train, split.test)
         )
         return train.reshape(len(train), -1), test.reshape(len(test), -1)

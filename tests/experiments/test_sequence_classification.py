@@ -14,15 +14,9 @@ from rich.console import Console
 from sklearn.datasets import load_digits
 
 from experiments.sequence_classification import experiment
-from experiments.sequence_classification.data import (
-    Examples,
-    Split,
-    in_order,
-    load,
-    named,
-    scaled,
-)
+from experiments.sequence_classification.data import load
 from experiments.sequence_classification.experiment import Config, prepare
+from experiments.sequence_classification.inputs import scaled
 from experiments.sequence_classification.report import (
     Epoch,
     Outcome,
@@ -34,14 +28,15 @@ from experiments.sequence_classification.report import (
     result_table,
 )
 from experiments.sequence_classification.run import build_model, classify, predict, train
+from experiments.sequence_classification.sets import Examples, Split, in_order, named
 from seqjax import unroll
 from seqjax.data.schema import Feature, Schema
 from seqjax.data.writing import write
 
 RNG = np.random.default_rng(0)
 FILES = [
-    "config.json", "confusion.png", "learning_curves.png", "metrics.jsonl", "misread.png",
-    "result.json",
+    "checkpoints", "config.json", "confusion.png", "learning_curves.png", "metrics.jsonl",
+    "misread.png", "result.json",
 ]  # fmt: skip
 SMALL = ["--units", 8, "--layers", 1, "--epochs", 2, "--seeds", 2, "--batch-size", 200]
 
@@ -206,12 +201,13 @@ def test_the_baselines_are_what_they_are_called():
 @pytest.mark.parametrize("pooling", ["last", "mean", "attention"])
 def test_the_logits_are_a_layer_on_one_vector_for_the_sequence(pooling):
     config = Config(units=5, layers=2, pooling=pooling)
-    model = build_model(config, 3)
-    params = model.init(jax.random.key(0), 2)
-    params = params._replace(bias=jnp.arange(float(len(params.bias))))
+    model = build_model(config, 3, 2)
+    params = model.init(jax.random.key(0))
+    readout = params.cell._replace(bias=jnp.arange(float(len(params.cell.bias))))
+    params = params._replace(cell=readout)
     xs, lengths, _ = sequences(4)
-    _, hidden = unroll(model.cell, params.cell, xs, lengths=lengths, deterministic=True)
-    kernel, bias = np.asarray(params.kernel), np.asarray(params.bias)
+    _, hidden = unroll(model.cell.cell, readout.cell, xs, lengths=lengths, deterministic=True)
+    kernel, bias = np.asarray(readout.kernel), np.asarray(readout.bias)
     expected = []
     for h, length in zip(np.asarray(hidden), lengths, strict=True):
         h = h[:length]
@@ -222,7 +218,7 @@ def test_the_logits_are_a_layer_on_one_vector_for_the_sequence(pooling):
             scores = np.exp(h @ kernel[:, -1])
             weights = scores / scores.sum()
         expected.append((weights @ h) @ kernel[:, :3] + bias[:3])
-    logits = functools.partial(classify, model, pooling, params)
+    logits = functools.partial(classify, model, params)
     np.testing.assert_allclose(logits(xs, lengths), expected, rtol=1e-5, atol=1e-6)
     padding = np.arange(6) >= lengths[:, None]
     dirty = np.where(padding[..., None], np.nan, xs)
@@ -240,14 +236,14 @@ def test_every_pooling_and_cell_learns(pooling, cell):
         pooling=pooling, cell=cell, units=6, layers=1, dropout=0.1, seeds=2, batch_size=16,
         epochs=8, learning_rate=0.03,
     )  # fmt: skip
-    model = build_model(config, 3)
+    model = build_model(config, 3, 2)
     by_epoch, params = {}, None
     for epoch, losses, after in train(config, model, examples):
         assert losses.shape == (2, 3)
         by_epoch[epoch], params = losses.mean(1), after
     assert [*by_epoch] == list(range(8))
     assert (by_epoch[7] < by_epoch[0] - 0.1).all()
-    probabilities = predict(model, pooling, params, examples)
+    probabilities = predict(model, params, examples)
     assert probabilities.shape == (2, 60, 3)
     np.testing.assert_allclose(probabilities.sum(-1), 1, rtol=1e-5)
 
@@ -371,7 +367,7 @@ def test_mnist_comes_from_tensorflow_datasets(monkeypatch, fails):
     labels = np.arange(40) % 10
     pairs = [(images[:30], labels[:30]), (images[30:], labels[30:])]
     monkeypatch.setattr(tensorflow_datasets, "load", lambda name, **options: pairs)
-    stored, split = prepare(Config(dataset="mnist", batch_size=10))
+    stored, split, _ = prepare(Config(dataset="mnist", batch_size=10))
     assert stored.train.xs.shape == (30, 28, 28)
     assert split.test.xs.shape == (10, 28, 28)
     np.testing.assert_array_equal(stored.test.xs, images[30:, ..., 0])
@@ -395,6 +391,11 @@ def test_mnist_comes_from_tensorflow_datasets(monkeypatch, fails):
         (["--learning-rate", "nan"], "--learning-rate must be a positive finite number, got nan"),
         (["--seed", -1], "--seed must lie in [0, 2**31), got -1"),
         (["--classes", "zero", "one"], "--classes must name each of the 10 classes once, got 2"),
+        (["--noise", -1], "--noise must be a finite number of at least 0, got -1"),
+        (["--bidirectional"], "--bidirectional needs --pooling mean or attention"),
+        (["--embedding", 4], "--embedding reads features of records, but --dataset is digits"),
+        (["--embedding", 4, "--join", 2], "--join changes numbers, but --embedding reads tokens"),
+        (["--validation", 1], "--validation must be a probability in [0, 1), got 1"),
         (["--label", "y"], "--inputs and --label name features of records, but --dataset is dig"),
         (["--out", "/dev/null/x"], "cannot create this folder"),
     ],
@@ -410,10 +411,10 @@ def test_a_bad_option_ends_with_code_2_and_says_why(
 @pytest.mark.slow
 def test_the_network_of_the_article_reads_the_digits():
     config = Config(seeds=2)
-    _, split = prepare(config)
-    model = build_model(config, 10)
+    _, split, _ = prepare(config)
+    model = build_model(config, 10, 8)
     *_, (_, _, params) = train(config, model, split.train)
-    predictions = predict(model, "last", params, split.test).argmax(-1)
+    predictions = predict(model, params, split.test).argmax(-1)
     assert (predictions == split.test.labels).mean() > 0.97
 
 
