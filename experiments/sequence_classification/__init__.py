@@ -24,4 +24,8 @@ worse there, with 96.5%.
 
 With ``--permuted``, the accuracy of the network falls to 96.67% (96.39% to 97.50%). That of the
 baselines does not change.
+
+A run saves its model, and ``predict`` applies it to new records. ``cross-validate`` chooses options
+within the training set. ``archive`` compares the network with MiniRocket and published results on
+data sets of the UCR and UEA archives.
 """

@@ -33,6 +33,8 @@ EXPERIMENTS = [module.name for module in pkgutil.iter_modules(experiments.__path
         *(["experiments.sequence_labelling", name] for name in ("truecasing", "lookahead")),
         *(["experiments.pronunciation", name] for name in ("train", "evaluate", "predict")),
         ["experiments.pronunciation", "report"],
+        *(["experiments.sequence_classification", name] for name in ("train", "predict")),
+        *(["experiments.sequence_classification", name] for name in ("cross-validate", "archive")),
         ["seqjax.data.convert"],
         ["seqjax.data.convert", "csv"],
     ],
