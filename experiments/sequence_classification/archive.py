@@ -42,8 +42,12 @@ def load(name: str) -> Split:
         for part in ("TRAIN", "TEST")
     )
     classes = tuple(train[2]["class_values"])
-    examples = [_examples(series, labels, classes) for series, labels, _ in (train, test)]
-    return Split(*examples, "that of the archive", classes)
+    return Split(
+        _examples(train[0], train[1], classes),
+        _examples(test[0], test[1], classes),
+        "that of the archive",
+        classes,
+    )
 
 
 def _examples(

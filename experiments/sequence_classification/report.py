@@ -193,8 +193,8 @@ def learning_curves(outcome: Outcome) -> matplotlib.figure.Figure:
         right.lines[0].set_label("network, test error")
         right.plot(numbers, 1 - np.array(checked), label="network, validation error")
         for number in np.unique(outcome.chosen):
-            label = "chosen epochs" if number == outcome.chosen.min() else None
-            right.axvline(number, color="grey", linewidth=0.5, alpha=0.5, label=label)
+            once = "chosen epochs" if number == outcome.chosen.min() else None
+            right.axvline(number, color="grey", linewidth=0.5, alpha=0.5, label=once)
     right.legend()
     fig.suptitle(f"{len(outcome.accuracies)} seeds, mean and range")
     return fig
@@ -207,7 +207,7 @@ def confusion_matrix(outcome: Outcome) -> matplotlib.figure.Figure:
     side = min(24, 6.2 + 0.22 * max(0, len(names) - LABELLED_CLASSES) + 0.07 * longest)
     fig = matplotlib.figure.Figure(figsize=(side + 0.8, side), layout="constrained")
     axes = fig.subplots()
-    shown = np.ma.masked_equal(counts, 0)
+    shown = np.where(counts > 0, counts, np.nan)
     image = axes.imshow(shown, cmap="Blues", norm=LogNorm(1, max(2, counts.max())))
     small = 10 if len(names) <= LABELLED_CLASSES else 7
     axes.set_xticks(range(len(names)), names, fontsize=small, rotation=90 if longest > 3 else 0)
