@@ -15,6 +15,7 @@ from sklearn.preprocessing import StandardScaler
 
 from experiments.seeds import spread
 from experiments.sequence_classification.experiment import prepare
+from experiments.sequence_classification.inputs import scaled
 from experiments.sequence_classification.presets import defaults
 from experiments.sequence_classification.run import build_model, predict, train
 from experiments.sequence_classification.sets import Split
@@ -86,7 +87,7 @@ def measure(name: str, seeds: int, seed: int) -> Row:
     labels = split.test.labels
     network = (probabilities.argmax(-1) == labels).mean(1)
     together = float((probabilities.mean(0).argmax(-1) == labels).mean())
-    by_seed = np.array([minirocket(stored, seed + number) for number in range(seeds)])
+    by_seed = np.array([minirocket(scaled(stored), seed + number) for number in range(seeds)])
     return Row(name, network, together, by_seed, seconds)
 
 

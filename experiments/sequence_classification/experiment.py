@@ -61,12 +61,26 @@ def prepare(config: Config) -> tuple[Split, Split, Reader]:
     return split, read, reader
 
 
+def may_be_tokens(split: Split) -> bool:
+    """Whether records that are read as numbers have one whole number a step."""
+    if split.inputs is None or split.train.holds_tokens or split.train.xs.shape[2] > 1:
+        return False
+    first = split.train.xs[:1000]
+    return bool((first == np.rint(first)).all())
+
+
 def main(config: Config, folder: RunDirectory) -> None:
     """Train all seeds, show progress and results, and write the files."""
     console = Console()
     began = time.perf_counter()
     stored, split, reader = prepare(config)
     folder.start()
+    if may_be_tokens(stored):
+        console.print(
+            "All inputs are whole numbers. They are read as quantities; --embedding 16 reads them "
+            "as tokens, such as the bytes of a text.",
+            highlight=False,
+        )
     with console.status("the baselines"):
         expected = baselines(split)
     features = reader.features(stored)

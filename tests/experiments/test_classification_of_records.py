@@ -268,6 +268,32 @@ def test_cross_validation_tests_each_example_with_models_that_have_not_seen_it(m
     assert score.loss == pytest.approx(-np.log(0.25))
 
 
+def test_the_command_compares_all_combinations_and_marks_the_best(run, monkeypatch):
+    def cross_validate(config, examples, classes, features, folds, setting):
+        assert (len(classes), features, folds, config.validation) == (10, 8, 3, 0)
+        return cross_validation.Score(setting, np.full(2, 0.9), config.noise + config.units)
+
+    monkeypatch.setattr(cross_validation, "cross_validate", cross_validate)
+    printed = run("cross-validate", "--vary", "units=8,4", "noise=1,0.5", "--folds", 3)
+    assert "1437 training examples, 3 folds" in printed
+    rows = [line.split() for line in printed.splitlines() if "--units" in line]
+    assert [" ".join(row[:4]) for row in rows] == [
+        f"--units {units} --noise {noise}" for units in (8, 4) for noise in ("1", "0.5")
+    ]
+    assert [row[-1] == "best" for row in rows] == [False, False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("xs", "expected"),
+    [([[[3]]], True), ([[[3.5]]], False), ([[[3, 4]]], False), ([[3]], False)],
+)
+def test_whole_numbers_may_be_tokens(xs, expected):
+    train = examples_of(xs)
+    split = Split(train, train, "", ("a",), inputs="x")
+    assert experiment.may_be_tokens(split) == expected
+    assert not experiment.may_be_tokens(dataclasses.replace(split, inputs=None))
+
+
 def test_the_archive_comes_with_its_own_split(fails):
     pytest.importorskip("aeon")
     split = load("uea:JapaneseVowels")
