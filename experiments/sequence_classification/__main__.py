@@ -4,7 +4,7 @@ import argparse
 import dataclasses
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -131,6 +131,13 @@ class Archive:
 COMMANDS = ("train", "predict", "cross-validate", "archive")
 
 
+def _subcommand(name: str, default: Any) -> Any:
+    """A command with these defaults; None for those of its options, whose help imports no JAX."""
+    if default is None:
+        return tyro.conf.subcommand(name)
+    return tyro.conf.subcommand(name, default=default)
+
+
 def main() -> None:
     """Run the command line; options without a command are those of ``train``."""
     set_up()
@@ -141,12 +148,12 @@ def main() -> None:
     parser.add_argument("--dataset", nargs="?", default=Config.dataset)
     dataset = parser.parse_known_args(arguments)[0].dataset or Config.dataset
     with exit_codes():
-        config = defaults(dataset)
+        preset = defaults(dataset)
         command = tyro.cli(
-            Annotated[Config, tyro.conf.subcommand("train", default=config)]
+            Annotated[Config, _subcommand("train", preset)]
             | Annotated[Predict, tyro.conf.subcommand("predict")]
             | Annotated[
-                CrossValidate, tyro.conf.subcommand("cross-validate", default=CrossValidate(config))
+                CrossValidate, _subcommand("cross-validate", preset and CrossValidate(preset))
             ]
             | Annotated[Archive, tyro.conf.subcommand("archive")],
             prog=PROGRAM,

@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from experiments.seeds import spread
 from experiments.sequence_classification.experiment import prepare
 from experiments.sequence_classification.inputs import scaled
-from experiments.sequence_classification.presets import defaults
+from experiments.sequence_classification.presets import preset
 from experiments.sequence_classification.run import build_model, predict, train
 from experiments.sequence_classification.sets import Split
 
@@ -77,7 +77,7 @@ def measure(name: str, seeds: int, seed: int) -> Row:
     Raises:
       ValueError: aeon does not ship the data set, or is not installed.
     """
-    config = dataclasses.replace(defaults(f"uea:{name}"), seeds=seeds, seed=seed)
+    config = dataclasses.replace(preset(name), seeds=seeds, seed=seed)
     began = time.perf_counter()
     stored, split, reader = prepare(config)
     model = build_model(config, len(split.classes), reader.features(stored))

@@ -27,15 +27,20 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def defaults(dataset: str) -> Config:
-    """The defaults of the options for a data set.
+def preset(name: str) -> Config:
+    """The options for a data set of the archive.
 
-    >>> defaults("digits") == Config()
-    True
-    >>> defaults("uea:JapaneseVowels").pooling
+    >>> preset("JapaneseVowels").pooling
     'mean'
     """
+    return Config(f"uea:{name}", **{**_SERIES, **PRESETS.get(name, {})})
+
+
+def defaults(dataset: str) -> Config | None:
+    """The defaults of the options for ``--dataset``; None for those of `Config`.
+
+    >>> defaults("digits") is None
+    True
+    """
     kind, _, name = dataset.partition(":")
-    if kind not in ARCHIVES:
-        return Config(dataset)
-    return Config(dataset, **{**_SERIES, **PRESETS.get(name, {})})
+    return preset(name) if kind in ARCHIVES else None

@@ -12,11 +12,12 @@ import pytest
 
 from experiments.sequence_classification import __main__ as command_line
 from experiments.sequence_classification import cross_validation, experiment
+from experiments.sequence_classification.archive import NAMES
 from experiments.sequence_classification.choice import choose
 from experiments.sequence_classification.config import Config
 from experiments.sequence_classification.data import load
 from experiments.sequence_classification.inputs import Scale, Vocabulary, reader_from_json
-from experiments.sequence_classification.presets import PRESETS, defaults
+from experiments.sequence_classification.presets import PRESETS, preset
 from experiments.sequence_classification.report import baselines, learning_curves
 from experiments.sequence_classification.run import NetworkParams, build_model, classify
 from experiments.sequence_classification.sets import Examples, Split, validated
@@ -306,8 +307,9 @@ def test_the_archive_comes_with_its_own_split(fails):
 
 
 def test_the_presets_are_valid_and_options_override_them(fails):
+    assert set(PRESETS) == set(NAMES)
     for name in PRESETS:
-        assert defaults(f"uea:{name}").dataset == f"uea:{name}"
+        assert preset(name).dataset == f"uea:{name}"
     # the preset has --pooling mean, so --bidirectional is no error, but this is
     fails("--units must be", "--dataset", "uea:JapaneseVowels", "--bidirectional", "--units", 0)
 
