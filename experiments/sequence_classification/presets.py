@@ -17,13 +17,13 @@ _SERIES: dict[str, Any] = {
 # JapaneseVowels more was tried
 PRESETS: dict[str, dict[str, Any]] = {
     "ACSF1": {"join": 20, "batch_size": 20, "noise": 0.1},
-    "ArrowHead": {"join": 5, "noise": 0.1},
+    "ArrowHead": {"join": 5, "noise": 0.5},
     "BasicMotions": {"join": 2, "noise": 0.1},
     "GunPoint": {"join": 5, "noise": 0.1},
     "ItalyPowerDemand": {"noise": 0.5},
     "JapaneseVowels": {"batch_size": 27, "noise": 0.7},
     "OSULeaf": {"join": 10, "batch_size": 20, "noise": 0.1},
-    "PickupGestureWiimoteZ": {"join": 5, "noise": 0.1},
+    "PickupGestureWiimoteZ": {"join": 5, "noise": 0.5},
 }
 
 
