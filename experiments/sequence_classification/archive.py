@@ -26,7 +26,7 @@ def load(name: str) -> Split:
     if name not in NAMES:
         raise ValueError(
             f"--dataset uea:{name}: the package aeon does not ship this data set, only "
-            f"{', '.join(NAMES)}; convert other files with python -m seqjax.data.convert"
+            f"{', '.join(NAMES)}; convert other files with python -m seqjax.data.convert ts"
         )
     try:
         with warnings.catch_warnings():  # of its dependencies
