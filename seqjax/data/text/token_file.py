@@ -134,7 +134,8 @@ def count_characters(pieces: Iterable[str], start: int, end: int) -> dict[str, i
     counts, position = np.zeros(_CODES, np.int64), 0
     for piece in pieces:
         part = piece[max(0, start - position) : max(0, end - position)]
-        counts += np.bincount(code_points(part), minlength=_CODES)
+        found = np.bincount(code_points(part))
+        counts[: len(found)] += found
         position += len(piece)
         if position >= end:
             break
@@ -179,20 +180,28 @@ def token_file(
     folder = (folder or data_folders()[0]) / "tokens"
     path = folder / f"{name}.tokens"
     if not _is_whole(path, count * dtype.itemsize):
-        temporary = folder / f".{name}.{secrets.token_hex(8)}"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            crc = _write(temporary, pieces, vocabulary, dtype, count)
-            _checksum_of(path).write_text(str(crc))  # before the tokens: it is wrong until then
-            os.replace(temporary, path)
+            _replace(path, pieces, vocabulary, dtype, count)
         except OSError as error:
             raise ValueError(
                 f"{folder}: cannot write {count * dtype.itemsize:,} bytes of tokens: "
                 f"{error.strerror}; set SEQJAX_DATA to a folder with space"
             ) from None
-        finally:
-            temporary.unlink(missing_ok=True)
     return np.memmap(path, dtype, mode="r")
+
+
+def _replace(
+    path: Path, pieces: Iterable[str], vocabulary: Vocabulary, dtype: np.dtype, count: int
+) -> None:
+    """Write the file whole, or not at all."""
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(8)}")
+    try:
+        crc = _write(temporary, pieces, vocabulary, dtype, count)
+        _checksum_of(path).write_text(str(crc))  # before the tokens: an older file does not match
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _write(
