@@ -15,6 +15,8 @@ from seqjax.types import Array, Params, State
 
 CHUNK = 1024  # steps of a stream per call
 WINDOWS = 64  # windows per call
+READ_AS_ONE = 2_000_000  # characters; a longer text is read in parts too
+PARTS = 32
 Track = Callable[[range], Iterable[int]]
 """Yields the values of a range, and may show the progress."""
 
@@ -70,6 +72,15 @@ def streaming(
     """
     losses = _stream(model, params, tokens, rows, 500 if rows > 1 else 0, track)
     return Score(float(losses.mean(dtype=np.float64)))
+
+
+def rows_for(tokens: np.ndarray) -> int:
+    """The number of parts in which a text is scored.
+
+    >>> rows_for(np.zeros(1000)), rows_for(np.zeros(3_000_000))
+    (1, 32)
+    """
+    return 1 if len(tokens) <= READ_AS_ONE else PARTS
 
 
 def windowed(

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from experiments.char_model.baselines import baselines
 from experiments.char_model.config import Config, build_model, config_from_json
-from experiments.char_model.evaluation import Track, streaming, windowed
+from experiments.char_model.evaluation import Track, rows_for, streaming, windowed
 from experiments.char_model.resume import Resume, TrainedOn, check_config, trained_on
 from experiments.char_model.text import Text, read_text
 from experiments.char_model.train import (
@@ -42,7 +42,6 @@ from seqjax.types import Params, PyTree
 BLOCK = 20  # steps per compiled call
 EVALUATION_ROWS = 32  # parts of the validation text in one batch, for evaluation during training
 EVALUATED = 2_000_000  # characters of a longer validation text that are read during training
-READ_AS_ONE = 2_000_000  # characters; the final score of a longer text reads it in parts too
 
 
 def train(
@@ -306,7 +305,7 @@ class _Run:
             jax.eval_shape(lambda: init_state(self.config, self.model)), "best"
         )
         params, config, text = best.state.average, self.config, self.text
-        rows = 1 if len(text.validation) <= READ_AS_ONE else EVALUATION_ROWS
+        rows = rows_for(text.validation)
         with self.stop.at_once(), Progress(console=self.console, transient=True) as bars:
             with _shown(bars, "scoring the text as a stream") as track:
                 stream = streaming(self.model, params, text.validation, rows, track)
