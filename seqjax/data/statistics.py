@@ -35,9 +35,9 @@ class Statistics(NamedTuple):
     ``missing`` leave them out. An infinite value makes the mean infinite or NaN.
 
     Attributes:
-      count: ``int64[*shape]``, the number of values that are not missing.
+      counts: ``int64[*shape]``, the number of values that are not missing.
       mean: ``float64[*shape]``; NaN if there are no values.
-      deviation: ``float64[*shape]``, the standard deviation, with the divisor ``count``; NaN if
+      deviation: ``float64[*shape]``, the standard deviation, with the divisor ``counts``; NaN if
         there are no values.
       minimum: ``float64[*shape]``; NaN if there are no values.
       maximum: ``float64[*shape]``; NaN if there are no values.
@@ -46,7 +46,7 @@ class Statistics(NamedTuple):
         classes.
     """
 
-    count: np.ndarray
+    counts: np.ndarray
     mean: np.ndarray
     deviation: np.ndarray
     minimum: np.ndarray

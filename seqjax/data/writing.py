@@ -180,7 +180,7 @@ class DataSetWriter(contextlib.AbstractContextManager["DataSetWriter"]):
             for name, dtype in (("sizes", "int64"), ("lengths", "int64"), ("checksums", "uint32"))
         }
         index = io.BytesIO()
-        np.savez(index, **columns, **to_arrays(self._schema, self.statistics()))
+        np.savez(index, allow_pickle=False, **columns, **to_arrays(self._schema, self.statistics()))
         index_path = self._directory / f"index-{self._generation}.npz"
         _write_through(index_path, index.getvalue())
         manifest = {

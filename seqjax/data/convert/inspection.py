@@ -81,7 +81,7 @@ def _rows(schema: Schema, statistics: Mapping[str, Statistics]) -> Iterator[tupl
     for name, found in statistics.items():
         if found.class_counts is not None:
             continue
-        entries = list(np.ndindex(found.count.shape))
+        entries = list(np.ndindex(found.counts.shape))
         for entry in entries[:_ENTRIES_SHOWN]:
             count, *numbers, missing = (float(field[entry]) for field in found[:-1])
             place = rf"\[{', '.join(map(str, entry))}]" if entry else ""

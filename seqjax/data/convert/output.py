@@ -42,7 +42,7 @@ class Output(Files):
     Args:
       split: names and shares of parts, such as train=0.8,validation=0.1,test=0.1. Each part is a
         data set of its own, in the directory of its name within OUT. Equal examples stay together.
-      seed: seed of the split, which does not depend on the order of the file.
+      seed: seed of the split. The order of the examples in the file does not change it.
     """
 
     split: str | None = None

@@ -3,7 +3,7 @@
 import contextlib
 import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,7 @@ def save_rows(
         check_twice(source, "a column of classes")
         columns = columns.with_classes(survey_classes(columns, located()))
     with contextlib.ExitStack() as stack:
-        numbers = {}
+        numbers: Mapping[str, int] = {}
         if vocabulary:
             if not vocabulary.exists():
                 check_twice(source, "a new vocabulary")
@@ -106,7 +106,7 @@ def grouped(
     for value, numbered in itertools.groupby(rows, value_of):
         key = json.dumps(value)
         example: dict[str, Any] = {column.name: [] for column in columns.sequence}
-        lines = []
+        lines: list[int] = []
         unit: Any = None
         for line, row in numbered:
             where = f"{source}, line {line}"

@@ -1,8 +1,8 @@
 """Splits of a data set into parts such as train, validation and test.
 
 Each example has a hash of the seed and its content, or of its value of ``--split-by``. The sorted
-hashes are cut into parts of the wanted sizes. The split depends on the seed and on the examples, but
-not on their order, and equal examples are in one part. The parts have the wanted numbers of
+hashes are cut into parts of the wanted sizes. The split depends on the seed and on the examples,
+but not on their order, and equal examples are in one part. The parts have the wanted numbers of
 examples, up to one, or up to the largest group.
 """
 

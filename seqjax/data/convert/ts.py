@@ -113,7 +113,7 @@ def _series(dimensions: list[str], count: int, where: str, missing: Missing) -> 
     """Parse the dimensions of a case to float64[T, D]."""
     if len(dimensions) != count:
         raise ValueError(f"{where}: has {len(dimensions)} dimensions, expected {count}")
-    series = []
+    series: list[list[float]] = []
     for k, dimension in enumerate(dimensions, start=1):
         try:
             values = [math.nan if v.strip() == "?" else number(v) for v in dimension.split(",")]

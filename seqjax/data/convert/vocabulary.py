@@ -70,8 +70,9 @@ def survey_classes(
 ) -> dict[str, tuple[str, ...]]:
     """Return the classes that occur in rows, in order.
 
+    >>> from seqjax.data.convert.columns import parse_columns
     >>> rows = [("line 2", {"label": "ham"}), ("line 3", {"label": "egg"})]
-    >>> survey_classes(Columns((Column("y", ("label",), "class", None),), ()), rows)
+    >>> survey_classes(parse_columns(["y=label:class"], []), rows)
     {'y': ('egg', 'ham')}
     """
     found: dict[str, set[str]] = {c.name: set() for c in columns.all if c.form == "class"}
