@@ -128,7 +128,7 @@ class _Feature:
                 missing,
             )
         class_counts = None if self._class_counts is None else self._class_counts.copy()
-        return Statistics(*(field.reshape(self._shape) for field in fields), class_counts)
+        return Statistics._make([*(field.reshape(self._shape) for field in fields), class_counts])
 
     def _merge(self) -> None:
         """Take the collected values into the statistics."""
@@ -215,9 +215,9 @@ def from_arrays(schema: Schema, arrays: Mapping[str, np.ndarray]) -> dict[str, S
         return None
     found = {}
     for number, (name, feature) in enumerate(features.items()):
-        count, *fields = arrays[f"{_STORED}-{number}"]
+        counts, *fields = arrays[f"{_STORED}-{number}"]
         classes = arrays[f"{_STORED}-{number}-classes"] if feature.classes else None
-        found[name] = Statistics(count.astype(np.int64), *fields, classes)
+        found[name] = Statistics._make([counts.astype(np.int64), *fields, classes])
     return found
 
 
