@@ -49,7 +49,7 @@ def save_rows(
     if ("characters" in forms) != (vocabulary is not None):
         raise ValueError(
             "a column NAME:characters and --vocabulary FILE must be given together, got "
-            f"{'only' if vocabulary else 'no'} a vocabulary"
+            f"{'no column of characters' if vocabulary else 'no vocabulary'}"
         )
     if group and forms & {"utf8", "characters"}:
         raise ValueError(
