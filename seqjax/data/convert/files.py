@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 
-def lines(source: Path) -> Iterator[tuple[int, bytes]]:
+def lines(source: Path, *, show: bool = True) -> Iterator[tuple[int, bytes]]:
     """Yield the number and the content of each line, without a byte order mark and line ends."""
-    with opened(source, "rb") as file:
+    with opened(source, "rb") if show else source.open("rb") as file:
         for line, content in enumerate(file, start=1):
             if line == 1:
                 content = content.removeprefix(codecs.BOM_UTF8)

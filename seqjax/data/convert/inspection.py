@@ -66,7 +66,11 @@ def inspect(
         for k, example in enumerate(source.read(np.arange(min(first, len(lengths))))):
             console.print(f"\nexample {k}, {lengths[k]} steps")
             for name, value in example.items():
-                console.print(f"  {name}: {' '.join(str(value).split())}", markup=False)
+                shown = " ".join(str(value).split())
+                feature = source.schema.context.get(name)
+                if feature and feature.classes and not feature.shape:
+                    shown += f" ({feature.classes[int(value)]})"
+                console.print(f"  {name}: {shown}", markup=False)
     if source.skipped:
         raise ValueError(f"{path}: {len(source.skipped)} problems, see above")
 

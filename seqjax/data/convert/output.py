@@ -144,13 +144,13 @@ def class_lines(schema: Schema, statistics: Mapping[str, Statistics]) -> Iterato
     >>> from seqjax.data.statistics import statistics_of
     >>> schema = Schema({"label": Feature(np.int32, classes=("ham", "spam"))})
     >>> print(*class_lines(schema, statistics_of(schema, [{"label": np.array(1)}])))
-    label: 0 ham, 1 spam
+    label: ham (0), spam (1)
     """
     for name, feature in {**schema.context, **schema.sequence}.items():
         counts = statistics[name].class_counts if name in statistics else None
         if counts is None:
             continue
         pairs = list(zip(counts.tolist(), feature.classes, strict=True))
-        shown = ", ".join(f"{count:,} {title}" for count, title in pairs[:_CLASSES_SHOWN])
+        shown = ", ".join(f"{title} ({count:,})" for count, title in pairs[:_CLASSES_SHOWN])
         more = len(pairs) - _CLASSES_SHOWN
         yield f"{name}: {shown}" + (f" and {more:,} more classes" if more > 0 else "")

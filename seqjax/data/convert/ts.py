@@ -73,7 +73,7 @@ def ts(
     check_twice(source, "this command")
     header = _read_header(source)
     sizes = header.sizes
-    for where, parts in _cases(source, header):
+    for where, parts in _cases(source, header, show=False):
         # the first case tells the number of dimensions
         found = sizes.setdefault("dimensions", len(parts) - (header.label is not None))
         if header.flags.get("univariate") and found != 1:
@@ -131,10 +131,10 @@ def _series(dimensions: list[str], count: int, where: str, missing: Missing) -> 
     return np.array(series).T
 
 
-def _cases(source: Path, header: _Header) -> Iterator[tuple[str, list[str]]]:
+def _cases(source: Path, header: _Header, *, show: bool = True) -> Iterator[tuple[str, list[str]]]:
     """Yield the place and the parts of each line after the header."""
     in_data = False
-    for where, text in _content(source):
+    for where, text in _content(source, show=show):
         if in_data:
             parts = [part.strip() for part in text.split(":")]
             if len(parts) < (2 if header.label else 1):
@@ -143,9 +143,9 @@ def _cases(source: Path, header: _Header) -> Iterator[tuple[str, list[str]]]:
         in_data = in_data or text.lower() == "@data"
 
 
-def _content(source: Path) -> Iterator[tuple[str, str]]:
+def _content(source: Path, *, show: bool) -> Iterator[tuple[str, str]]:
     """Yield the lines that are neither empty nor comments."""
-    for line, content in lines(source):
+    for line, content in lines(source, show=show):
         text = decode(source, line, content).strip()
         if text and text[0] not in "#%":
             yield f"{source}, line {line}", text
@@ -153,7 +153,7 @@ def _content(source: Path) -> Iterator[tuple[str, str]]:
 
 def _read_header(source: Path) -> _Header:
     header = _Header({}, {})
-    for where, text in _content(source):
+    for where, text in _content(source, show=False):
         key, *values = text.split()
         key = key.lower().removeprefix("@")
         if not text.startswith("@"):

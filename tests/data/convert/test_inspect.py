@@ -50,7 +50,7 @@ def test_statistics_and_classes_are_shown(tmp_path, capsys):
         assert "│ label │ context │ int32 of 2 classes │" in shown
         assert "│ x[0] │ 3 │ 3 │ 1.633 │ 1 │ 5 │ 0.0% │" in shown
         assert "│ x[1] │ 2 │ 9.7 │ 0.1 │ 9.6 │ 9.8 │ 33.3% │" in shown
-        assert "label: 1 a, 1 b" in shown
+        assert "label: a (1), b (1)" in shown
         if stored:
             rewrite_as_before(out)
 
@@ -61,7 +61,8 @@ def test_of_many_entries_and_classes_the_first_are_shown(tmp_path, capsys):
     write(tmp_path, schema, [{"label": 3, "x": np.ones((2, 4, 5))}])
     assert run("inspect", tmp_path) == 0
     shown = capsys.readouterr().out
+    assert "label: 3 (c03)" in shown
     assert "x[2, 1]" in shown
     assert "x: 8 more" in shown
-    assert "1 c03" in shown
+    assert "c03 (1)" in shown
     assert "and 18 more classes" in shown

@@ -39,7 +39,7 @@ def test_cases_become_sequences(tmp_path, capsys):
     ]
     assert capsys.readouterr().out.splitlines() == [
         f"{tmp_path}/out: 3 examples, 6 steps",
-        "  label: 1 10, 1 a, 1 b",
+        "  label: 10 (1), a (1), b (1)",
     ]
     other = TS.replace("b a 10", "a b 7")
     other = file(tmp_path, "other.ts", other.replace(": 10", ":a"))
