@@ -24,6 +24,7 @@ from seqjax.data.schema import BYTES, Feature, Schema
 
 MISSING = "_missing"  # the end of the name of a feature that marks the missing values of another
 _BLOCK = 16384  # numbers
+_PARTS = 1024  # arrays, each of which takes memory of its own
 _STORED = "statistics"  # a part of the names of arrays in the index
 
 
@@ -111,7 +112,7 @@ class _Feature:
         # a copy: the caller may write the next example into the same array
         self._parts.append(np.array(value, ndmin=1))
         self._collected += value.size
-        if self._collected >= _BLOCK:
+        if self._collected >= _BLOCK or len(self._parts) >= _PARTS:
             self._merge()
 
     def result(self) -> Statistics:

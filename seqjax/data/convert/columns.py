@@ -3,7 +3,7 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -13,6 +13,7 @@ from seqjax.data.schema import BYTES, DTYPES, Feature, Schema
 _COLUMN = re.compile(
     r"((?P<name>[^=]+)=)?(?P<sources>.+):(?P<form>\w+)(\[(?P<shape>(\d+|\*)(,(\d+|\*))*)\])?"
 )
+_ABSENT = "is missing; only float32 columns may have missing values, with --missing fill"
 TOO_DEEP = "lists are nested too deeply"
 FORMS = (*DTYPES, "class", "utf8", "characters")
 Missing = Literal["error", "fill"]
@@ -147,13 +148,16 @@ class Cells:
             column.name: {name: k for k, name in enumerate(column.feature.classes)}
             for column in columns.all
         }
+        self._converters = {column.name: self._converter(column) for column in columns.all}
         self._numbers, self._missing = numbers, missing
         self._of_classes, self._of_numbers = of_classes, of_numbers
 
     def joined(self, column: Column, row: Mapping[str, Any], where: str) -> Any:
         """Return the value of a row; ``[D]`` if D columns are joined."""
-        values = [self.value(column, row[name], f"{where}: {name!r}") for name in column.sources]
-        return values[0] if len(values) == 1 else values
+        if len(column.sources) == 1:
+            (name,) = column.sources
+            return self.value(column, row[name], f"{where}: {name!r}")
+        return [self.value(column, row[name], f"{where}: {name!r}") for name in column.sources]
 
     def steps(self, column: Column, row: Mapping[str, Any], where: str) -> Any:
         """Return the values of all steps, which are in one row."""
@@ -177,25 +181,36 @@ class Cells:
 
     def value(self, column: Column, cell: Any, where: str) -> Any:
         """Convert a cell; a list item by item."""
-        if isinstance(cell, list):
-            try:
-                return [self.value(column, item, where) for item in cell]
-            except RecursionError:
-                raise ValueError(f"{where}: {TOO_DEEP}") from None
+        convert = self._converters[column.name]
+        if not isinstance(cell, list):
+            return convert(column, cell, where)
+        try:
+            return [
+                self.value(column, item, where)
+                if isinstance(item, list)
+                else convert(column, item, where)
+                for item in cell
+            ]
+        except RecursionError:
+            raise ValueError(f"{where}: {TOO_DEEP}") from None
+
+    def _converter(self, column: Column) -> Callable[[Column, Any, str], Any]:
         if column.form == "class":
-            return self._id(column, cell, where)
+            return self._id
         if column.form in ("utf8", "characters"):
-            return self._tokens(column, cell, where)
-        dtype = column.feature.dtype
-        if dtype == BYTES and isinstance(cell, str):
-            return encoded(cell, where)
-        if dtype.kind == "f":
-            return self._real(column, cell, where)
-        if cell is None or (cell == "" and dtype != BYTES):
-            raise ValueError(
-                f"{where} is missing; only float32 columns may have missing values, with "
-                "--missing fill"
-            )
+            return self._tokens
+        if column.feature.dtype == BYTES:
+            return self._bytes
+        return self._real if column.feature.dtype.kind == "f" else self._integer
+
+    def _bytes(self, column: Column, cell: Any, where: str) -> Any:
+        if cell is None:
+            raise ValueError(f"{where} {_ABSENT}")
+        return encoded(cell, where) if isinstance(cell, str) else cell
+
+    def _integer(self, column: Column, cell: Any, where: str) -> Any:
+        if cell is None or cell == "":
+            raise ValueError(f"{where} {_ABSENT}")
         if not isinstance(cell, str):
             return cell
         try:
@@ -206,18 +221,17 @@ class Cells:
             raise ValueError(f"{where} must be {column.feature}, got {cell!r}") from None
 
     def _real(self, column: Column, cell: Any, where: str) -> Any:
-        if cell is None or cell == "":
-            found: Any = math.nan
-        else:
+        found = cell
+        if isinstance(cell, str) and cell:
             try:
-                found = number(cell) if isinstance(cell, str) else cell
+                found = number(cell)
             except ValueError:
                 raise ValueError(f"{where} must be {column.feature}, got {cell!r}") from None
-        if isinstance(found, float) and math.isnan(found):
-            if self._missing == "error":
-                raise ValueError(missing_value(where, column.name))
-            return math.nan  # always the same object, which equals itself in lists
-        return found
+        if found is not None and found != "" and found == found:
+            return found
+        if self._missing == "error":
+            raise ValueError(missing_value(where, column.name))
+        return math.nan  # always the same object, which equals itself in lists
 
     def _id(self, column: Column, cell: Any, where: str) -> int:
         name = class_name(cell, where)
@@ -300,7 +314,7 @@ def number(text: str) -> float:
     if "_" in text:  # Python accepts it as a separator
         raise ValueError(f"{text!r} is no number")
     found = float(text)
-    if math.isinf(found) and "inf" not in text.lower():
+    if found in (math.inf, -math.inf) and "inf" not in text.lower():
         raise ValueError(f"{text} is more than a float can hold")
     return found
 

@@ -80,8 +80,8 @@ def save(
     """Write examples to a data set, or to one for each part of a split.
 
     All data sets are complete on the disk before the first one replaces an older one. After an
-    error all older data sets are there. Only a process that is killed between two of these last
-    moves leaves new and older parts side by side.
+    error all older data sets are there. Only a failure between two of these last moves leaves
+    new and older parts side by side.
 
     Args:
       source: the source, for error messages.

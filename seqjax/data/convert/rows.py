@@ -117,23 +117,24 @@ def grouped(
             for column in columns.sequence:
                 example[column.name].append(cells.joined(column, row, where))
             once = {column.name: cells.joined(column, row, where) for column in columns.context}
-            now = _unit(row, split_by, where)
-            unit = unit if lines else now
-            _check_constant(f"{where}: {split_by!r}", now, unit, group)
+            if split_by:
+                now = _unit(row, split_by, where)
+                unit = unit if lines else now
+                _check_constant(where, split_by, now, unit, group)
             for name, found in once.items():
-                _check_constant(f"{where}: {name!r}", found, example.setdefault(name, found), group)
+                _check_constant(where, name, found, example.setdefault(name, found), group)
             lines.append(line)
         seen.add(key)
         last = f" to {lines[-1]}" if len(lines) > 1 else ""
         yield Located(f"{source}, line {lines[0]}{last}", example, unit)
 
 
-def _check_constant(where: str, found: Any, before: Any, group: str) -> None:
+def _check_constant(where: str, name: str, found: Any, before: Any, group: str) -> None:
     # missing values are one object
     if found is not before and found != before:
         raise ValueError(
-            f"{where} is {found!r} and was {before!r} before; a context column has one value for "
-            f"each {group}"
+            f"{where}: {name!r} is {found!r} and was {before!r} before; a context column has one "
+            f"value for each {group}"
         )
 
 
