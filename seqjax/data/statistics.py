@@ -223,7 +223,7 @@ def from_arrays(schema: Schema, arrays: Mapping[str, np.ndarray]) -> dict[str, S
 
 
 def statistics_of(schema: Schema, examples: Iterable[Mapping[str, Any]]) -> dict[str, Statistics]:
-    """Return the statistics of examples of arrays, such as those that a `RecordSource` reads.
+    """Return the statistics of examples of arrays, such as those of a source.
 
     >>> schema = Schema(sequence={"x": Feature(np.int32)})
     >>> statistics_of(schema, [{"x": np.array([1, 2, 6])}])["x"].maximum

@@ -25,7 +25,7 @@ class Column(NamedTuple):
     Attributes:
       name: the name of the feature.
       sources: the columns of the file; several are joined into one feature of shape ``[D]``.
-      form: one of `FORMS`.
+      form: one of ``FORMS``.
       feature: the feature; its classes are empty until they are known.
     """
 
