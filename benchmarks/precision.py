@@ -28,7 +28,8 @@ from experiments.char_model.evaluation import streaming
 from experiments.char_model.run import BLOCK, EVALUATION_ROWS
 from experiments.char_model.text import Text, read_text
 from experiments.char_model.train import (
-    Data,
+    Rows,
+    block_data,
     init_state,
     learning_rate,
     make_block,
@@ -81,15 +82,16 @@ def train(config: ModelConfig, text: Text) -> Run:
     """Train for all epochs in blocks of steps, and evaluate."""
     model = build_model(config, text.vocabulary.size)
     mesh = data_mesh(config.batch_size)
-    data = Data(*map(jnp.asarray, streams(text.train, config.batch_size)))
-    total = round(config.epochs * steps_per_epoch(config, data.inputs.shape[1]))
-    state, data = spread(mesh, init_state(config, model), data)
+    rows = Rows(*streams(text.train, config.batch_size))
+    total = round(config.epochs * steps_per_epoch(config, rows.inputs.shape[1]))
+    state = spread(mesh, init_state(config, model))
     block = make_block(config, model, mesh)
     losses: list[np.ndarray] = []
     began = time.perf_counter()
     for step in range(0, total, BLOCK):
         count = min(BLOCK, total - step)
         rates = [learning_rate(config, step + n, (step + n) / total) for n in range(BLOCK)]
+        data = block_data(config, rows, step, BLOCK)
         state, block_losses = block(state, data, jnp.asarray(rates, jnp.float32), jnp.int32(count))
         losses.append(np.asarray(block_losses)[:count])
         if not step:

@@ -68,6 +68,57 @@ def test_time_major_and_any_number_of_batch_axes_are_the_same_numbers():
     np.testing.assert_array_equal(pooled, last_valid(YS, lengths=LENGTHS))
 
 
+# three examples in the first row, two in the second, none in the third; segment 3 is empty
+SEGMENTS = np.array([[2, 2, 0, 1, 1], [4, 5, 5, 5, -1], [-1] * 5, [-1, 6, 6, -1, -1]])
+
+
+@pytest.mark.parametrize("name", POOLS)
+def test_segments_of_packed_rows_are_pooled_each_as_if_alone(name):
+    def of(ys, scores, **given):
+        if name == "attention":
+            return attention_pool(ys, scores, **given)
+        return POOLS[name](ys, **given)
+
+    def loss(ys, scores, pool):
+        pooled = pool(ys, scores)
+        return (pooled**3).sum(), pooled
+
+    def alone(ys, scores):
+        return jnp.stack(
+            [
+                of(ys[mask.any(1)], scores[mask.any(1)], mask=mask[mask.any(1)])[0]
+                if mask.any()
+                else jnp.zeros(H)
+                for mask in (segment == SEGMENTS for segment in range(8))
+            ]
+        )
+
+    def packed(ys, scores, segments=SEGMENTS, **layout):
+        return of(ys, scores, segments=segments, num_segments=8, **layout)
+
+    gradient = jax.jit(jax.grad(loss, (0, 1), has_aux=True), static_argnums=2)
+    ys = np.where(SEGMENTS[..., None] < 0, np.nan, YS)
+    scores = np.where(SEGMENTS < 0, np.nan, SCORES)
+    expected, result = gradient(YS, SCORES, alone), gradient(ys, scores, packed)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), result, expected)
+    flipped = packed(ys.swapaxes(0, 1), scores.T, SEGMENTS.T, time_major=True)
+    np.testing.assert_array_equal(flipped, expected[1])
+    np.testing.assert_array_equal(jax.jit(packed)(ys, scores), expected[1])
+    both = jax.jit(jax.vmap(packed))(np.stack([ys, 2 * ys]), np.stack([scores, scores]))
+    np.testing.assert_allclose(both, np.stack([expected[1], 2 * expected[1]]), rtol=1e-12)
+    forward = jax.jit(jax.jacfwd(packed, (0, 1)))(YS, SCORES)
+    reverse = jax.jit(jax.jacrev(packed, (0, 1)))(YS, SCORES)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-15), forward, reverse
+    )
+
+
+def test_no_steps_give_0():
+    empty = np.zeros((2, 0, 3))
+    for pooled in (last_valid(empty), mean_valid(empty), attention_pool(empty, empty[..., 0])):
+        np.testing.assert_array_equal(pooled, np.zeros((2, 3)))
+
+
 @pytest.mark.parametrize("name", POOLS)
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e300])
 def test_what_stands_at_steps_that_do_not_count_changes_no_value_and_no_gradient(name, bad):
@@ -122,6 +173,24 @@ def test_sixteen_bits_are_summed_up_in_thirty_two():
         (lambda: mean_valid(YS, mask=HOLES.T), "mask must be bool of shape (4, 5)"),
         (lambda: attention_pool(YS, SCORES.T), "scores must be floating of shape (4, 5)"),
         (lambda: attention_pool(YS, HOLES), "got bool of shape (4, 5)"),
+        (lambda: last_valid(YS, segments=SEGMENTS), "segments were given without num_segments"),
+        (lambda: last_valid(YS, num_segments=3), "num_segments=3 was given without segments"),
+        (
+            lambda: mean_valid(YS, segments=SEGMENTS, num_segments=6),
+            "segments must lie in [-1, 5], below num_segments, got 6 at index (3, 1)",
+        ),
+        (
+            lambda: mean_valid(YS, segments=SEGMENTS.T, num_segments=8),
+            "segments must be integers of shape (4, 5)",
+        ),
+        (
+            lambda: mean_valid(YS, segments=SEGMENTS, num_segments=8, lengths=LENGTHS),
+            "segments were given with lengths or a mask",
+        ),
+        (
+            lambda: last_valid(YS, segments=SEGMENTS, num_segments=0),
+            "num_segments must be a whole number of at least 1",
+        ),
     ],
 )
 def test_bad_input_is_an_error_that_says_what_to_give(call, message):

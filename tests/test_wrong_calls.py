@@ -19,7 +19,7 @@ def test_wrong_calls_end_in_clear_errors():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_a_thousand_wrong_calls_end_in_clear_errors(seed):
     check(1_000, seed)
 

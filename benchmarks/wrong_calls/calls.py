@@ -122,6 +122,7 @@ def examples() -> tuple[Example, ...]:
     scores = jnp.ones((2, 6), jnp.float32)
     weights = jnp.ones((2, 3), jnp.float32)
     short = Argument(np.array([3, 1]), optional(like(np.array([3, 1]), 0, 3)))
+    segments = np.array([[0, 0, 1, 1, 1, -1], [2, 2, 2, 2, 3, 3]])
     pool = {"ys": Argument(xs, floats(2, 6, None)), "lengths": run["lengths"], "time_major": False}
     alignments = {
         "logits": Argument(logits, floats(2, 3, None)),
@@ -311,6 +312,13 @@ def examples() -> tuple[Example, ...]:
             pooling.last_valid,
             ys=Argument(xs, floats(2, 6, None)),
             mask=masked["mask"],
+        ),
+        of(
+            "mean_valid of segments",
+            pooling.mean_valid,
+            ys=Argument(xs, floats(2, 6, None)),
+            segments=Argument(segments, like(segments, -1, 3)),
+            num_segments=Argument(4, between(4, 2**31 - 1, is_integer)),
         ),
         of(
             "Sampling",

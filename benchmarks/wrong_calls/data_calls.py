@@ -32,6 +32,7 @@ def data_examples() -> Iterator[Example]:
         "Packed": data.Packed(2, 8),
     }
     yield of("data.Padded", data.Padded, batch_size=2, multiple=4, drop_remainder=True)
+    yield of("data.Padded filled", data.Padded, batch_size=2, fill_remainder=True)
     yield of(
         "data.Bucketed",
         data.Bucketed,
@@ -44,6 +45,7 @@ def data_examples() -> Iterator[Example]:
         multiple=2,
         drop_remainder=True,
         drop_longer=True,
+        fill_remainder=Argument(False, lambda v: v is False),
     )
     yield of(
         "data.Bucketed.of_steps",
@@ -112,6 +114,7 @@ def data_examples() -> Iterator[Example]:
         widths=Argument({"w": 4}, lambda v: v is None or (isinstance(v, dict) and not v)),
         process=Argument(0, natural),
         processes=1,
+        split_rows=False,
         prefetch=2,
         start=Argument(data.Position(), lambda v: False),
     )
@@ -134,11 +137,24 @@ def data_examples() -> Iterator[Example]:
 
 
 def _load(
-    source: Any, policy: Any, *, interleave: int, processes: int, prefetch: int, **options: Any
+    source: Any,
+    policy: Any,
+    *,
+    interleave: int,
+    processes: int,
+    split_rows: bool,
+    prefetch: int,
+    **options: Any,
 ) -> Any:
-    """All batches of a loader."""
+    """The first batch of a loader."""
     loader = data.Loader(
-        source, policy, interleave=interleave, processes=processes, prefetch=prefetch, **options
+        source,
+        policy,
+        interleave=interleave,
+        processes=processes,
+        split_rows=split_rows,
+        prefetch=prefetch,
+        **options,
     )
     with loader:
         return [next(loader)]

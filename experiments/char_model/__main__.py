@@ -46,7 +46,7 @@ class Evaluate:
         from rich.table import Table
 
         from experiments.char_model.baselines import baselines
-        from experiments.char_model.evaluation import Score, streaming, windowed
+        from experiments.char_model.evaluation import Score, rows_for, streaming, windowed
         from experiments.char_model.text import read_text
         from experiments.char_model.trained import load
         from seqjax.data.text import read_corpus
@@ -64,8 +64,10 @@ class Evaluate:
         table = Table(title=f"{name}: {len(tokens) - 1:,} characters, step {trained.step}")
         for column in ("", "nats/char", "bits/char"):
             table.add_column(column, justify="right" if column else "left")
+        rows = rows_for(tokens)
+        carried = "streaming, state carried" + f", in {rows} parts" * (rows > 1)
         scores = {
-            "streaming, state carried": streaming(trained.model, trained.params, tokens),
+            carried: streaming(trained.model, trained.params, tokens, rows),
             f"windows of {self.window}": windowed(
                 trained.model, trained.params, tokens, self.window
             ),

@@ -1,5 +1,6 @@
 """N-gram models of the training text, whose losses are baselines."""
 
+import os
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
@@ -9,8 +10,9 @@ from seqjax.data.ngram import ngram_losses
 
 Ngrams = Literal["sample", "all", "none"]
 ORDERS = (3, 5)
-COUNTED = 5_000_000  # characters of a sample; counting takes up to 100 bytes per character
+COUNTED = 5_000_000  # characters of a sample
 SCORED = 1_000_000
+BYTES = 130  # of memory per character, at most, to count n-grams
 
 
 class Baselines(NamedTuple):
@@ -25,6 +27,22 @@ class Baselines(NamedTuple):
     nats: Mapping[int, float]
     counted: int
     scored: int
+
+
+def check_memory(characters: int, ngrams: Ngrams) -> None:
+    """Raise ``ValueError`` if the machine cannot count the n-grams of so many characters.
+
+    >>> check_memory(10**12, "sample")
+    """
+    if ngrams != "all" or not hasattr(os, "sysconf"):  # Windows does not tell its memory so
+        return
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if characters * BYTES > memory:
+        raise ValueError(
+            f"--ngrams all needs about {characters * BYTES / 1e9:.0f} GB of memory to count "
+            f"{characters:,} characters, and this machine has {memory / 1e9:.0f} GB; use --ngrams "
+            f"sample, which counts {COUNTED:,} characters"
+        )
 
 
 def baselines(train: np.ndarray, validation: np.ndarray, size: int, ngrams: Ngrams) -> Baselines:

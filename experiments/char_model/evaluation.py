@@ -15,6 +15,8 @@ from seqjax.types import Array, Params, State
 
 CHUNK = 1024  # steps of a stream per call
 WINDOWS = 64  # windows per call
+READ_AS_ONE = 2_000_000  # characters; a longer text is read in parts too
+PARTS = 32
 Track = Callable[[range], Iterable[int]]
 """Yields the values of a range, and may show the progress."""
 
@@ -72,13 +74,24 @@ def streaming(
     return Score(float(losses.mean(dtype=np.float64)))
 
 
+def rows_for(tokens: np.ndarray) -> int:
+    """The number of parts in which a text is scored.
+
+    >>> rows_for(np.zeros(1000)), rows_for(np.zeros(3_000_000))
+    (1, 32)
+    """
+    return 1 if len(tokens) <= READ_AS_ONE else PARTS
+
+
 def windowed(
     model: Cell, params: Params, tokens: np.ndarray, window: int, track: Track = iter
 ) -> Score:
     """The score of independent windows that start from a zero state, as nanoGPT evaluates."""
     inputs, targets, lengths = windows(tokens, window)
     filling = -len(lengths) % WINDOWS  # gives all batches one shape
-    inputs, targets = (np.pad(a, [(0, filling), (0, 0)]) for a in (inputs, targets))
+    inputs, targets = (
+        np.pad(a, [(0, filling), (0, 0)]).astype(np.int32) for a in (inputs, targets)
+    )
     mask = np.arange(window) < np.pad(lengths, (0, filling))[:, None]
     state, total = model.initial_state((WINDOWS,)), 0.0
     for first in track(range(0, len(inputs), WINDOWS)):
@@ -100,18 +113,15 @@ def _stream(
 ) -> np.ndarray:
     count = len(tokens) - 1
     length = -(-count // rows)
-    steps = -(-(warm_up + length) // CHUNK) * CHUNK
-    positions = np.arange(rows)[:, None] * length - warm_up + np.arange(steps)
-    counted = (np.arange(steps) >= warm_up) & (np.arange(steps) < warm_up + length)
-    valid = (positions >= 0) & (positions < count)
-    positions = np.where(valid, positions, 0)
+    result = np.zeros(count, np.float32)
     state = model.initial_state((rows,))
-    losses = []
-    for first in track(range(0, steps, CHUNK)):
-        part = np.s_[:, first : first + CHUNK]
-        at = positions[part]
-        state, part_losses = _losses(
-            model, params, state, jnp.asarray(tokens[at]), tokens[at + 1], valid[part]
-        )
-        losses.append(np.asarray(part_losses))
-    return np.concatenate(losses, 1)[counted & valid]
+    for first in track(range(0, warm_up + length, CHUNK)):
+        steps = first + np.arange(CHUNK)
+        at = np.arange(rows)[:, None] * length - warm_up + steps  # the places of the inputs
+        valid = (at >= 0) & (at < count)
+        at = np.where(valid, at, 0)
+        xs, ys = (tokens[places].astype(np.int32) for places in (at, at + 1))
+        state, losses = _losses(model, params, state, jnp.asarray(xs), ys, valid)
+        counted = valid & (steps >= warm_up) & (steps < warm_up + length)
+        result[at[counted]] = np.asarray(losses)[counted]
+    return result

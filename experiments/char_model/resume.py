@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 from experiments.char_model.config import MAY_CHANGE, Config, config_of_run
 from experiments.command_line import option
-from seqjax.data.text import Corpus, Vocabulary
+from seqjax.data.text import Vocabulary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,12 +35,12 @@ class TrainedOn(NamedTuple):
     sha256: str | None
     changed: bool = False
 
-    def vocabulary_of(self, config: Config, corpus: Corpus, made: Vocabulary) -> Vocabulary:
+    def vocabulary_of(self, config: Config, sha256: str, made: Vocabulary) -> Vocabulary:
         """The vocabulary of the model, after a check that text and vocabulary are unchanged.
 
         Args:
           config: the options of the run.
-          corpus: the corpus as it is read now.
+          sha256: the checksum of the corpus as it is now.
           made: the vocabulary built from that corpus.
 
         Raises:
@@ -48,13 +48,13 @@ class TrainedOn(NamedTuple):
         """
         if self.changed:
             return self.vocabulary
-        if self.sha256 not in (None, corpus.sha256):
+        if self.sha256 not in (None, sha256):
             hint = "python_docs differs between versions of Python; " * (
                 config.corpus == "python_docs"
             )
             raise ValueError(
                 f"the text of {config.corpus} is not the text that the run was trained on: its "
-                f"sha256 is {corpus.sha256}, the sha256 of the run's text is {self.sha256}; {hint}"
+                f"sha256 is {sha256}, the sha256 of the run's text is {self.sha256}; {hint}"
                 "restore the text, start a new run, resume with train --resume RUN "
                 "--changed-corpus, or score the text with evaluate RUN --corpus FILE"
             )

@@ -16,11 +16,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from experiments.char_model.baselines import baselines
 from experiments.char_model.config import Config, build_model, config_from_json
-from experiments.char_model.evaluation import Track, streaming, windowed
+from experiments.char_model.evaluation import Track, rows_for, streaming, windowed
 from experiments.char_model.resume import Resume, TrainedOn, check_config, trained_on
 from experiments.char_model.text import Text, read_text
 from experiments.char_model.train import (
-    Data,
+    Rows,
+    block_data,
     init_state,
     learning_rate,
     make_block,
@@ -40,7 +41,7 @@ from seqjax.types import Params, PyTree
 
 BLOCK = 20  # steps per compiled call
 EVALUATION_ROWS = 32  # parts of the validation text in one batch, for evaluation during training
-READ_AS_ONE = 2_000_000  # characters; the final score of a longer text reads it in parts too
+EVALUATED = 2_000_000  # characters of a longer validation text that are read during training
 
 
 def train(
@@ -114,8 +115,8 @@ class _Run:
         self.text, self.model, self.checkpoints, self.board = text, model, checkpoints, board
         mesh = data_mesh(config.batch_size)
         state = init_state(config, model)
-        data = Data(*map(jnp.asarray, streams(text.train, config.batch_size)))
-        self.chunks = steps_per_epoch(config, data.inputs.shape[1])
+        self.rows = Rows(*streams(text.train, config.batch_size))
+        self.chunks = steps_per_epoch(config, self.rows.inputs.shape[1])
         self.total = max(1, round(config.epochs * self.chunks))
         self.elapsed = 0.0  # seconds of training
         self.step = 0
@@ -135,7 +136,7 @@ class _Run:
             lambda record: isinstance(record.get("step"), int) and record["step"] <= self.step,
         )
         self.devices = mesh.size
-        self.state, self.data = spread(mesh, state, data)
+        self.state = spread(mesh, state)
         self.block = make_block(config, model, mesh)
 
     @property
@@ -205,8 +206,9 @@ class _Run:
             count = min(count, max(1, evaluation - self.step), self.total - self.step)
         rates = np.zeros(BLOCK, np.float32)
         rates[:count] = [self._rate(n) for n in range(count)]
+        data = block_data(self.config, self.rows, self.step, BLOCK)
         self.state, block_losses = self.block(
-            self.state, self.data, jnp.asarray(rates), jnp.int32(count)
+            self.state, data, jnp.asarray(rates), jnp.int32(count)
         )
         losses = np.asarray(block_losses)[:count]  # waits for the block
         bad = np.flatnonzero(~np.isfinite(losses))
@@ -232,9 +234,8 @@ class _Run:
         began = time.perf_counter()
         try:
             with self.stop.at_once(), _shown(bars, "evaluating") as track:
-                score = streaming(
-                    self.model, self.average, self.text.validation, EVALUATION_ROWS, track
-                )
+                start = self.text.validation[:EVALUATED]
+                score = streaming(self.model, self.average, start, EVALUATION_ROWS, track)
         except StoppedError:
             self._save(math.inf)
             raise
@@ -287,7 +288,7 @@ class _Run:
         about = {
             "config": dataclasses.asdict(self.config),
             "vocabulary": self.text.vocabulary.to_json(),
-            "corpus_sha256": self.text.corpus.sha256,
+            "corpus_sha256": self.text.sha256,
             "elapsed": self.elapsed,
             "evaluation_interrupted": self.evaluated < self.evaluations_due,
             "devices": self.devices,
@@ -304,7 +305,7 @@ class _Run:
             jax.eval_shape(lambda: init_state(self.config, self.model)), "best"
         )
         params, config, text = best.state.average, self.config, self.text
-        rows = 1 if len(text.validation) <= READ_AS_ONE else EVALUATION_ROWS
+        rows = rows_for(text.validation)
         with self.stop.at_once(), Progress(console=self.console, transient=True) as bars:
             with _shown(bars, "scoring the text as a stream") as track:
                 stream = streaming(self.model, params, text.validation, rows, track)
@@ -315,7 +316,7 @@ class _Run:
             ngrams = baselines(text.train, text.validation, text.vocabulary.size, config.ngrams)
         result = {
             "corpus": config.corpus,
-            "corpus_sha256": text.corpus.sha256,
+            "corpus_sha256": text.sha256,
             "split": text.split,
             "parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),
             "train_seconds": round(self.elapsed, 2),

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -23,7 +24,7 @@ class RunState(NamedTuple):
     """The state of training, which each step updates and a checkpoint stores.
 
     Attributes:
-      step: ``int32[]``, the number of steps taken; it determines the position in the data.
+      step: ``int32[]``, the number of steps taken; it determines the chunk that comes next.
       params: the parameters.
       average: the moving average of the parameters, which is evaluated.
       opt_state: the state of the optimizer.
@@ -39,16 +40,30 @@ class RunState(NamedTuple):
     key: Array
 
 
-class Data(NamedTuple):
-    """The training text as contiguous rows.
+class Rows(NamedTuple):
+    """The training text as contiguous rows, in memory or in a file.
 
     Attributes:
-      inputs: ``int32[B, N]``.
-      targets: ``int32[B, N]``, the character after each input.
+      inputs: integers ``[B, N]``.
+      targets: integers ``[B, N]``, the character after each input.
     """
 
-    inputs: Array
-    targets: Array
+    inputs: np.ndarray
+    targets: np.ndarray
+
+
+class Data(NamedTuple):
+    """The chunks of a block of K steps.
+
+    Attributes:
+      inputs: ``int32[K, B, S]``.
+      targets: ``int32[K, B, S]``.
+      is_first: ``bool[K]``, whether a chunk is the first of its rows.
+    """
+
+    inputs: np.ndarray
+    targets: np.ndarray
+    is_first: np.ndarray
 
 
 def span(config: Config) -> int:
@@ -75,12 +90,24 @@ def init_state(config: Config, model: LanguageModel) -> RunState:
     )
 
 
-def spread(mesh: Mesh, state: RunState, data: Data) -> tuple[RunState, Data]:
-    """Shard the rows over the devices and replicate everything else."""
-    split = NamedSharding(mesh, PartitionSpec("data"))
-    whole = NamedSharding(mesh, PartitionSpec())
-    carry = jax.device_put(state.carry, split)
-    return jax.device_put(state, whole)._replace(carry=carry), jax.device_put(data, split)
+def block_data(config: Config, rows: Rows, step: int, size: int) -> Data:
+    """Read the chunks of ``size`` steps, of which the first has the number ``step``.
+
+    >>> rows = Rows(np.arange(8).reshape(1, 8), np.arange(1, 9).reshape(1, 8))
+    >>> data = block_data(Config(batch_size=1, num_steps=3), rows, step=1, size=2)
+    >>> print(data.inputs.tolist(), data.is_first)
+    [[[3, 4, 5]], [[0, 1, 2]]] [False  True]
+    """
+    chunks = (step + np.arange(size)) % steps_per_epoch(config, rows.inputs.shape[1])
+    places = chunks[:, None] * config.num_steps + np.arange(span(config))  # [K, S]
+    inputs, targets = (np.moveaxis(a[:, places], 1, 0).astype(np.int32) for a in rows)
+    return Data(inputs, targets, chunks == 0)
+
+
+def spread(mesh: Mesh, state: RunState) -> RunState:
+    """Shard the carry over the devices and replicate everything else."""
+    carry = jax.device_put(state.carry, NamedSharding(mesh, PartitionSpec("data")))
+    return jax.device_put(state, NamedSharding(mesh, PartitionSpec()))._replace(carry=carry)
 
 
 @functools.lru_cache(maxsize=8)
@@ -92,12 +119,14 @@ def make_block(
 ) -> jax.stages.Wrapped:
     """Make the jitted ``(state, data, rates[K], count) -> (state, losses[K])`` of ``count`` steps.
 
+    ``data`` are the chunks of K steps from `block_data`.
+
     The number of steps is an argument of the compiled function. Blocks of any length therefore take
     the same steps, and results do not depend on how a run is cut into blocks. Each device computes
     on its own rows, and the gradients are averaged once per step.
     """
     optimizer = config.optimizer_chain
-    T, S = config.num_steps, span(config)
+    T = config.num_steps
     compute_dtype = jnp.dtype(config.precision)
 
     def loss_fn(
@@ -113,10 +142,9 @@ def make_block(
             carry, logits = unroll(model, params, xs, initial_state=carry, key=key)
         return sequence_loss(logits, ys[:, -T:]), carry
 
-    def step(state: RunState, data: Data, rate: Array) -> tuple[RunState, Array]:
-        chunk = state.step % steps_per_epoch(config, data.inputs.shape[1])
-        xs, ys = (jax.lax.dynamic_slice_in_dim(a, chunk * T, S, axis=1) for a in data)
-        carry = jax.tree.map(lambda s: jnp.where(chunk == 0, 0, s), state.carry)
+    def step(state: RunState, chunk: Data, rate: Array) -> tuple[RunState, Array]:
+        xs, ys, is_first = chunk
+        carry = jax.tree.map(lambda s: jnp.where(is_first, 0, s), state.carry)
         key = jax.random.fold_in(state.key, state.step)
         key = jax.random.fold_in(key, jax.lax.axis_index("data"))
         if config.fresh_state:
@@ -137,18 +165,19 @@ def make_block(
     def block(state: RunState, data: Data, rates: Array, count: Array) -> tuple[RunState, Array]:
         def body(n: Array, carried: tuple[RunState, Array]) -> tuple[RunState, Array]:
             state, losses = carried
-            state, loss = step(state, data, rates[n])
+            state, loss = step(state, jax.tree.map(lambda a: a[n], data), rates[n])
             return state, losses.at[n].set(loss)
 
         return jax.lax.fori_loop(0, count, body, (state, jnp.zeros_like(rates)))
 
     rows: Any = PartitionSpec("data")
+    chunks: Any = PartitionSpec(None, "data")
     whole: Any = PartitionSpec()
     state_spec = RunState(whole, whole, whole, whole, rows, whole)
     mapped = jax.shard_map(
         block,
         mesh=mesh,
-        in_specs=(state_spec, Data(rows, rows), whole, whole),
+        in_specs=(state_spec, Data(chunks, chunks, whole), whole, whole),
         out_specs=(state_spec, whole),
     )
     return jax.jit(mapped, donate_argnums=0)

@@ -6,7 +6,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from experiments.char_model.train import Data, steps_per_epoch
+from experiments.char_model.train import Rows, steps_per_epoch
 from experiments.run_directory import RunDirectory
 from experiments.unroll_comparison.config import Config, Way
 from experiments.unroll_comparison.report import build_table, figure, result, result_table
@@ -20,7 +20,7 @@ from experiments.unroll_comparison.ways import (
 
 
 def build_way(
-    config: Config, way: Way, vocabulary_size: int, rows: Data, total: int, progress: Progress
+    config: Config, way: Way, vocabulary_size: int, rows: Rows, total: int, progress: Progress
 ) -> tuple[Outcome, Iterator[tuple[np.ndarray, float]] | None]:
     """Build one way at all sizes; also returns its training if it was built at that size."""
     outcome, training = Outcome(way), None
@@ -36,7 +36,7 @@ def build_way(
             took, start, program = build(config, way, num_steps, vocabulary_size, rows)
             outcome.builds.append(took)
             if num_steps == config.num_steps and total:
-                training = train(config, start, program, total)
+                training = train(config, start, program, rows, total)
         progress.advance(bar)
     progress.update(bar, about="")
     return outcome, training

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.char_model.config import build_model
-from experiments.char_model.train import Data, init_state, make_block, spread
+from experiments.char_model.train import Rows, block_data, init_state, make_block, spread
 from experiments.unroll_comparison.config import Config, Way
 from seqjax import Cell, unroll
 from seqjax.data.text import Vocabulary, read_corpus, streams
@@ -37,7 +37,7 @@ WAYS: dict[Way, Callable[..., tuple[State, Array]]] = {
 }
 
 
-def read(config: Config) -> tuple[int, int, Data]:
+def read(config: Config) -> tuple[int, int, Rows]:
     """Read the text; returns its number of characters, the size of its vocabulary and its rows.
 
     Raises:
@@ -45,7 +45,7 @@ def read(config: Config) -> tuple[int, int, Data]:
     """
     text = read_corpus(config.corpus).text
     vocabulary = Vocabulary.of(text)
-    rows = Data(*map(jnp.asarray, streams(vocabulary.encode(text), config.batch_size)))
+    rows = Rows(*streams(vocabulary.encode(text), config.batch_size))
     length, needed = rows.inputs.shape[1], max(config.num_steps, *config.sweep, 1)
     if length < needed:
         raise ValueError(
@@ -114,21 +114,21 @@ class Outcome:
 
 
 def build(
-    config: Config, way: Way, num_steps: int, vocabulary_size: int, rows: Data
+    config: Config, way: Way, num_steps: int, vocabulary_size: int, rows: Rows
 ) -> tuple[Build, Callable[[], Any], jax.stages.Compiled]:
     """Trace and compile the training block of one way.
 
     Returns:
-      The times, a function that makes the arguments ``(state, data)`` of the program, and the
-      program.
+      The times, a function that makes the initial state, and the program.
     """
     options = config.at(num_steps)
     model, mesh = build_model(options, vocabulary_size), data_mesh(config.batch_size)
 
     def start() -> Any:
-        return spread(mesh, init_state(options, model), rows)
+        return spread(mesh, init_state(options, model))
 
-    arguments = (*jax.block_until_ready(start()), jnp.zeros(BLOCK), jnp.int32(BLOCK))
+    data = block_data(options, rows, 0, BLOCK)
+    arguments = jax.block_until_ready(start()), data, jnp.zeros(BLOCK), jnp.int32(BLOCK)
     began = time.perf_counter()
     lowered = make_block(options, model, mesh, WAYS[way]).lower(*arguments)
     traced = time.perf_counter()
@@ -138,13 +138,15 @@ def build(
 
 
 def train(
-    config: Config, start: Callable[[], Any], program: jax.stages.Compiled, total: int
+    config: Config, start: Callable[[], Any], program: jax.stages.Compiled, rows: Rows, total: int
 ) -> Iterator[tuple[np.ndarray, float]]:
     """Take ``total`` steps; yields the losses and the seconds of each block."""
-    state, data = jax.block_until_ready(start())
-    rates = jnp.full(BLOCK, config.at(config.num_steps).learning_rate, jnp.float32)
+    options = config.at(config.num_steps)
+    state = jax.block_until_ready(start())
+    rates = jnp.full(BLOCK, options.learning_rate, jnp.float32)
     for first in range(0, total, BLOCK):
         count = min(BLOCK, total - first)
+        data = block_data(options, rows, first, BLOCK)
         began = time.perf_counter()
         state, losses = program(state, data, rates, jnp.int32(count))
         yield np.asarray(losses)[:count], time.perf_counter() - began  # asarray waits for the block

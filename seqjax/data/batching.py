@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from seqjax.checks import check_count, check_integers, check_iterable, check_size
-from seqjax.data.policies import Policy, check_policy
+from seqjax.data.policies import Placement, Policy, check_policy
 
 # context features [*shape]; sequence features [T, *step_shape], or Ragged if each step is a list
 Example = dict[str, Any]
@@ -174,14 +174,19 @@ class Report:
         """Report on one batch, given the lengths of its examples, ``int[B]``."""
         check_policy("Report", policy)
         lengths = check_integers("Report", "lengths", lengths, least=1)
-        shape = policy.place(lengths).shape
+        return cls.of_placement(policy.place(lengths), lengths)
+
+    @classmethod
+    def of_placement(cls, placement: Placement, lengths: np.ndarray) -> "Report":
+        """Report on one batch, given the positions and the lengths of its examples, ``int[n]``."""
+        rows, steps = placement.shape
         return cls(
             batches=1,
             examples=len(lengths),
             steps=int(lengths.sum()),
-            slots=shape[0] * shape[1],
-            longest=int(lengths.max()),
-            shapes=frozenset([shape]),
+            slots=rows * steps,
+            longest=int(lengths.max(initial=0)),
+            shapes=frozenset([placement.shape]),
         )
 
     def __add__(self, other: "Report") -> "Report":

@@ -1,6 +1,7 @@
 """Collation: the examples of a batch, padded or packed to one shape."""
 
 import dataclasses
+import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from seqjax.checks import check_size
 from seqjax.data.batching import Example, Source
-from seqjax.data.policies import Policy, check_boundaries
+from seqjax.data.policies import Placement, check_boundaries
 from seqjax.data.ragged import Ragged
 from seqjax.data.schema import Schema
 
@@ -22,6 +23,8 @@ class Batch(NamedTuple):
         a width W: ``[B, T, W, *entry_shape]`` if each step is a list, ``[B, W, *entry_shape]`` in
         the context.
       lengths: ``int32[B]``, the number of steps of each row that hold an example.
+      weights: ``float32[B]``, 1 for a row that holds an example, and 0 for an empty row with which
+        ``fill_remainder`` filled the batch.
       indices: ``int64[n]``, the indices of the examples in the source, row by row.
       inner_lengths: for each feature of lists, the number of entries of each list, ``int32[B, T]``
         if each step is a list, ``int32[B]`` in the context (packed: ``int32[B, T]``); 0 at padding.
@@ -33,6 +36,7 @@ class Batch(NamedTuple):
 
     features: dict[str, np.ndarray]
     lengths: np.ndarray
+    weights: np.ndarray
     indices: np.ndarray
     inner_lengths: dict[str, np.ndarray]
     segments: np.ndarray | None = None
@@ -44,14 +48,12 @@ class Collation:
     """The rules by which examples become the arrays of a batch.
 
     Args:
-      policy: places the examples.
       sequence_features: the names of the features with a time axis.
       ragged_features: the names of the features of lists.
       pad_values: the padding of features, by name; defaults to 0, or ``b""`` for bytes.
       widths: the width of features of lists, see `seqjax.data.Loader`.
     """
 
-    policy: Policy
     sequence_features: frozenset[str]
     ragged_features: frozenset[str]
     pad_values: Mapping[str, Any]
@@ -62,7 +64,6 @@ class Collation:
         cls,
         owner: str,
         data: Source | Schema,
-        policy: Policy,
         pad_values: Mapping[str, Any] | None,
         widths: Mapping[str, int | Sequence[int]] | None,
     ) -> "Collation":
@@ -77,23 +78,48 @@ class Collation:
         _check_option("widths", widths, ragged, "features of lists")
         for name, width in (widths or {}).items():
             _check_width(owner, name, width)
-        return cls(policy, data.sequence_features, ragged, pad_values or {}, widths or {})
+        return cls(data.sequence_features, ragged, pad_values or {}, widths or {})
 
-    def batch(self, examples: list[Example], indices: np.ndarray, lengths: np.ndarray) -> Batch:
-        """Pad or pack examples; ``lengths`` are their numbers of steps by the source."""
-        shape, rows, at, packed = self.policy.place(lengths)
+    def check_fixed_widths(self, owner: str) -> None:
+        """Raise ``ValueError`` unless all batches have the same width of each feature of lists."""
+        for name in sorted(self.ragged_features):
+            width = self.widths.get(name)
+            if not isinstance(width, Sequence) or len(width) != 1:
+                raise ValueError(
+                    f"{owner}: {name!r} needs one fixed width, so that all processes have the same "
+                    f"shapes, such as widths={{{name!r}: (16,)}}, got {width}"
+                )
+
+    def batch(
+        self,
+        examples: list[Example],
+        indices: np.ndarray,
+        lengths: np.ndarray,
+        placement: Placement,
+    ) -> Batch:
+        """Pad or pack examples.
+
+        Args:
+          examples: the examples. If there are no ``indices``, one example whose shapes and dtypes
+            those of the empty batch are.
+          indices: ``int64[n]``, the indices of the examples.
+          lengths: ``int64[n]``, their numbers of steps by the source.
+          placement: their positions.
+        """
+        shape, rows, at, packed = placement
         first = rows * shape[1] + at  # the slot of the first step of each example
         slots = np.repeat(first - np.cumsum(lengths) + lengths, lengths) + np.arange(lengths.sum())
 
-        def lay_out(steps: np.ndarray, padding: Any) -> np.ndarray:
-            out = np.full((shape[0] * shape[1], *steps.shape[1:]), padding, steps.dtype)
-            out[slots] = steps
-            return out.reshape(*shape, *steps.shape[1:])
-
-        def in_batch(array: np.ndarray, has_steps: bool, padding: Any) -> np.ndarray:
+        def lay_out(values: np.ndarray, has_steps: bool, padding: Any) -> np.ndarray:
+            """Put values of all steps, or of all examples, at their positions."""
             if packed and not has_steps:
-                array = np.repeat(array, lengths, axis=0)
-            return lay_out(array, padding) if packed or has_steps else array
+                values, has_steps = np.repeat(values[: len(rows)], lengths, axis=0), True
+            places, leading = (slots, shape) if has_steps else (rows, shape[:1])
+            if not has_steps and len(rows) == shape[0]:
+                return values
+            out = np.full((math.prod(leading), *values.shape[1:]), padding, values.dtype)
+            out[places] = values[: len(places)]
+            return out.reshape(*leading, *values.shape[1:])
 
         features, inner_lengths = {}, {}
         for name in examples[0]:
@@ -101,31 +127,32 @@ class Collation:
             has_steps = name in self.sequence_features
             is_ragged = name in self.ragged_features
             if has_steps:
-                _check_lengths(name, indices, values, lengths)
+                _check_lengths(name, indices, values[: len(indices)], lengths)
             if is_ragged:
                 array, counts = self._pad_lists(name, indices, values, has_steps)
-                inner_lengths[name] = in_batch(counts, has_steps, 0)
+                inner_lengths[name] = lay_out(counts, has_steps, 0)
             else:
                 array = np.concatenate(values) if has_steps else np.stack(values)
             padding = _zero(array.dtype)
             if has_steps or is_ragged:
                 padding = self._pad_value(name, array.dtype)
-            features[name] = in_batch(array, has_steps, padding)
-        filled = np.zeros(shape[0], np.int32)
+            features[name] = lay_out(array, has_steps, padding)
+        filled, weights = np.zeros(shape[0], np.int32), np.zeros(shape[0], np.float32)
         np.add.at(filled, rows, lengths.astype(np.int32))
+        weights[rows] = 1
         if not packed:
-            return Batch(features, filled, indices, inner_lengths)
-        segments = lay_out(np.repeat(np.arange(len(indices), dtype=np.int32), lengths), -1)
+            return Batch(features, filled, weights, indices, inner_lengths)
+        segments = lay_out(np.arange(len(indices), dtype=np.int32), False, -1)
         starts = np.zeros(shape, bool)
         starts.reshape(-1)[first[lengths > 0]] = True
-        return Batch(features, filled, indices, inner_lengths, segments, starts)
+        return Batch(features, filled, weights, indices, inner_lengths, segments, starts)
 
     def _pad_lists(
         self, name: str, indices: np.ndarray, values: list[Any], has_steps: bool
     ) -> tuple[np.ndarray, np.ndarray]:
         """Pad the lists of all steps, or of all examples, and count their entries."""
         if has_steps:
-            for index, value in zip(indices, values, strict=True):
+            for index, value in zip(indices, values[: len(indices)], strict=True):
                 if not isinstance(value, Ragged):
                     raise ValueError(
                         f"example {index} must have a Ragged as {name!r}, because its source says "

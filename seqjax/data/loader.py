@@ -8,10 +8,10 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from seqjax.checks import check_count, check_size
+from seqjax.checks import check_count, check_flag, check_size
 from seqjax.data.batching import Report, Source, check_source, plan
 from seqjax.data.collation import Batch, Collation
-from seqjax.data.policies import Policy, check_policy
+from seqjax.data.policies import Placement, Policy, check_policy
 
 
 class Position(NamedTuple):
@@ -24,6 +24,14 @@ class Position(NamedTuple):
 
     epoch: int = 0
     batch: int = 0
+
+
+class _Part(NamedTuple):
+    """The part of a batch that a process reads."""
+
+    indices: np.ndarray
+    placement: Placement
+    like: int  # an example of the batch, for the dtypes of a part without examples
 
 
 class _Task(NamedTuple):
@@ -39,9 +47,10 @@ class Loader(Iterator[Batch]):
 
     The batches of an epoch are those of `seqjax.data.plan`, so they depend only on the arguments.
     Process i of n takes every n-th batch, starting with batch i; the last batches of an epoch are
-    dropped if they are fewer than n. Two threads read ahead, and an error is raised when its batch
-    is due. Iterating a loader again after its last epoch is an error. Close a loader that is not
-    exhausted, or use it in a ``with`` block.
+    dropped if they are fewer than n. With ``split_rows``, it takes the i-th part of the rows of
+    every batch instead. Two threads read ahead, and an error is raised when its batch is due.
+    Iterating a loader again after its last epoch is an error. Close a loader that is not exhausted,
+    or use it in a ``with`` block.
 
     Args:
       source: the examples.
@@ -56,14 +65,18 @@ class Loader(Iterator[Batch]):
         large enough. Fewer shapes are compiled then.
       process: the index of this process, in ``[0, processes)``.
       processes: the number of processes that share the batches.
+      split_rows: split the rows of each batch between the processes. Each step then has one shape
+        ``(B / processes, T)`` in all processes, as one program over several hosts needs it. The
+        rows of every batch must be a multiple of ``processes``: give ``fill_remainder`` or
+        ``drop_remainder`` to the policy. Features of lists need one fixed width.
       prefetch: the number of batches to read ahead.
       start: the `position` of an earlier loader with the same arguments. The number of processes
-        may differ only at the start of an epoch.
+        may differ only at the start of an epoch, or with ``split_rows``.
 
     Raises:
-      ValueError: an argument is invalid, an example is longer than the policy allows, or an epoch
-        does not have a batch for each process or has no batch at ``start``; also if an exhausted
-        loader is iterated again.
+      ValueError: an argument is invalid, an example is longer than the policy allows, an epoch does
+        not have a batch for each process or has no batch at ``start``, or the rows of a batch
+        cannot be split; also if an exhausted loader is iterated again.
 
     >>> from seqjax.data import ListSource, Padded
     >>> source = ListSource([{"x": np.arange(1, n + 1)} for n in range(5)], {"x"})
@@ -93,6 +106,7 @@ class Loader(Iterator[Batch]):
         widths: Mapping[str, int | Sequence[int]] | None = None,
         process: int = 0,
         processes: int = 1,
+        split_rows: bool = False,
         prefetch: int = 2,
         start: Position = Position(),  # noqa: B008, a tuple
     ) -> None:
@@ -102,6 +116,7 @@ class Loader(Iterator[Batch]):
             check_size("Loader", "epochs", epochs)
         check_size("Loader", "processes", processes)
         check_size("Loader", "prefetch", prefetch)
+        check_flag("Loader", "split_rows", split_rows)
         check_count("Loader", "process", process)
         if process >= processes:
             raise ValueError(f"process must lie in [0, {processes - 1}], got {process}")
@@ -111,10 +126,14 @@ class Loader(Iterator[Batch]):
             )
         for name, value in zip(Position._fields, start, strict=True):
             check_count("Loader", f"{name} of start", value)
-        self._collation = Collation.of("Loader", source, policy, pad_values, widths)
+        self._collation = Collation.of("Loader", source, pad_values, widths)
         self._source, self._policy, self._lengths = source, policy, source.lengths
         self._seed, self._epochs, self._interleave = seed, epochs, interleave
         self._process, self._processes, self._prefetch = process, processes, prefetch
+        # into how many parts the batches are split, and how many processes take turns
+        self._parts, self._turns = (processes, 1) if split_rows else (1, processes)
+        if self._parts > 1:
+            self._collation.check_fixed_widths("Loader with split_rows")
         self._position, self._report = Position(*start), Report()
         self._closed = self._used_up = False
         self._pool = ThreadPoolExecutor(2, "seqjax-loader")
@@ -195,11 +214,12 @@ class Loader(Iterator[Batch]):
                     f"batches or an earlier start; the source has {len(self._lengths)} examples, "
                     f"and the policy is {self._policy}"
                 )
+            part = self._part(mine[number])
             after = Position(epoch, number + 1)
-            report = Report.of_batch(self._lengths[mine[number]], self._policy)
+            report = Report.of_placement(part.placement, self._lengths[part.indices])
             if after.batch == len(mine):
                 after, report = Position(epoch + 1), report + Report(dropped=dropped)
-            self._tasks.append(_Task(self._pool.submit(self._read, mine[number]), after, report))
+            self._tasks.append(_Task(self._pool.submit(self._read, part), after, report))
 
     def _plan(self, epoch: int) -> tuple[list[np.ndarray], int]:
         """Return the batches of this process and the number of examples that no process gets."""
@@ -212,10 +232,32 @@ class Loader(Iterator[Batch]):
                 epoch=epoch,
                 interleave=self._interleave,
             )
-            batches = batches[: len(batches) // self._processes * self._processes]
+            if self._parts > 1:
+                for batch in batches:  # now, not after hours at the last batch of an epoch
+                    self._check_rows(batch)
+            batches = batches[: len(batches) // self._turns * self._turns]
             dropped = len(self._lengths) - sum(map(len, batches))
-            self._planned = epoch, (batches[self._process :: self._processes], dropped)
+            self._planned = epoch, (batches[self._process % self._turns :: self._turns], dropped)
         return self._planned[1]
 
-    def _read(self, indices: np.ndarray) -> Batch:
-        return self._collation.batch(self._source.read(indices), indices, self._lengths[indices])
+    def _check_rows(self, batch: np.ndarray) -> None:
+        rows = self._policy.place(self._lengths[batch]).shape[0]
+        if rows % self._parts:
+            raise ValueError(
+                f"Loader: split_rows splits the rows of each batch between {self._parts} "
+                f"processes, but a batch has {rows} rows; use a batch size that is a multiple of "
+                f"{self._parts}, and fill_remainder=True or drop_remainder=True; the policy is "
+                f"{self._policy}"
+            )
+
+    def _part(self, batch: np.ndarray) -> _Part:
+        placement = self._policy.place(self._lengths[batch])
+        if self._parts == 1:
+            return _Part(batch, placement, int(batch[0]))
+        inside, placement = placement.part(self._process, self._parts)
+        return _Part(batch[inside], placement, int(batch[0]))
+
+    def _read(self, part: _Part) -> Batch:
+        indices = part.indices
+        examples = self._source.read(indices if len(indices) else np.array([part.like]))
+        return self._collation.batch(examples, indices, self._lengths[indices], part.placement)

@@ -26,6 +26,25 @@ class Placement(NamedTuple):
     at: np.ndarray
     packed: bool = False
 
+    def part(self, index: int, parts: int) -> tuple[np.ndarray, "Placement"]:
+        """Split the rows into equal parts, and return one of them.
+
+        Args:
+          index: the part to return, in ``[0, parts)``.
+          parts: the number of parts; it must divide B.
+
+        Returns:
+          ``bool[n]``, whether each example is in the part, and the positions of those that are.
+
+        >>> whole = Placement((4, 5), np.array([0, 1, 3]), np.array([0, 0, 2]))
+        >>> whole.part(1, 2)
+        (array([False, False,  True]), Placement(shape=(2, 5), rows=array([1]), ...
+        """
+        size = self.shape[0] // parts
+        inside = self.rows // size == index
+        rows = self.rows[inside] - index * size
+        return inside, Placement((size, self.shape[1]), rows, self.at[inside], self.packed)
+
 
 @runtime_checkable
 class Policy(Protocol):
@@ -60,9 +79,12 @@ class Padded:
       batch_size: the number of examples in a batch.
       multiple: rounds T up to a multiple of this number, so that fewer shapes are compiled.
       drop_remainder: drop the last batch if it is not full.
+      fill_remainder: fill the last batch with empty rows, of length 0 and weight 0, if it is not
+        full. All batches then have ``batch_size`` rows.
 
     Raises:
-      ValueError: a size is not a whole number of at least 1.
+      ValueError: a size is not a whole number of at least 1, or the remainder is to be dropped and
+        filled.
 
     >>> from seqjax.data import plan
     >>> policy = Padded(2, multiple=4)
@@ -75,9 +97,10 @@ class Padded:
     batch_size: int
     multiple: int = 1
     drop_remainder: bool = False
+    fill_remainder: bool = False
 
     def __post_init__(self) -> None:
-        check_flag("Padded", "drop_remainder", self.drop_remainder)
+        _check_remainder("Padded", self.drop_remainder, self.fill_remainder)
         check_size("Padded", "batch_size", self.batch_size)
         check_size("Padded", "multiple", self.multiple)
 
@@ -90,7 +113,8 @@ class Padded:
     def place(self, lengths: np.ndarray) -> Placement:
         """Give each example its own row."""
         lengths = check_integers("Padded", "lengths", lengths, least=1)
-        return _one_a_row(lengths, _round_up(int(lengths.max()), self.multiple))
+        least = self.batch_size if self.fill_remainder else 0
+        return _one_a_row(lengths, _round_up(int(lengths.max()), self.multiple), least)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,11 +133,13 @@ class Bucketed:
         but at most to the boundary; defaults to the boundary.
       drop_remainder: drop batches that are not full.
       drop_longer: drop examples that are longer than the last boundary.
+      fill_remainder: fill batches that are not full with empty rows, of length 0 and weight 0. The
+        number of shapes is then at most the number of buckets, unless ``multiple`` is given.
 
     Raises:
-      ValueError: ``boundaries`` do not ascend, or ``batch_size`` does not have one number for each;
-        also when batches are made, if an example is longer than the last boundary (unless
-        ``drop_longer``).
+      ValueError: ``boundaries`` do not ascend, ``batch_size`` does not have one number for each, or
+        the remainder is to be dropped and filled; also when batches are made, if an example is
+        longer than the last boundary (unless ``drop_longer``).
 
     >>> from seqjax.data import plan
     >>> policy = Bucketed((2, 5), batch_size=2)
@@ -128,9 +154,10 @@ class Bucketed:
     multiple: int | None = None
     drop_remainder: bool = False
     drop_longer: bool = False
+    fill_remainder: bool = False
 
     def __post_init__(self) -> None:
-        check_flag("Bucketed", "drop_remainder", self.drop_remainder)
+        _check_remainder("Bucketed", self.drop_remainder, self.fill_remainder)
         check_flag("Bucketed", "drop_longer", self.drop_longer)
         check_boundaries("Bucketed", "boundaries", self.boundaries)
         object.__setattr__(self, "boundaries", tuple(self.boundaries))
@@ -153,7 +180,7 @@ class Bucketed:
         Args:
           boundaries: see `Bucketed`.
           steps: the maximum of B times T, at least the last boundary.
-          options: ``drop_remainder`` and ``drop_longer`` of `Bucketed`.
+          options: ``drop_remainder``, ``drop_longer`` and ``fill_remainder`` of `Bucketed`.
 
         Raises:
           ValueError: ``steps`` is less than the last boundary.
@@ -196,9 +223,11 @@ class Bucketed:
         """Give each example its own row."""
         lengths = check_integers("Bucketed", "lengths", lengths, high=self.boundaries[-1], least=1)
         longest = int(lengths.max())
-        boundary = self.boundaries[int(np.searchsorted(self.boundaries, longest))]
+        bucket = int(np.searchsorted(self.boundaries, longest))
+        boundary = self.boundaries[bucket]
         steps = boundary if self.multiple is None else _round_up(longest, self.multiple)
-        return _one_a_row(lengths, min(steps, boundary))
+        least = self._sizes[bucket] if self.fill_remainder else 0
+        return _one_a_row(lengths, min(steps, boundary), least)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -214,9 +243,12 @@ class Packed:
       steps: T, the length of a row.
       drop_remainder: drop the last batch if it has fewer rows.
       drop_longer: drop examples that are longer than a row.
+      fill_remainder: fill the last batch with empty rows, of length 0 and weight 0. All batches
+        then have ``batch_size`` rows.
 
     Raises:
-      ValueError: a size is not a whole number of at least 1; also when batches are made, if an
+      ValueError: a size is not a whole number of at least 1, or the remainder is to be dropped and
+        filled; also when batches are made, if an
         example is longer than a row (unless ``drop_longer``).
 
     >>> from seqjax.data import plan
@@ -231,9 +263,10 @@ class Packed:
     steps: int
     drop_remainder: bool = False
     drop_longer: bool = False
+    fill_remainder: bool = False
 
     def __post_init__(self) -> None:
-        check_flag("Packed", "drop_remainder", self.drop_remainder)
+        _check_remainder("Packed", self.drop_remainder, self.fill_remainder)
         check_flag("Packed", "drop_longer", self.drop_longer)
         check_size("Packed", "batch_size", self.batch_size)
         check_size("Packed", "steps", self.steps)
@@ -273,7 +306,8 @@ class Packed:
             rows.append(row)
             at.append(end)
             end += length
-        return Placement((row + 1, self.steps), np.array(rows), np.array(at), packed=True)
+        count = max(row + 1, self.batch_size) if self.fill_remainder else row + 1
+        return Placement((count, self.steps), np.array(rows), np.array(at), packed=True)
 
 
 def _chunks(indices: np.ndarray, size: int, drop_remainder: bool) -> list[np.ndarray]:
@@ -302,9 +336,19 @@ def _round_up(steps: int, multiple: int) -> int:
     return -(-steps // multiple) * multiple
 
 
-def _one_a_row(lengths: np.ndarray, steps: int) -> Placement:
+def _check_remainder(owner: str, drop: bool, fill: bool) -> None:
+    check_flag(owner, "drop_remainder", drop)
+    check_flag(owner, "fill_remainder", fill)
+    if drop and fill:
+        raise ValueError(
+            f"{owner}: drop_remainder and fill_remainder are both True; drop what does not fill a "
+            "batch, or fill it with empty rows"
+        )
+
+
+def _one_a_row(lengths: np.ndarray, steps: int, least_rows: int) -> Placement:
     rows = np.arange(len(lengths))
-    return Placement((len(lengths), steps), rows, np.zeros_like(rows))
+    return Placement((max(len(rows), least_rows), steps), rows, np.zeros_like(rows))
 
 
 def _without_longer(

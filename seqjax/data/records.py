@@ -14,7 +14,7 @@ import hashlib
 import itertools
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from seqjax.data.shards import (
     read_compressed,
     read_records,
 )
+from seqjax.data.statistics import Statistics
 from seqjax.data.tfrecord import (
     DECOMPRESSED_BYTES,
     FRAME_BYTES,
@@ -52,6 +53,7 @@ __all__ = [
     "Feature",
     "RecordSource",
     "Schema",
+    "Statistics",
     "infer_schema",
     "write",
 ]
@@ -127,12 +129,16 @@ class RecordSource:
         self._skipped: list[str] = []
         self._decompressed = functools.lru_cache(_DECOMPRESSED_SHARDS)(read_compressed)
         self._manifest_sha256: str | None = None
+        self._statistics: Mapping[str, Statistics] | None = None
         if path.is_dir():
-            stored, shards = open_data_set(path, check_files=not skip_corrupt)
+            stored, shards, statistics = open_data_set(path, check_files=not skip_corrupt)
             manifest = (path / MANIFEST).read_bytes()
             self._manifest_sha256 = hashlib.sha256(manifest).hexdigest()
             self.schema = schema or stored
             _check_part(path, self.schema, stored)
+            asked = {**self.schema.context, **self.schema.sequence}
+            if statistics is not None:
+                self._statistics = {name: statistics[name] for name in statistics if name in asked}
             self._parser = Parser(self.schema, flat=False)
             if skip_corrupt:
                 shards = [*map(self._survey_again, shards)]
@@ -198,6 +204,23 @@ class RecordSource:
         False
         """
         return self._manifest_sha256
+
+    @property
+    def statistics(self) -> Mapping[str, Statistics] | None:
+        """The statistics of each numeric feature, computed when `write` made the data set.
+
+        They include records that were damaged since. None for files that `write` did not make, and
+        for data sets of earlier versions; `seqjax.data.statistics.statistics_of` computes them.
+
+        >>> import tempfile
+        >>> directory = tempfile.mkdtemp()
+        >>> schema = Schema(sequence={"x": Feature(np.float32, (2,))})
+        >>> write(directory, schema, [{"x": [[1, 30], [2, 50]]}, {"x": [[3, 40]]}])
+        2
+        >>> RecordSource(directory).statistics["x"].mean
+        array([ 2., 40.])
+        """
+        return self._statistics
 
     @property
     def sequence_features(self) -> frozenset[str]:

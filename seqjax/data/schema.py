@@ -105,7 +105,7 @@ class Feature:
     @property
     def entry(self) -> "Feature":
         """The feature of one entry, if each value is a list; otherwise this feature."""
-        return Feature(self.dtype, self.entry_shape, self.classes)
+        return dataclasses.replace(self, shape=self.entry_shape) if self.is_ragged else self
 
     @property
     def stored(self) -> str:
@@ -283,6 +283,18 @@ def encode(schema: Schema, example: Mapping[str, Any], owner: str) -> tuple[byte
     >>> encode(schema, {"x": [7]}, "example 0")
     (b'\x12\x0e\n\x0c\n\x01x\x12\x07\n\x05\x1a\x03\n\x01\x07', 1)
     """
+    return serialize(schema, conform_example(schema, example, owner))
+
+
+def conform_example(
+    schema: Schema, example: Mapping[str, Any], owner: str
+) -> dict[str, np.ndarray | Ragged]:
+    """Convert the values of an example to the dtypes of the schema, or raise ``ValueError``.
+
+    >>> schema = Schema(sequence={"x": Feature(np.uint8)})
+    >>> conform_example(schema, {"x": [7, 8]}, "example 0")
+    {'x': array([7, 8], dtype=uint8)}
+    """
     if not isinstance(example, Mapping):
         raise ValueError(
             f"{owner}: must be a dictionary of values by feature, got a {type(example).__name__}"
@@ -295,14 +307,8 @@ def encode(schema: Schema, example: Mapping[str, Any], owner: str) -> tuple[byte
             f"{sorted(extra)}; give the features of the schema, {sorted(wanted)}"
         )
     context = {
-        name: _feature(
-            conform(
-                feature.entry,
-                example[name],
-                f"{owner}: {name!r}",
-                "N" if feature.is_ragged else None,
-            ),
-            feature,
+        name: conform(
+            feature.entry, example[name], f"{owner}: {name!r}", "N" if feature.is_ragged else None
         )
         for name, feature in schema.context.items()
     }
@@ -315,14 +321,25 @@ def encode(schema: Schema, example: Mapping[str, Any], owner: str) -> tuple[byte
         raise ValueError(
             f"{owner}: its sequence features differ in their number of steps: {lengths}"
         )
+    return {**context, **sequence}
+
+
+def serialize(schema: Schema, example: Mapping[str, Any]) -> tuple[bytes, int]:
+    r"""Serialize an example that `conform_example` returned; see `encode`.
+
+    >>> schema = Schema({"y": Feature(np.int64)})
+    >>> serialize(schema, {"y": np.array(7)})
+    (b'\n\x0c\n\n\n\x01y\x12\x05\x1a\x03\n\x01\x07', 0)
+    """
+    context = {name: _feature(example[name], feature) for name, feature in schema.context.items()}
     lists = {
-        name: b"".join([_delimited(1, step) for step in _steps(value, schema.sequence[name])])
-        for name, value in sequence.items()
+        name: b"".join([_delimited(1, step) for step in _steps(example[name], feature)])
+        for name, feature in schema.sequence.items()
     }
     message = _delimited(1, _map(context)) if context else b""
     if lists:
         message += _delimited(2, _map(lists))
-    return message, max(lengths.values(), default=0)
+    return message, max((len(example[name]) for name in schema.sequence), default=0)
 
 
 def conform_steps(feature: Feature, value: Any, owner: str) -> np.ndarray | Ragged:

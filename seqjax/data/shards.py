@@ -12,6 +12,7 @@ import google_crc32c
 import numpy as np
 
 from seqjax.data.schema import Schema
+from seqjax.data.statistics import Statistics, from_arrays
 from seqjax.data.tfrecord import (
     FRAME_BYTES,
     Compression,
@@ -64,7 +65,21 @@ class Shard(NamedTuple):
     checksums: np.ndarray
 
 
-def open_data_set(directory: Path, *, check_files: bool) -> tuple[Schema, list[Shard]]:
+class DataSet(NamedTuple):
+    """What the manifest and the index of a data set hold.
+
+    Attributes:
+      schema: the schema.
+      shards: the files.
+      statistics: the statistics of each numeric feature, or None if an earlier version wrote it.
+    """
+
+    schema: Schema
+    shards: list[Shard]
+    statistics: dict[str, Statistics] | None
+
+
+def open_data_set(directory: Path, *, check_files: bool) -> DataSet:
     """Read the manifest and the index of a data set that `seqjax.data.records.write` made.
 
     Args:
@@ -127,7 +142,8 @@ def open_data_set(directory: Path, *, check_files: bool) -> tuple[Schema, list[S
                 )
             if not has_checksums and not is_written(file):
                 raise CorruptRecordError(f"{file.path}: {NOT_WRITTEN}")
-    return Schema.from_json(manifest["schema"]), shards
+    schema = Schema.from_json(manifest["schema"])
+    return DataSet(schema, shards, from_arrays(schema, index))
 
 
 def is_written(file: File) -> bool:

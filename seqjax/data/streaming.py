@@ -136,7 +136,7 @@ class RecordStream(Iterator[Batch]):
         self._interleave = interleave or (1 if seed is None else 16)
         self._compression = compression.name if compression else ""
         self._process, self._processes = process, processes
-        self._collation = Collation.of(owner, self.schema, policy, pad_values, widths)
+        self._collation = Collation.of(owner, self.schema, pad_values, widths)
         self._parser: Parser | None = None
         self._error: ValueError | None = None
         self._report = Report()
@@ -164,10 +164,12 @@ class RecordStream(Iterator[Batch]):
             except ValueError as error:
                 self._error = error
                 raise
-        numbers, _, examples, lengths = zip(*self._pending[0], strict=True)
-        batch = self._collation.batch([*examples], np.array(numbers), np.array(lengths))
+        numbers, _, examples, steps = zip(*self._pending[0], strict=True)
+        lengths = np.array(steps)
+        placement = self._policy.place(lengths)
+        batch = self._collation.batch([*examples], np.array(numbers), lengths, placement)
         self._pending.pop(0)  # only now, so that an error loses no batch
-        self._report += Report.of_batch(np.array(lengths), self._policy)
+        self._report += Report.of_placement(placement, lengths)
         return batch
 
     def save(self, folder: str | os.PathLike[str]) -> None:
@@ -298,7 +300,7 @@ class RecordStream(Iterator[Batch]):
         try:
             policy = self._policy
             if payloads is not None:  # what does not fill a batch is carried over
-                policy = dataclasses.replace(policy, drop_remainder=True)
+                policy = dataclasses.replace(policy, drop_remainder=True, fill_remainder=False)
             batches = policy.batches(order, lengths)
             fitting = dataclasses.replace(policy, drop_remainder=False).batches(order, lengths)
         except ValueError as error:  # an example is longer than the policy allows

@@ -1,8 +1,9 @@
 """Writing a data set atomically: a reader finds the complete old or the complete new data set.
 
 A directory holds a ``manifest.json``, one TFRecord file for each shard, and an index with the
-size, the length and the checksum of each record. Each writer puts a random number into the names
-of its files, except for the manifest, so replacing the manifest switches to the new data set.
+size, the length and the checksum of each record and the statistics of each feature. Each writer
+puts a random number into the names of its files, except for the manifest, so replacing the manifest
+switches to the new data set.
 """
 
 import contextlib
@@ -22,7 +23,9 @@ import google_crc32c
 import numpy as np
 
 from seqjax.checks import check_size
-from seqjax.data.schema import Schema, check_schema, encode
+from seqjax.data.ragged import Ragged
+from seqjax.data.schema import Schema, check_schema, conform_example, serialize
+from seqjax.data.statistics import RunningStatistics, Statistics, to_arrays
 from seqjax.data.tfrecord import (
     Compression,
     CorruptRecordError,
@@ -54,6 +57,9 @@ def write(
     complete new data set, even if the process is killed. The next writer removes the files that a
     killed writer left.
 
+    The statistics of the numeric features are stored too, see `seqjax.data.statistics`. NaN counts
+    as a missing value.
+
     Args:
       directory: the directory of the data set, created if needed. Other files in it are kept.
       schema: the schema of the examples.
@@ -80,81 +86,119 @@ def write(
     check_schema(schema)
     if not isinstance(examples, Iterable):
         raise ValueError(f"examples must be an iterable of dictionaries, got {examples!r}")
-    records = (encode(schema, example, f"example {k}") for k, example in enumerate(examples))
-    return write_encoded(directory, schema, records, shards=shards, compression=compression)
+    with DataSetWriter(directory, schema, shards=shards, compression=compression) as writer:
+        for k, example in enumerate(examples):
+            values = conform_example(schema, example, f"example {k}")
+            writer.add(values, serialize(schema, values))
+        writer.complete()
+        writer.publish()
+    return writer.count
 
 
-def write_encoded(
-    directory: str | os.PathLike[str],
-    schema: Schema,
-    records: Iterable[tuple[bytes, int]],
-    *,
-    shards: int = 1,
-    compression: Compression | None = None,
-) -> int:
-    """Write a data set of examples that are already encoded.
+class DataSetWriter(contextlib.AbstractContextManager["DataSetWriter"]):
+    """A writer of one data set in steps, so that several data sets can be replaced at once.
+
+    Use it in a ``with`` block: `add` the examples, `complete` the files, `publish` them. The end of
+    the block removes what is not published.
 
     Args:
       directory: see `write`.
-      schema: the schema of the examples.
-      records: the results of `seqjax.data.schema.encode`.
+      schema: see `write`.
       shards: see `write`.
       compression: see `write`.
-
-    Returns:
-      The number of examples.
 
     >>> import tempfile
     >>> from seqjax.data.schema import Feature
     >>> schema = Schema(sequence={"tokens": Feature(np.int32)})
-    >>> record = encode(schema, {"tokens": [1, 2]}, "line 1")
-    >>> write_encoded(tempfile.mkdtemp(), schema, [record])
-    1
+    >>> with DataSetWriter(tempfile.mkdtemp(), schema) as writer:
+    ...     example = conform_example(schema, {"tokens": [1, 2]}, "line 1")
+    ...     writer.add(example, serialize(schema, example))
+    ...     writer.complete()
+    ...     writer.publish()
+    >>> writer.count, writer.steps
+    (1, 2)
     """
-    check_size("write", "shards", shards)
-    if not isinstance(compression, Compression | None):
-        raise ValueError(f"compression must be a Compression or None, got {compression!r}")
-    directory = Path(directory)
-    generation = secrets.token_hex(8)
-    ending = f"of-{shards:05}.tfrecord{_SUFFIX[compression]}"
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(_locked(directory))
-        stack.enter_context(_swept(directory))
-        writers = [
-            stack.enter_context(
-                _ShardWriter(directory / f"data-{generation}-{i:05}-{ending}", compression)
-            )
-            for i in range(shards)
-        ]
-        count = 0
-        for record in records:
-            writers[count % shards].add(*record)
-            count += 1
-        for writer in writers:
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        schema: Schema,
+        *,
+        shards: int = 1,
+        compression: Compression | None = None,
+    ) -> None:
+        check_size("write", "shards", shards)
+        if not isinstance(compression, Compression | None):
+            raise ValueError(f"compression must be a Compression or None, got {compression!r}")
+        self._directory = Path(directory)
+        self._schema, self._shards, self._compression = schema, shards, compression
+        self._generation = secrets.token_hex(8)
+        self._temporary = self._directory / f"manifest-{self._generation}.json"
+        self._running = RunningStatistics(schema)
+        self._stack = contextlib.ExitStack()
+        self._writers: list[_ShardWriter] = []
+        self.count = self.steps = 0
+
+    def __enter__(self) -> "DataSetWriter":
+        """Lock out other writers, and open the files."""
+        ending = f"of-{self._shards:05}.tfrecord{_SUFFIX[self._compression]}"
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(_locked(self._directory))
+            stack.enter_context(_swept(self._directory))
+            for i in range(self._shards):
+                path = self._directory / f"data-{self._generation}-{i:05}-{ending}"
+                self._writers.append(stack.enter_context(_ShardWriter(path, self._compression)))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: Any) -> bool | None:
+        """Close the files, and remove those of incomplete or replaced data sets."""
+        return self._stack.__exit__(*error)
+
+    def add(self, example: Mapping[str, np.ndarray | Ragged], record: tuple[bytes, int]) -> None:
+        """Write an example.
+
+        Args:
+          example: the result of `seqjax.data.schema.conform_example`.
+          record: the result of `seqjax.data.schema.serialize` for it.
+        """
+        self._running.add(example)
+        self._writers[self.count % self._shards].add(*record)
+        self.count += 1
+        self.steps += record[1]
+
+    def statistics(self) -> dict[str, Statistics]:
+        """Return the statistics of the examples so far."""
+        return self._running.result()
+
+    def complete(self) -> None:
+        """Write all but the manifest to the disk; readers still find the data set before."""
+        for writer in self._writers:
             writer.finish()
-        index = io.BytesIO()
-        sizes, lengths, checksums = (
-            np.concatenate([np.frombuffer(getattr(w, name), dtype) for w in writers])
+        columns = {
+            name: np.concatenate([np.frombuffer(getattr(w, name), dtype) for w in self._writers])
             for name, dtype in (("sizes", "int64"), ("lengths", "int64"), ("checksums", "uint32"))
-        )
-        np.savez(index, sizes=sizes, lengths=lengths, checksums=checksums)
-        index_path = directory / f"index-{generation}.npz"
+        }
+        index = io.BytesIO()
+        np.savez(index, allow_pickle=False, **columns, **to_arrays(self._schema, self.statistics()))
+        index_path = self._directory / f"index-{self._generation}.npz"
         _write_through(index_path, index.getvalue())
         manifest = {
             "version": _VERSION,
-            "compression": compression and compression.value,
-            "schema": schema.to_json(),
-            "examples": count,
-            "steps": int(lengths.sum()),
-            "shards": [writer.summary() for writer in writers],
+            "compression": self._compression and self._compression.value,
+            "schema": self._schema.to_json(),
+            "examples": self.count,
+            "steps": self.steps,
+            "shards": [writer.summary() for writer in self._writers],
             "index": {"file": index_path.name, "crc32c": google_crc32c.value(index.getvalue())},
         }
         manifest["crc32c"] = _manifest_crc(manifest)
-        temporary = directory / f"manifest-{generation}.json"
-        _write_through(temporary, (json.dumps(manifest, indent=2) + "\n").encode())
-        os.replace(temporary, directory / MANIFEST)
-        _sync(directory)
-    return count
+        _write_through(self._temporary, (json.dumps(manifest, indent=2) + "\n").encode())
+
+    def publish(self) -> None:
+        """Replace the data set that was there before."""
+        os.replace(self._temporary, self._directory / MANIFEST)
+        _sync(self._directory)
 
 
 class _ShardWriter(contextlib.AbstractContextManager["_ShardWriter"]):

@@ -108,7 +108,7 @@ def resolve_mask(
             f"{name} must be integers of shape {batch_shape}, the batch axes of the inputs, "
             f"got {lengths.dtype} of shape {lengths.shape}"
         )
-    _check_range(name, lengths, 0, num_steps, ", the number of time steps")
+    check_range(name, lengths, 0, num_steps, ", the number of time steps")
     return jnp.moveaxis(lengths_to_mask(as_int32(lengths), num_steps), -1, time_axis)
 
 
@@ -129,10 +129,17 @@ def check_tokens(
         return
     if mask is not None:
         tokens = np.where(mask, tokens, np.zeros((), tokens.dtype))
-    _check_range(name, tokens, 0, size - 1, ", the vocabulary")
+    check_range(name, tokens, 0, size - 1, ", the vocabulary")
 
 
-def _check_range(name: str, values: Array | np.ndarray, low: int, high: int, what: str) -> None:
+def check_range(name: str, values: Array | np.ndarray, low: int, high: int, what: str) -> None:
+    """Raise ``ValueError`` if a known value lies outside ``[low, high]``.
+
+    >>> check_range("ids", jnp.array([1, 5]), 0, 4, ", the ids")
+    Traceback (most recent call last):
+    ...
+    ValueError: ids must lie in [0, 4], the ids, got 5 at index 1
+    """
     if not is_known(values):
         return
     host = np.asarray(values)

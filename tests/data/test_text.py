@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqjax.data import text as module
 from seqjax.data.text import Vocabulary, read_corpus, split, streams, windows
+from seqjax.data.text import corpus as module
 
 PLAY = "ROMEO:\nIs the day so young?\n"
 

@@ -215,31 +215,32 @@ def test_n_grams_count_a_sample_whose_size_the_result_states(ngrams, monkeypatch
 
 def test_with_true_truncation_a_step_reads_two_chunks_and_scores_the_second():
     config = Config(cell="gru", units=8, batch_size=2, num_steps=5, truncation="true")
-    rows = jax.random.randint(jax.random.key(1), (2, 22), 0, 7)
-    data = training.Data(rows[:, :-1], rows[:, 1:])
+    rows = np.random.default_rng(1).integers(0, 7, (2, 22)).astype(np.int32)
+    data = training.block_data(config, training.Rows(rows[:, :-1], rows[:, 1:]), 0, 2)
     assert training.steps_per_epoch(config, 21) == 3
     model = build_model(config, 7)
     state = training.init_state(config, model)
     between, _ = unroll(model, state.params, rows[:, :5])
     _, logits = unroll(model, state.params, rows[:, :10])
     block = training.make_block(config, model, data_mesh(2))
-    after, losses = block(*training.spread(data_mesh(2), state, data), jnp.zeros(2), jnp.int32(1))
+    state = training.spread(data_mesh(2), state)
+    after, losses = block(state, data, jnp.zeros(2), jnp.int32(1))
     np.testing.assert_allclose(after.carry.h, between.h, rtol=1e-5)
     np.testing.assert_allclose(losses[0], sequence_loss(logits[:, 5:], rows[:, 6:11]), rtol=1e-5)
 
 
 def test_a_fresh_state_is_zero_and_comes_to_each_row_by_itself():
     config = Config(cell="gru", units=8, batch_size=16, num_steps=5, fresh_state=0.5)
-    rows = jax.random.randint(jax.random.key(1), (16, 21), 0, 7)
+    rows = np.random.default_rng(1).integers(0, 7, (16, 21)).astype(np.int32)
     model, mesh = build_model(config, 7), data_mesh(16)
 
     def step(config, carry):
-        data = training.Data(rows[:, :-1], rows[:, 1:])
+        data = training.block_data(config, training.Rows(rows[:, :-1], rows[:, 1:]), 1, 1)
         state = training.init_state(config, model)
         # the second chunk, of which no row would be fresh by itself
         state = state._replace(step=state.step + 1, carry=carry)
         block = training.make_block(config, model, mesh)
-        return block(*training.spread(mesh, state, data), jnp.zeros(1), jnp.int32(1))
+        return block(training.spread(mesh, state), data, jnp.zeros(1), jnp.int32(1))
 
     ones = jax.tree.map(jnp.ones_like, model.initial_state((16,)))
     zeros = jax.tree.map(jnp.zeros_like, ones)
