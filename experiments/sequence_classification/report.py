@@ -174,7 +174,7 @@ def confusion_matrix(outcome: Outcome) -> matplotlib.figure.Figure:
     side = min(24, 6.2 + 0.22 * max(0, len(names) - LABELLED_CLASSES) + 0.07 * longest)
     fig = matplotlib.figure.Figure(figsize=(side + 0.8, side), layout="constrained")
     axes = fig.subplots()
-    shown = np.ma.masked_equal(counts, 0)
+    shown = np.where(counts > 0, counts, np.nan)
     image = axes.imshow(shown, cmap="Blues", norm=LogNorm(1, max(2, counts.max())))
     small = 10 if len(names) <= LABELLED_CLASSES else 7
     axes.set_xticks(range(len(names)), names, fontsize=small, rotation=90 if longest > 3 else 0)

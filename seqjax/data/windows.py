@@ -170,7 +170,7 @@ class Windows:
 def _as_series(name: str, given: Any) -> list[np.ndarray]:
     """Return arrays ``[T, D]`` of one dtype and one D."""
     check_iterable("Windows", name, given, of="floating arrays [T, D]")
-    arrays = []
+    arrays: list[np.ndarray] = []
     for index, value in enumerate(given):
         try:
             array = np.asarray(value)

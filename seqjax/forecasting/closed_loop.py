@@ -177,8 +177,9 @@ def forecast(
       start: from `prime`, from `repeat`, or from the previous call.
       horizon: the number of steps, 0 or more. Each horizon compiles a separate program.
       distribution: how the output describes the next value, such as `Gaussian`.
-      covariates: floating ``[B, horizon, C]``, those of the steps to forecast; None for none. After
-        `repeat`, the axis of the paths may be left out.
+      covariates: floating ``[B, horizon, C]``, those of the steps to forecast; None for none. The
+        last axes of B may be left out, such as that of the paths of `repeat`, if all of their rows
+        have the same covariates.
       key: a key from `jax.random.key` to draw values; None for means.
 
     Returns:
@@ -335,10 +336,12 @@ def _check_covariates(covariates: Any, shape: tuple[int, ...], dtype: Any) -> Ar
 
 
 def _floating(name: str, value: Any, shape: str) -> Array:
-    """Return ``value`` as an array with a time axis and a feature axis."""
-    array = given_array(name, value)
-    if array.ndim < 2 or not jnp.issubdtype(array.dtype, jnp.floating):
+    """Return a floating array with a time axis and at least one feature."""
+    if not isinstance(value, jax.Array | np.ndarray):
+        raise ValueError(f"{name} must be an array {shape}, got a {type(value).__name__}")
+    floating = jnp.issubdtype(value.dtype, jnp.floating)
+    if value.ndim < 2 or not floating or not value.shape[-1]:
         raise ValueError(
-            f"{name} must be floating {shape}, got {array.dtype} of shape {list(array.shape)}"
+            f"{name} must be floating {shape}, got {value.dtype} of shape {list(value.shape)}"
         )
-    return jnp.asarray(array)
+    return jnp.asarray(value)
