@@ -74,7 +74,7 @@ class Gaussian(Distribution):
 
 @dataclasses.dataclass(frozen=True)
 class Deterministic(Distribution):
-    """A value without a deviation, trained by `seqjax.losses.squared_error` or `absolute_error`.
+    """A value without a deviation, trained by `seqjax.losses.squared_error`.
 
     The outputs are the values, ``[B, D]``, and a sample equals the mean.
     """
