@@ -123,6 +123,7 @@ def result(outcome: Outcome) -> dict[str, Any]:
         "horizon": data.horizon,
         "series": len(data.values),
         "compared_series": data.compared,
+        "training": outcome.config.training._asdict(),
         "chosen_steps": outcome.chosen_steps.tolist(),
         "models": models,
         "wall_seconds": outcome.wall_seconds,
