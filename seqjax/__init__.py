@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from seqjax import devices as devices
     from seqjax import dynamic_evaluation as dynamic_evaluation
     from seqjax import export as export
+    from seqjax import forecasting as forecasting
     from seqjax import interop as interop
     from seqjax import launch as launch
     from seqjax import losses as losses

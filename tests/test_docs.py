@@ -78,6 +78,7 @@ BY_NAME = {
     "attention": seqjax.attention,
     "cells": seqjax.cells,
     "decoding": seqjax.decoding,
+    "forecasting": seqjax.forecasting,
     "losses": seqjax.losses,
     "wrappers": seqjax.wrappers,
 }
@@ -99,7 +100,7 @@ def test_every_public_name_has_a_reference_entry(package):
 
 def test_every_public_module_has_a_reference_entry():
     listed = set(re.findall(r"automodule:: seqjax\.(\S+)", reference()))
-    packages = {"attention", "cells", "decoding", "losses", "wrappers"}
+    packages = {"attention", "cells", "decoding", "forecasting", "losses", "wrappers"}
     packages |= {"tasks", "operations", "data"}
     names = {
         module.name.removeprefix("seqjax.")

@@ -31,6 +31,7 @@ from benchmarks.wrong_calls.attention_calls import attention_examples
 from benchmarks.wrong_calls.cell_calls import cell_examples
 from benchmarks.wrong_calls.data_calls import data_examples
 from benchmarks.wrong_calls.example import Argument, Example, of
+from benchmarks.wrong_calls.forecast_calls import forecast_examples
 from benchmarks.wrong_calls.interop_calls import interop_examples
 from benchmarks.wrong_calls.loss_calls import loss_examples
 from benchmarks.wrong_calls.task_calls import task_examples
@@ -43,6 +44,7 @@ from seqjax import (
     devices,
     dynamic_evaluation,
     export,
+    forecasting,
     losses,
     nn,
     pooling,
@@ -54,6 +56,7 @@ from seqjax import (
     truncation,
     wrappers,
 )
+from seqjax.data import windows
 from seqjax.interop import flax_linen, flax_nnx, keras, linen, pytorch, tensorflow
 
 MODULES = (
@@ -66,6 +69,7 @@ MODULES = (
     pooling,
     truncation,
     sampling,
+    forecasting,
     decoding,
     seq2seq,
     training,
@@ -76,6 +80,7 @@ MODULES = (
     export,
     tasks,
     data,
+    windows,
     flax_linen,
     flax_nnx,
     keras,
@@ -473,6 +478,7 @@ def examples() -> tuple[Example, ...]:
         *task_examples(key),
         *interop_examples(),
         *data_examples(),
+        *forecast_examples(),
     ]
     return tuple(result)
 

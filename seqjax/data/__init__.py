@@ -6,6 +6,7 @@ from seqjax.data.list_source import ListSource
 from seqjax.data.loader import Loader, Position
 from seqjax.data.policies import Bucketed, Packed, Padded, Placement, Policy
 from seqjax.data.ragged import Ragged
+from seqjax.data.windows import Windows
 
 __all__ = [
     "Batch",
@@ -21,5 +22,6 @@ __all__ = [
     "Ragged",
     "Report",
     "Source",
+    "Windows",
     "plan",
 ]

@@ -1,0 +1,7 @@
+"""The command line of the experiment."""
+
+from experiments.command_line import run_experiment
+from experiments.forecasting.config import Config
+
+if __name__ == "__main__":
+    run_experiment("forecasting", Config)
