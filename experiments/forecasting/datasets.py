@@ -82,9 +82,9 @@ def check_installed(module: str) -> None:
     """Import a module of the extra ``series``, or raise ``ValueError``."""
     try:
         importlib.import_module(module)
-    except ImportError as error:
+    except ImportError:
         raise ValueError(
-            f"this experiment needs {error.name}; pip install -e '.[series]' (Python 3.11 or 3.12)"
+            f"this experiment needs {module.partition('.')[0]}; pip install -e '.[series]' (Python 3.11 or 3.12)"
         ) from None
 
 
