@@ -81,7 +81,7 @@ def write_text(path: Path, size: int) -> None:
     """Write random words."""
     rng = np.random.default_rng(0)
     words = np.array(["the", "Quick", "brown", "fox.\n", "jumps", "over", "Lazy", "dogs,", "né"])
-    with path.open("w") as file:
+    with path.open("w", encoding="utf-8") as file:
         while file.tell() < size:
             file.write(" ".join(words[rng.integers(len(words), size=200_000)]))
 
@@ -107,7 +107,7 @@ def measure(command: list[str], started: Callable[[], bool]) -> tuple[float, flo
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
             try:
-                status = Path(f"/proc/{process.pid}/status").read_text()
+                status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
                 largest = max(largest, int(status.split("RssAnon:")[1].split()[0]) * 1024)
             except (OSError, IndexError):  # the process ends
                 pass

@@ -83,8 +83,9 @@ def check_installed(module: str) -> None:
     try:
         importlib.import_module(module)
     except ImportError:
+        package = module.partition(".")[0]
         raise ValueError(
-            f"this experiment needs {module.partition('.')[0]}; pip install -e '.[series]' (Python 3.11 or 3.12)"
+            f"this experiment needs {package}; pip install -e '.[series]' (Python 3.11 or 3.12)"
         ) from None
 
 

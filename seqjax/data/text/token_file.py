@@ -198,7 +198,9 @@ def _replace(
     temporary = path.with_name(f".{path.stem}.{secrets.token_hex(8)}")
     try:
         crc = _write(temporary, pieces, vocabulary, dtype, count)
-        _checksum_of(path).write_text(str(crc))  # before the tokens: an older file does not match
+        _checksum_of(path).write_text(
+            str(crc), encoding="utf-8"
+        )  # before the tokens: an older file does not match
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -232,7 +234,7 @@ def _checksum_of(path: Path) -> Path:
 
 def _is_whole(path: Path, size: int) -> bool:
     try:
-        wanted = int(_checksum_of(path).read_text())
+        wanted = int(_checksum_of(path).read_text(encoding="utf-8"))
         if path.stat().st_size != size:
             return False
     except (OSError, ValueError):
