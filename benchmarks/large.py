@@ -2,7 +2,7 @@
 
 ::
 
-    python -m benchmarks.large    about 20 minutes on 2 cores, and 25 GB of disk
+    python -m benchmarks.large    7 minutes on 2 cores, and 25 GB of disk
 
 A text of 1 GB trains a character model, twice: the first run encodes the text, and the second one
 finds its tokens. Records of 20 GB train a GRU, read in random order by a `Loader` and in one pass
