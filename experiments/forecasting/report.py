@@ -168,7 +168,7 @@ def result_table(outcome: Outcome) -> Table:
         totals = found.totals
         if name == NETWORK and seeds > 1:
             table.add_row(
-                f"network, mean of {seeds} seeds", *_shown(Scores(*(a.mean() for a in totals)))
+                f"network, mean of {seeds} seeds", *_shown(Scores(*(a.mean(0) for a in totals)))
             )
             order = np.argsort(totals.crps)
             for place, seed in (("best", order[0]), ("worst", order[-1])):
