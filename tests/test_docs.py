@@ -20,7 +20,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 README_BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 CELL = re.compile(r"^```\{code-cell\}\n(.*?)^```", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\(([^)#: ]+)(?:#[^)]*)?\)")
-QUICK = {"README"}  # the build of the site runs the code of all pages too
+# the build of the site runs the code of all pages, so that few of them run here too
+QUICK, SLOW = {"README"}, {"quickstart", "your_own_data", "your_own_sequences"}
 
 
 def code_of(page):
@@ -32,7 +33,7 @@ def code_of(page):
 WITH_CODE = [
     pytest.param(page, id=page.stem, marks=[pytest.mark.slow] * (page.stem not in QUICK))
     for page in PAGES
-    if code_of(page)
+    if page.stem in QUICK | SLOW and code_of(page)
 ]
 
 
