@@ -357,6 +357,13 @@ CATALOGUE = (
         input_size="units",
     ),
     Entry(
+        "ResidualBlock",
+        lambda units: seqjax.ResidualBlock(seqjax.LSTM(units)),
+        "De et al. 2024",
+        "NumPy loop",
+        input_size="units",
+    ),
+    Entry(
         "Highway",
         lambda units: seqjax.Highway(seqjax.LSTM(units)),
         "Srivastava et al. 2015",

@@ -359,3 +359,38 @@ class LinearCell(Cell):
         a, b = self.coefficients(params, z)
         state = jax.tree.map(lambda a, s, b: a * s + b, a, state, b)
         return state, self.readout(params, state, z)
+
+
+class ChunkwiseCell(Cell):
+    """A cell that can compute many steps at once from the state before them.
+
+    `seqjax.unroll` then runs chunks of ``chunk_size`` steps one after another, with the method
+    ``"auto"``. `Cell.step` remains the definition of the cell, and gives the same values up to
+    rounding.
+    """
+
+    chunk_size: int
+
+    @abc.abstractmethod
+    def run_chunk(
+        self,
+        params: Params,
+        state: State,
+        zs: Projected,
+        mask: Array | None = None,
+        starts: Array | None = None,
+    ) -> tuple[State, PyTree]:
+        """Take all steps of a chunk, which may be shorter than ``chunk_size``.
+
+        Args:
+          params: the parameters of the cell.
+          state: the state before the first step, arrays ``[B, ...]``.
+          zs: the projected inputs, arrays ``[T, B, ...]``.
+          mask: ``bool[T, B]``; a step where it is False does not change the state, and may have any
+            output. Defaults to all True.
+          starts: ``bool[T, B]``; the state is `Cell.initial_state` before a step where it is True.
+            Defaults to all False.
+
+        Returns:
+          The state after the last step, and the outputs ``[T, B, H]``.
+        """

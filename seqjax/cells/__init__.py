@@ -20,11 +20,12 @@ from seqjax.cells.lstm import (
 from seqjax.cells.mgu import MGU, MGUParams
 from seqjax.cells.mingru import MinGRU, MinLSTM, MinParams
 from seqjax.cells.minimal import MinimalRNN, MinimalRNNParams
+from seqjax.cells.mlstm import MLSTM, MLSTMParams, MLSTMState
 from seqjax.cells.nas import NAS, NASParams
 from seqjax.cells.phased import PhasedLSTM, PhasedLSTMParams, TimedInputs
+from seqjax.cells.slstm import SLSTM, SLSTMParams, SLSTMState
 from seqjax.cells.sru import SRU, SRUParams, SRUState
 from seqjax.cells.ugrnn import UGRNN, UGRNNParams
-from seqjax.cells.xlstm import MLSTM, SLSTM, MLSTMParams, MLSTMState, SLSTMParams, SLSTMState
 
 __all__ = [
     "CFN",

@@ -18,6 +18,7 @@ from seqjax.engine.equations import (
     read,
     trace,
 )
+from seqjax.engine.layout import types_of
 from seqjax.types import Array
 
 
@@ -90,7 +91,7 @@ def linearise(step: Step, kept: Sequence[core.Var], arguments: Sequence[list[Arr
         found = evaluate(step.equations, dict(zip(inputs, values, strict=True)))
         return [*groups, [found[v] for v in kept]]
 
-    values = jax.eval_shape(with_kept, *arguments)
+    values = types_of(with_kept, *arguments)
 
     def outputs(groups: list[list[Array]], values: list[Array]) -> list[list[Array]]:
         given = dict(zip(kept, values, strict=True))

@@ -178,7 +178,8 @@ def rows_may_be_merged() -> bool:
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty:
         return jax.device_count() == 1
-    return all(kind == AxisType.Manual for kind in mesh.axis_types)  # inside jax.shard_map
+    # inside jax.shard_map, all axes are manual
+    return mesh.size == 1 or all(kind == AxisType.Manual for kind in mesh.axis_types)
 
 
 def _has_explicit_layouts() -> bool:

@@ -1,8 +1,10 @@
 """Layer normalisation, for cells with normalised gates."""
 
 import dataclasses
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from seqjax.checks import check_number
 from seqjax.operations.affine import broadcast_like
@@ -34,6 +36,27 @@ class LayerNorm:
     def __post_init__(self) -> None:
         check_number("LayerNorm", "gain", self.gain)
         check_number("LayerNorm", "shift", self.shift)
+
+
+class NormParams(NamedTuple):
+    """Parameters of layer normalisation.
+
+    Attributes:
+      gain: ``[H]``.
+      shift: ``[H]``.
+    """
+
+    gain: Array
+    shift: Array
+
+    @classmethod
+    def initial(cls, size: int, dtype: Any = jnp.float32) -> "NormParams":
+        """Return gains of 1 and shifts of 0.
+
+        >>> NormParams.initial(2).gain.shape
+        (2,)
+        """
+        return cls(jnp.ones(size, dtype), jnp.zeros(size, dtype))
 
 
 def layer_norm(xs: Array, gain: Array, shift: Array, epsilon: float = 1e-12) -> Array:

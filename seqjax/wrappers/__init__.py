@@ -1,5 +1,6 @@
 """Cells that wrap other cells: stacks, directions, dropout, projections and other changes."""
 
+from seqjax.operations.normalization import NormParams
 from seqjax.wrappers.attention import AttentionCell, AttentionCellParams, AttentionCellState
 from seqjax.wrappers.bidirectional import Bidirectional, Directions
 from seqjax.wrappers.bidirectional_grid_lstm import (
@@ -15,12 +16,13 @@ from seqjax.wrappers.context_attention import (
 )
 from seqjax.wrappers.dropout import Dropout, DropoutNoise
 from seqjax.wrappers.grid_rnn import GridDenseParams, GridRNN, GridRNNParams
-from seqjax.wrappers.language_model import LanguageModel, LanguageModelParams, NormParams
+from seqjax.wrappers.language_model import LanguageModel, LanguageModelParams
 from seqjax.wrappers.learned_state import LearnedState, LearnedStateParams
 from seqjax.wrappers.mogrifier import Mogrifier, MogrifierParams
 from seqjax.wrappers.projection import InputProjection, OutputProjection, ProjectionParams
 from seqjax.wrappers.reset import Reset, ResetInputs
 from seqjax.wrappers.residual import Highway, HighwayParams, KeepFeatures, Residual
+from seqjax.wrappers.residual_block import ResidualBlock, ResidualBlockParams
 from seqjax.wrappers.stack import Stack
 from seqjax.wrappers.time_freq_lstm import TimeFreqLSTM
 from seqjax.wrappers.weight_norm import WeightNorm, WeightNormParams
@@ -62,6 +64,8 @@ __all__ = [
     "Reset",
     "ResetInputs",
     "Residual",
+    "ResidualBlock",
+    "ResidualBlockParams",
     "Stack",
     "TimeFreqLSTM",
     "WeightNorm",

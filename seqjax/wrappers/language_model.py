@@ -10,21 +10,9 @@ import jax.numpy as jnp
 from seqjax.checks import check_fixed_size, check_size
 from seqjax.operations.affine import affine
 from seqjax.operations.initializers import glorot_uniform
-from seqjax.operations.normalization import layer_norm
+from seqjax.operations.normalization import NormParams, layer_norm
 from seqjax.types import Array, Loop, Noise, Params, Projected, PyTree, State
 from seqjax.wrappers.wrapper import ParametrisedWrapper, Wrapper, check_one_axis
-
-
-class NormParams(NamedTuple):
-    """Parameters of layer normalisation.
-
-    Attributes:
-      gain: ``[H]``.
-      shift: ``[H]``.
-    """
-
-    gain: Array
-    shift: Array
 
 
 class LanguageModelParams(NamedTuple):
@@ -127,7 +115,7 @@ class LanguageModel(ParametrisedWrapper):
             embedding = scale * jax.random.normal(embedding_key, (V, E), jnp.float32)
             embedding = embedding.astype(dtype)
         if self.layer_norm:
-            norm = NormParams(jnp.ones(H, dtype), jnp.zeros(H, dtype))
+            norm = NormParams.initial(H, dtype)
         if not self.tied:
             readout = glorot_uniform(readout_key, (H, V), dtype=dtype)
         cell = self.cell.init(cell_key, self._inner_input_size, dtype)

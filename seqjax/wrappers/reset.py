@@ -7,7 +7,18 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.operations.masking import select, zero_outside
-from seqjax.types import Array, Cell, LinearCell, Loop, Noise, Params, Projected, PyTree, State
+from seqjax.types import (
+    Array,
+    Cell,
+    ChunkwiseCell,
+    LinearCell,
+    Loop,
+    Noise,
+    Params,
+    Projected,
+    PyTree,
+    State,
+)
 from seqjax.wrappers.wrapper import Wrapper
 
 
@@ -99,8 +110,10 @@ class Reset(Wrapper):
 
 
 def reset(cell: Cell) -> Reset:
-    """Wrap ``cell`` in a `Reset` that is linear if the cell is."""
-    return _LinearReset(cell) if isinstance(cell, LinearCell) else Reset(cell)
+    """Wrap ``cell`` in a `Reset` that is linear or runs in chunks if the cell does."""
+    if isinstance(cell, LinearCell):
+        return _LinearReset(cell)
+    return _ChunkwiseReset(cell) if isinstance(cell, ChunkwiseCell) else Reset(cell)
 
 
 def _real_dtype(state: State) -> Any:
@@ -124,3 +137,27 @@ class _LinearReset(Reset, LinearCell):
 
     def readout(self, params: Params, state: State, z: tuple[Projected, Array]) -> PyTree:
         return self.cell.readout(params, state, z[0])
+
+
+@dataclasses.dataclass(frozen=True)
+class _ChunkwiseReset(Reset, ChunkwiseCell):
+    """A cell that runs in chunks with starts inside."""
+
+    cell: ChunkwiseCell
+
+    @property
+    def chunk_size(self) -> int:  # type: ignore[override]
+        return self.cell.chunk_size
+
+    def run_chunk(
+        self,
+        params: Params,
+        state: State,
+        zs: tuple[Projected, Array],
+        mask: Array | None = None,
+        starts: Array | None = None,
+    ) -> tuple[State, PyTree]:
+        inner, own = zs
+        return self.cell.run_chunk(
+            params, state, inner, mask, own if starts is None else own | starts
+        )

@@ -13,7 +13,12 @@ from seqjax.operations.affine import affine, split_gates
 from seqjax.operations.features import check_features
 from seqjax.operations.initializers import glorot_uniform
 from seqjax.types import Array, Loop, Noise, Params, Projected, State
-from seqjax.wrappers.wrapper import ParametrisedWrapper, Wrapper, check_one_axis
+from seqjax.wrappers.wrapper import (
+    ParametrisedWrapper,
+    Wrapper,
+    check_one_axis,
+    check_same_size,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +71,7 @@ class Residual(Wrapper):
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> Params:
         """Initialise the wrapped cell."""
         if self.combine is operator.add:
-            _check_same_size("Residual", input_size, self.cell.output_size)
+            check_same_size("Residual", input_size, self.cell.output_size)
         return self.cell.init(key, input_size, dtype)
 
     def project(self, params: Params, xs: Array, noise: Noise = None) -> tuple[Projected, Array]:
@@ -246,7 +251,7 @@ class Highway(ParametrisedWrapper):
 
     def init(self, key: Array, input_size: int, dtype: Any = jnp.float32) -> HighwayParams:
         """Initialise the wrapped cell, Glorot kernels and the carry bias."""
-        _check_same_size("Highway", input_size, self.cell.output_size)
+        check_same_size("Highway", input_size, self.cell.output_size)
         cell_key, kernel_key = jax.random.split(key)
         carry_bias = jnp.full(input_size, self.carry_bias, dtype)
         bias = carry_bias if self.coupled else jnp.concatenate([carry_bias, -carry_bias])
@@ -285,12 +290,3 @@ class Highway(ParametrisedWrapper):
             return gates * xs, 1 - gates
         carry, transform = split_gates(gates, 2)
         return carry * xs, transform
-
-
-def _check_same_size(owner: str, input_size: int, output_size: int) -> None:
-    if input_size != output_size:
-        raise ValueError(
-            f"{owner}: inputs and outputs must have the same size, got {input_size} input features "
-            f"and {output_size} output features; add an InputProjection below, or an "
-            "OutputProjection inside"
-        )

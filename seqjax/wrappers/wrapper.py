@@ -155,6 +155,16 @@ def check_one_axis(owner: str, cell: Any) -> None:
         )
 
 
+def check_same_size(owner: str, input_size: int, output_size: int) -> None:
+    """Raise ``ValueError`` if the inputs and outputs of a cell differ in size."""
+    if input_size != output_size:
+        raise ValueError(
+            f"{owner}: inputs and outputs must have the same size, got {input_size} input features "
+            f"and {output_size} output features; add an InputProjection below, or an "
+            "OutputProjection inside"
+        )
+
+
 def has_hidden(cell: Cell) -> bool:
     """Whether the state of ``cell`` has exactly one ``Role.HIDDEN`` array."""
     return jax.tree.leaves(cell.roles).count(Role.HIDDEN) == 1

@@ -49,6 +49,7 @@ from seqjax import (
     Reset,
     ResetInputs,
     Residual,
+    ResidualBlock,
     Stack,
     TimedInputs,
     TimeFreqLSTM,
@@ -272,7 +273,7 @@ EXAMPLES = {entry.name: from_catalogue(entry) for entry in CATALOGUE if not entr
     "SLSTM": Example(SLSTM(4)),
     "SLSTM every option": Example(SLSTM(4, heads=2, exponential_forget=True)),
     "MLSTM": Example(MLSTM(4)),
-    "MLSTM every option": Example(MLSTM(4, heads=2, exponential_forget=True)),
+    "MLSTM every option": Example(MLSTM(4, heads=2, exponential_forget=True, chunk_size=3)),
     "LanguageModel": Example(LanguageModel(Dropout(GRU(4), 0.2), 3, embedding_size=5)),
     "LanguageModel tied": Example(
         LanguageModel(LSTM(4), 3, embedding_size=4, layer_norm=True, tied=True)
@@ -297,6 +298,15 @@ EXAMPLES = {entry.name: from_catalogue(entry) for entry in CATALOGUE if not entr
             ]
         ),
         memory_size=6,
+    ),
+    "ResidualBlock": Example(ResidualBlock(Dropout(GRU(3), input_rate=0.2))),
+    "ResidualBlock of every option in a language model": Example(
+        LanguageModel(
+            Stack([ResidualBlock(LRU(4, 3), 5, activation=jax.nn.silu), ResidualBlock(MinGRU(3))]),
+            3,
+            embedding_size=3,
+            layer_norm=True,
+        )
     ),
     "Residual": Example(Residual(Dropout(GRU(3), input_rate=0.2))),
     "Residual combine": Example(Residual(LSTM(4), combine=first_plus_output)),

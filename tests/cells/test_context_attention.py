@@ -168,6 +168,7 @@ OPTIONS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", OPTIONS, ids=["plain", "layer", "values"])
 @pytest.mark.parametrize("name", CASES)
 def test_attention_equals_a_numpy_loop(name, options):

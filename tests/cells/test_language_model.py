@@ -52,6 +52,7 @@ def loss(logits):
     ).sum()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", [*MERGED, *APART], ids=lambda cell: type(cell).__name__)
 def test_merged_or_not_values_and_gradients_are_those_of_embedded_features(cell):
     model, params, tokens = model_and_data(cell)

@@ -17,6 +17,7 @@ from seqjax import (
     Reset,
     ResetInputs,
     Residual,
+    ResidualBlock,
     Stack,
     WithState,
     Zoneout,
@@ -24,7 +25,7 @@ from seqjax import (
 )
 from seqjax.cells import LSTMState
 from tests.cells.plain import check
-from tests.oracle import gru_step
+from tests.oracle import gru_step, sigmoid
 
 B, T, D, H = 3, 6, 2, 4
 XS = jax.random.normal(jax.random.key(1), (T, B, D), jnp.float64)
@@ -210,6 +211,11 @@ def test_an_input_projection_embeds_tokens():
             "Residual: inputs and outputs must have the same size",
         ),
         (
+            lambda: ResidualBlock(GRU(H)).init(KEY, D),
+            "ResidualBlock: inputs and outputs must have the same size",
+        ),
+        (lambda: ResidualBlock(GRU(H), 0), "ResidualBlock: feed_forward_size must be a whole num"),
+        (
             lambda: Highway(GRU(H)).init(KEY, D),
             "Highway: inputs and outputs must have the same size",
         ),
@@ -220,12 +226,41 @@ def test_bad_options_are_clear_errors(make, message):
         make()
 
 
-@pytest.mark.parametrize("wrap", [Residual, Highway, lambda cell: Dropout(cell, input_rate=0.5)])
+@pytest.mark.parametrize(
+    "wrap", [Residual, Highway, ResidualBlock, lambda cell: Dropout(cell, input_rate=0.5)]
+)
 def test_tokens_have_no_features_to_drop_or_to_add(wrap):
     cell = wrap(GRU(H))
     params = cell.init(KEY, H)
     with pytest.raises(ValueError, match=r"features, got tokens of shape \(3, 2\); embed tokens"):
         unroll(cell, params, jnp.zeros((2, 3), int), deterministic=True)
+
+
+def normalised(norm, x):
+    centred = x - x.mean()
+    return centred / np.sqrt((centred**2).mean() + 1e-6) * norm.gain + norm.shift
+
+
+@pytest.mark.parametrize("activation", [jax.nn.gelu, jax.nn.silu], ids=lambda a: a.__name__)
+def test_a_residual_block_equals_a_plain_loop(activation):
+    def gelu(x):
+        return x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))) / 2
+
+    def step(p, state, x):
+        leaves, o = gru_step(jax.tree.leaves(p.cell), list(state), normalised(p.norm, x))
+        a = x + o
+        hidden = normalised(p.feed_forward_norm, a) @ p.input_kernel + p.input_bias
+        g, u = np.split(hidden, 2)
+        g = gelu(g) if activation is jax.nn.gelu else g * sigmoid(g)
+        return leaves, a + (g * u) @ p.output_kernel + p.output_bias
+
+    check(ResidualBlock(GRU(3), 5, activation=activation), step)
+
+
+def test_the_feed_forward_part_is_three_times_as_wide_as_the_block_as_in_griffin():
+    params = ResidualBlock(GRU(H)).init(KEY, H)
+    assert params.input_kernel.shape == (H, 2 * 3 * H)
+    assert params.output_kernel.shape == (3 * H, H)
 
 
 @pytest.mark.parametrize("tied", [False, True])
@@ -237,8 +272,7 @@ def test_a_language_model_equals_a_plain_loop(tied):
         embedding = p.embedding_kernel if tied else np.eye(3)
         leaves, h = gru_step(jax.tree.leaves(p.cell), list(state), x @ embedding)
         if tied:
-            centred = h - h.mean()
-            h = centred / np.sqrt((centred**2).mean() + 1e-6) * p.norm.gain + p.norm.shift
+            h = normalised(p.norm, h)
         kernel = p.embedding_kernel.T if tied else p.readout_kernel
         return leaves, h @ kernel + p.readout_bias
 

@@ -1,11 +1,13 @@
 """The xLSTM cells against plain NumPy without a stabiliser, and far outside of its range."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqjax import MLSTM, SLSTM, Dropout, Zoneout, unroll
+from seqjax import MLSTM, SLSTM, Dropout, Reset, ResetInputs, Zoneout, testing, unroll
 from tests.cells.plain import check
 from tests.oracle import sigmoid
 
@@ -71,6 +73,49 @@ def test_the_matrix_memory_equals_a_plain_loop(options):
     check(cell, mlstm(cell))
 
 
+@pytest.mark.parametrize(("chunk_size", "reverse"), [(3, True), (64, False)])
+def test_chunks_equal_steps_with_a_mask_resets_and_a_carried_state(chunk_size, reverse):
+    T = 7  # two chunks of 3, and one of the last step
+    cell = Reset(MLSTM(4, heads=2, chunk_size=chunk_size))
+    params = testing.randomise(cell.init(jax.random.key(0), 3, jnp.float64), 1)
+    state = testing.randomise(cell.initial_state((3,), jnp.float64), 2)
+    xs = jax.random.normal(jax.random.key(3), (3, T, 3), jnp.float64)
+    starts = jax.random.bernoulli(jax.random.key(4), 0.3, (3, T))
+    mask = jax.random.bernoulli(jax.random.key(5), 0.7, (3, T)).at[2].set(False)
+
+    def value(params, state, xs, method):
+        out = unroll(
+            cell, params, ResetInputs(starts, xs), mask=mask, initial_state=state,
+            reverse=reverse, method=method,
+        )  # fmt: skip
+        return sum(jnp.sin(leaf).sum() for leaf in jax.tree.leaves(out)), out
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def everything(method):
+        args = params, state, xs
+        run = functools.partial(value, method=method)
+        reverse_mode = jax.value_and_grad(run, (0, 1, 2), has_aux=True)(*args)
+        return reverse_mode, jax.jvp(run, args, jax.tree.map(jnp.ones_like, args))[1]
+
+    testing.close(everything("auto"), everything("scan"), 1e-10)
+
+
+@pytest.mark.slow
+def test_chunks_of_float32_are_as_accurate_as_steps():
+    cell = MLSTM(32, heads=2)
+    params = cell.init(jax.random.key(0), 8, jnp.float64)
+    xs = 3 * jax.random.normal(jax.random.key(1), (2, 300, 8), jnp.float64)
+    exact = unroll(cell, params, xs, method="scan")
+    low = jax.tree.map(lambda a: a.astype(jnp.float32), (params, xs))
+
+    def errors(method):
+        final, _ = unroll(cell, *low, method=method)  # the quotient of the outputs has poles
+        pairs = zip(final, exact[0], strict=True)
+        return np.array([np.abs(np.asarray(a) - np.asarray(e)).max() for a, e in pairs])
+
+    assert (errors("auto") < 3 * errors("scan") + 1e-6).all()
+
+
 def test_from_the_zero_state_a_scalar_memory_starts_with_its_first_input():
     cell = SLSTM(4)
     check(cell, slstm(cell), state=lambda s: jax.tree.map(np.zeros_like, s))
@@ -118,6 +163,11 @@ def test_bad_options_say_how_to_mend_them(cls):
         cls(4, heads=0)
     with pytest.raises(ValueError, match=r"heads must divide units.*heads=3; give units=6"):
         cls(4, heads=3)
+
+
+def test_a_chunk_has_at_least_one_step():
+    with pytest.raises(ValueError, match="MLSTM: chunk_size must be a whole number of at least 1"):
+        MLSTM(4, chunk_size=0)
 
 
 @pytest.mark.parametrize("wrap", [lambda c: Dropout(c, state_rate=0.2), lambda c: Zoneout(c, 0.5)])

@@ -130,6 +130,7 @@ def size_of(cell):
     return ({IntersectionRNN: H, GLSTM: 6} | frequencies).get(type(cell), D)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("forget_bias", [{}, {"forget_bias": 0.3}])
 @pytest.mark.parametrize(
     ("name", "cell"),
