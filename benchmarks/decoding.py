@@ -59,6 +59,8 @@ class Config:
     """The number of tokens of each word."""
     widths: tuple[int, ...] = (1, 8)
     """The widths of the beams."""
+    threshold: float = 4.0
+    """The threshold of the widest beam, in nats, which is also measured without one."""
     repetitions: int = 9
     """The number of repetitions, whose median is printed."""
 
@@ -138,6 +140,7 @@ def make_ways(config: Config) -> dict[str, Way]:
     memory = jax.random.normal(jax.random.key(1), shape, jnp.float32)
     start = jnp.full(config.words, START, jnp.int32)
     beams = [Beam(width) for width in config.widths]
+    beams.append(dataclasses.replace(beams[-1], threshold=config.threshold))
     ways = decodings(model, with_context(model, params, memory), None, start, beams, config.length)
     loop = pytorch(config, params, memory)
     if loop is not None:
@@ -166,8 +169,9 @@ def decodings(
 
     ways = {"decode": as_way(greedy)}
     for beam in beams:
-        hypotheses = "" if beam.n_best is None else f", n_best {beam.n_best}"
-        ways[f"beam_search, width {beam.width}{hypotheses}"] = searching(beam)
+        options = {"beam": beam.width, "n_best": beam.n_best, "threshold": beam.threshold}
+        given = [f"{name} {value:g}" for name, value in options.items() if value is not None]
+        ways[", ".join(given)] = searching(beam)
     return ways
 
 
@@ -183,6 +187,7 @@ def trained_ways(config: Config, run: pathlib.Path) -> dict[str, Way]:
     )
     start = jnp.full(config.words, END, jnp.int32)
     beams = [Beam(width, n_best) for width in config.widths for n_best in (None, 1)]
+    beams += [dataclasses.replace(beam, threshold=config.threshold) for beam in beams[-2:]]
     length = batch.letters.shape[1] + EXTRA
     decoder = trained.model.decoder
     return decodings(decoder, encoded.params, encoded.state, start, beams, length)

@@ -22,7 +22,7 @@ from seqjax import (
 )
 from seqjax.attention import Additive
 from seqjax.decoding import Beam, Decoded, beam_search, decode
-from seqjax.decoding.search import FEWEST_ROWS
+from seqjax.decoding.live import FEWEST
 from seqjax.sampling import Sampling, draw
 from seqjax.testing import close, randomise
 from seqjax.types import HiddenState
@@ -42,6 +42,7 @@ MEMORY = jax.random.normal(jax.random.key(7), (3, 5, 3), jnp.float64)
 MEMORY_LENGTHS = np.array([5, 2, 0])
 NARROW = Beam(3, length_penalty=0.7)
 COVERING = Beam(3, n_best=4, length_penalty=0.7, coverage_penalty=0.5)
+PRUNED = dataclasses.replace(COVERING, width=5, threshold=1.5)
 DIVERSE = Beam(6, n_best=4, length_penalty=0.3, groups=3, diversity=0.9)
 
 
@@ -125,11 +126,19 @@ class Everything:
                     key=lambda t: -self.score(t) + beam.diversity * chosen.count(t[-1]),
                 )
                 kept = best[:count] if keep_greedy and group == 0 else None
+                if beam.threshold is not None:
+                    likeliest = max(map(self.score, candidates + listed[group]), default=0)
+                    candidates = [
+                        t
+                        for t in candidates
+                        if t == kept or self.score(t) >= likeliest - beam.threshold
+                    ]
                 listed[group] += [
                     t
                     for n, t in enumerate(candidates)
                     if t[-1] == END and (n < places or t == kept)
                 ]
+                listed[group] = self.ranked(listed[group], beam)[:room]
                 candidates = [t for t in candidates if t[-1] != END]
                 live[group], rest = candidates[:places], candidates[places:]
                 if kept in rest:
@@ -168,6 +177,7 @@ def check_found(decoded, row, everything, expected):
     close(np.asarray(decoded.scores[row][: len(expected)]), scores, 1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "beam"),
     [
@@ -187,7 +197,15 @@ def test_a_wide_beam_finds_the_best_of_all_sequences(name, beam):
 
 
 @pytest.mark.parametrize(
-    ("name", "beam"), [("GRU", NARROW), ("attention", COVERING), ("GRU", DIVERSE)]
+    ("name", "beam"),
+    [
+        ("GRU", NARROW),
+        ("attention", COVERING),
+        ("attention", PRUNED),
+        ("GRU", DIVERSE),
+        ("GRU", dataclasses.replace(DIVERSE, threshold=0.7)),
+        ("stack", Beam(6, threshold=0.0)),
+    ],
 )
 def test_a_narrow_beam_equals_a_plain_loop(name, beam):
     for seed in range(4):
@@ -198,7 +216,18 @@ def test_a_narrow_beam_equals_a_plain_loop(name, beam):
             check_found(decoded, row, everything, everything.beam_search(beam))
 
 
-@pytest.mark.parametrize(("name", "beam"), [("GRU", NARROW), ("attention", COVERING)])
+def test_a_threshold_drops_hypotheses():
+    found = [search("stack", params_of("stack"), Beam(12, threshold=t)) for t in (None, 99.0, 1.0)]
+    close(found[1], found[0])
+    counts = [(np.asarray(decoded.scores) > -np.inf).sum(-1) for decoded in found]
+    assert (counts[2] > 0).all()
+    assert (counts[2] < counts[0]).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "beam"),
+    [("GRU", NARROW), ("attention", COVERING), ("GRU", dataclasses.replace(NARROW, threshold=0.1))],
+)
 def test_the_best_hypothesis_never_ranks_below_the_greedy_one(name, beam):
     for seed in range(10):
         params = params_of(name, seed)
@@ -360,10 +389,15 @@ def test_each_row_of_a_batch_is_as_if_alone(name, beam):
 @pytest.mark.parametrize(
     ("name", "beam"),
     # without a length penalty, which would let all rows run to the last step
-    [("attention", Beam(3, coverage_penalty=0.5)), ("GRU", Beam(4, groups=2, diversity=0.9))],
+    [
+        pytest.param("attention", Beam(3, coverage_penalty=0.5), marks=pytest.mark.slow),
+        ("attention", Beam(8, threshold=1.0)),
+        pytest.param("GRU", Beam(4, groups=2, diversity=0.9), marks=pytest.mark.slow),
+    ],
 )
-def test_a_batch_that_is_halved_equals_parts_that_are_not(name, beam):
-    rows, places, model = 5 * FEWEST_ROWS, 5, MODELS[name]  # halved twice
+def test_hypotheses_in_smaller_arrays_are_as_if_together(name, beam):
+    of_part = FEWEST // beam.width  # rows that always run together
+    rows, places, model = 6 * of_part, 5, MODELS[name]  # all sizes down to an eighth
     of_memory, of_tokens = np.random.default_rng(0), np.random.default_rng(1)
     memory = of_memory.normal(size=(rows, places, 3))
     given = {
@@ -387,7 +421,7 @@ def test_a_batch_that_is_halved_equals_parts_that_are_not(name, beam):
         start = jnp.asarray(arguments.pop("start"))
         return beam_search(model, params, start, beam, end=END, max_length=40, **arguments)
 
-    parts = [np.arange(n, n + FEWEST_ROWS) for n in range(0, rows, FEWEST_ROWS)]
+    parts = [np.arange(n, n + of_part) for n in range(0, rows, of_part)]
     expected = [found_in_rows(part) for part in parts]
     expected = jax.tree.map(lambda *arrays: np.concatenate(arrays), *expected)
     assert len({*expected.lengths[:, 0].tolist()}) > 2

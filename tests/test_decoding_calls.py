@@ -50,6 +50,7 @@ def found_by(**constraints):
     return rows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("constraints", "possible"),
     [
@@ -225,6 +226,20 @@ def test_parameters_that_are_nan_give_scores_that_are_nan(dtype):
     assert np.isnan(found.scores).all()
 
 
+@pytest.mark.parametrize("beam", [Beam(4), Beam(4, threshold=1.0)])
+def test_a_row_that_is_nan_changes_no_other(beam):
+    rows = 40  # so many hypotheses that the live ones run alone
+    start = jnp.arange(rows, dtype=jnp.int32) % V
+    state = MODEL.initial_state((rows,), jnp.float64)
+    options = {"beam": beam, "end": END, "max_length": 6}
+    expected = beam_search(MODEL, PARAMS, start, state=state, **options)
+    broken = jax.tree.map(lambda a: a.at[3].set(jnp.nan), state)
+    found = beam_search(MODEL, PARAMS, start, state=broken, **options)
+    assert np.isnan(found.scores[3]).any()
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(np.delete(a, 3, 0), np.delete(b, 3, 0))
+
+
 BOTH = Bidirectional(GRU(2), GRU(2))
 STATEFUL = WithState(MODEL)
 
@@ -298,6 +313,8 @@ def test_a_beam_search_that_cannot_be_is_a_value_error(changes, message):
         ({"width": 2.0}, "width must be a whole number"),
         ({"width": 2, "n_best": 0}, "n_best must be a whole number of at least 1, got 0"),
         ({"width": 2, "length_penalty": -0.1}, "length_penalty must be at least 0, got -0.1"),
+        ({"width": 2, "threshold": -1}, "threshold must be at least 0, got -1"),
+        ({"width": 2, "threshold": "4"}, "threshold must be a"),
         ({"width": 2, "coverage_penalty": None}, "coverage_penalty must be a finite number"),
         ({"width": 4, "groups": 3}, "groups must divide width=4 into equal parts, got 3"),
         ({"width": 4, "diversity": 0.5}, "needs at least 2 groups, got groups=1"),

@@ -74,6 +74,7 @@ def test_a_row_alone_gives_the_same_logits_and_padding_does_not_matter(decoder, 
     close(run(source, inputs, N, M), logits, 0)
 
 
+@pytest.mark.slow
 def test_every_parameter_has_a_gradient_and_the_source_matters():
     for decoder in (ATTENDING, PLAIN):
         model, params = make(decoder)

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from experiments.command_line import exit_codes, set_up
+from experiments.command_line import exit_codes, join_alone, set_up
 from experiments.errors import StoppedError
 from experiments.pronunciation.config import PRESETS, Config
 from experiments.run_directory import RunDirectory
 from seqjax.checks import check_size
+from seqjax.hosts import Hosts
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,9 +33,12 @@ class Train:
     """New folder for the run. None: runs/pronunciation/<time>."""
     resume: Path | None = None
     """Folder of a run to resume with its own options."""
+    hosts: tyro.conf.OmitArgPrefixes[Hosts] = dataclasses.field(default_factory=Hosts)
+    """The processes that train together."""
 
     def main(self, console: "Console") -> None:
         """Train and print the results."""
+        join_alone("pronunciation", self.hosts)
         from experiments.pronunciation.run import train
         from experiments.pronunciation.trained import read_config
 
@@ -73,6 +77,9 @@ class Evaluate:
     """Folders of runs. Several models decode together, with averaged log-probabilities."""
     beam: int | None = None
     """Width of the beam search. None: greedy decoding."""
+    threshold: float | None = None
+    """Drop pronunciations whose log-probability is this much, in nats, below the best. A beam
+    search with a threshold of 4 takes about half as long. None: drop nothing."""
     which: Literal["best", "last"] = "best"
     """Checkpoint to read."""
     part: Literal["test", "validation"] = "test"
@@ -86,7 +93,13 @@ class Evaluate:
         from experiments.pronunciation.report import score_table
 
         check_beam(self.beam)
-        scores = evaluate(self.runs, self.which, self.part, self.beam, self.baselines)
+        if self.threshold is not None and self.beam is None:
+            raise ValueError(
+                f"--threshold {self.threshold:g} needs a beam search; add, for example, --beam 8"
+            )
+        scores = evaluate(
+            self.runs, self.which, self.part, self.beam, self.threshold, self.baselines
+        )
         console.print(score_table(self.part, scores))
 
 
@@ -184,6 +197,8 @@ def main() -> None:
         # imported here and in the commands, because --help needs only the options
         from rich.console import Console
 
+        if not isinstance(command, Train):
+            join_alone(f"{PROGRAM} {sys.argv[1]}", Hosts())
         command.main(Console())
 
 

@@ -85,7 +85,11 @@ def word_batches(words: Sequence[str], letters: Symbols, rows: int) -> Iterator[
 
 
 def pronounce(
-    speaker: Speaker, words: Sequence[str], beam: int | None = None, n_best: int = 1
+    speaker: Speaker,
+    words: Sequence[str],
+    beam: int | None = None,
+    n_best: int = 1,
+    threshold: float | None = None,
 ) -> dict[str, list[Hypothesis]]:
     """The most likely pronunciations of each word, the best first.
 
@@ -94,15 +98,19 @@ def pronounce(
       words: words of known letters.
       beam: the width of the beam search; None to take the most likely phoneme at each step.
       n_best: the number of pronunciations; greedy decoding finds one.
+      threshold: in nats, how far below the best pronunciation the beam search drops one.
 
     Raises:
-      ValueError: a word is empty or has an unknown letter, or ``beam`` is less than ``n_best``.
+      ValueError: a word is empty or has an unknown letter, ``beam`` is less than ``n_best``, or
+        ``threshold`` is negative or given without a beam.
     """
     options = None
+    if beam is None and threshold is not None:
+        raise ValueError(f"a threshold, {threshold}, needs a beam; give the width of one")
     if beam is not None:
         if not 1 <= n_best <= beam:
             raise ValueError(f"the beam must be at least n_best={n_best} wide, got {beam}")
-        options = Beam(beam, n_best)
+        options = Beam(beam, n_best, threshold=threshold)
     found: list[list[Hypothesis]] = [[] for _ in words]
     for batch in word_batches(words, speaker.letters, min(ROWS, _power_of_two(len(words)))):
         decoded = _decode(speaker.models, options, speaker.params, batch.letters, batch.counts)

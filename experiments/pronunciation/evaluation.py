@@ -10,7 +10,12 @@ from experiments.pronunciation.trained import load, speaker_of
 
 
 def evaluate(
-    runs: Sequence[Path], which: str, part: str, beam: int | None, with_baselines: bool
+    runs: Sequence[Path],
+    which: str,
+    part: str,
+    beam: int | None,
+    threshold: float | None,
+    with_baselines: bool,
 ) -> dict[str, Score]:
     """Score the models of one or more runs, which decode together.
 
@@ -19,6 +24,7 @@ def evaluate(
       which: the checkpoint, ``"best"`` or ``"last"``.
       part: the words to score, ``"test"`` or ``"validation"``.
       beam: the width of the beam search, or None for greedy decoding.
+      threshold: in nats, how far below the best pronunciation the beam search drops one, or None.
       with_baselines: whether to score the baselines too.
 
     Returns:
@@ -36,8 +42,10 @@ def evaluate(
     scores: dict[str, Score] = {}
     if with_baselines:
         scores |= {baseline.name: baseline.score for baseline in baselines(dictionary, part)}
-    found = pronounce(speaker, list(words), beam)
+    found = pronounce(speaker, list(words), beam, threshold=threshold)
     how = "greedy" if beam is None else f"beam {beam}"
+    if threshold is not None:
+        how += f", threshold {threshold:g}"
     name = "attention" if len(runs) == 1 else f"attention, {len(runs)} models"
     scores[f"{name}, {how}"] = score(
         {word: hypotheses[0].phonemes for word, hypotheses in found.items()}, words

@@ -23,6 +23,11 @@ class Beam:
     chosen is chosen as if its log-probability were lower by ``n * diversity``. Neither scores nor
     ranks include this. A hypothesis that several groups find counts once.
 
+    A threshold drops hypotheses that are unlikely to win. At each step, a candidate is dropped if
+    its score lies more than ``threshold`` below that of the likeliest candidate of its group, or of
+    the likeliest hypothesis in the list of its group. The greedy hypothesis is never dropped. Fewer
+    live hypotheses take less time. The list may hold fewer than N.
+
     Args:
       width: K, the number of hypotheses that are extended at each step.
       n_best: N, the number of hypotheses that are returned, or None for K.
@@ -31,12 +36,14 @@ class Beam:
         positions of the context.
       groups: the number of groups, which must divide K.
       diversity: the strength of the Hamming diversity of several groups, at least 0.
+      threshold: in nats, at least 0, or None to drop nothing.
 
     Raises:
       ValueError: an argument has the wrong type or value.
 
     Reference: Wu et al., "Google's neural machine translation system", 2016 (penalties);
-    Vijayakumar et al., "Diverse beam search", 2018 (groups).
+    Vijayakumar et al., "Diverse beam search", 2018 (groups); Freitag & Al-Onaizan, "Beam search
+    strategies for neural machine translation", 2017 (threshold).
 
     >>> Beam(width=8, length_penalty=0.6).groups
     1
@@ -48,13 +55,16 @@ class Beam:
     coverage_penalty: float = 0.0
     groups: int = 1
     diversity: float = 0.0
+    threshold: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("width", "groups"):
             check_size("Beam", name, getattr(self, name))
         if self.n_best is not None:
             check_size("Beam", "n_best", self.n_best)
-        for name in ("length_penalty", "coverage_penalty", "diversity"):
+        for name in ("length_penalty", "coverage_penalty", "diversity", "threshold"):
+            if name == "threshold" and self.threshold is None:
+                continue
             check_number("Beam", name, getattr(self, name))
             if getattr(self, name) < 0:
                 raise ValueError(f"Beam: {name} must be at least 0, got {getattr(self, name)}")

@@ -4,11 +4,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from seqjax.decoding.beam import Beam
 from seqjax.decoding.request import Decoded, exclude, one_hot
-from seqjax.types import Array, PyTree, State
+from seqjax.types import Array, PyTree
 
 
 class Hypotheses(NamedTuple):
@@ -43,44 +42,42 @@ def completions(excluded: Array, tokens: Array, position: Array, size: int) -> A
     return (completes[..., None] & jnp.expand_dims(one_hot(token, size), -3)).any(-2)
 
 
-def mean_weights(state: State, alignment: np.ndarray) -> Array:
-    """The weights ``[B, K, S]`` of the last step, averaged over the heads of all layers."""
-    leaves = [a for a, found in zip(jax.tree.leaves(state), alignment, strict=True) if found]
-    return jnp.concatenate(leaves, -2).mean(-2)
-
-
 class Choice(NamedTuple):
     """What is chosen from the candidates of a step.
 
     Attributes:
-      ends: ``bool[B, K]``, whether the hypothesis followed by the end symbol is listed.
+      ending: ``[B, K]``, the scores of hypotheses with the end symbol that enter the list, ``-inf``
+        where one does not.
       parents: ``int32[B, K]``, the hypotheses that are continued, by their places.
       tokens: ``int32[B, K]``, the tokens that continue them.
       scores: ``[B, K]``, ``-inf`` where there is no hypothesis.
       greedy: ``int32[B]``, the place of the greedy hypothesis; K / G if there is none.
     """
 
-    ends: Array
+    ending: Array
     parents: Array
     tokens: Array
     scores: Array
     greedy: Array
 
 
-def choose(logits: Array, totals: Array, greedy: Array, end: Array, beam: Beam) -> Choice:
+def choose(
+    logits: Array, totals: Array, ended: Array, greedy: Array, end: Array, beam: Beam
+) -> Choice:
     """Choose from the candidates ``[B, K, V]`` of a step, one group after the other.
 
     Args:
       logits: ``[B, K, V]``, of which the greedy hypothesis takes the largest.
       totals: ``[B, K, V]``, the score of each hypothesis with each token.
+      ended: ``[B, G]``, the highest score in the list of each group.
       greedy: ``int32[B]``, the place of the greedy hypothesis.
       end: the end symbol.
       beam: the options of the search.
     """
     places, size = beam.width // beam.groups, totals.shape[-1]
     batch_shape = totals.shape[:-2]
-    ending = end + size * jnp.arange(places, dtype=jnp.int32)  # candidates that end
-    ending = jnp.broadcast_to(ending, (*batch_shape, places))
+    ends = end + size * jnp.arange(places, dtype=jnp.int32)  # candidates that end
+    ends = jnp.broadcast_to(ends, (*batch_shape, places))
     is_end = one_hot(jnp.broadcast_to(end, (*batch_shape, places)), size)
     target = _greedy_target(logits, totals, greedy, places)
     counts = jnp.zeros_like(totals[..., 0, :])  # how often earlier groups chose each token
@@ -88,6 +85,8 @@ def choose(logits: Array, totals: Array, greedy: Array, end: Array, beam: Beam) 
     for group in range(beam.groups):
         first = group * places
         of_group = totals[..., first : first + places, :]
+        if beam.threshold is not None:
+            of_group = _prune(of_group, ended[..., group], target, beam.threshold)
         biased = of_group
         if group:
             bias = beam.diversity * jnp.expand_dims(counts, -2)
@@ -95,18 +94,40 @@ def choose(logits: Array, totals: Array, greedy: Array, end: Array, beam: Beam) 
         flat = (*batch_shape, places * size)
         _, all_best = jax.lax.top_k(biased.reshape(flat), places)
         _, index = jax.lax.top_k(jnp.where(is_end, -jnp.inf, biased).reshape(flat), places)
-        ends = (ending[..., None] == jnp.expand_dims(all_best, -2)).any(-1)
+        is_listed = (ends[..., None] == jnp.expand_dims(all_best, -2)).any(-1)
         if group == 0:
-            ends = ends | (ending == target[..., None])
-            target = jnp.where((ending == target[..., None]).any(-1), -1, target)
+            is_greedy = ends == target[..., None]
+            is_listed = is_listed | is_greedy
+            target = jnp.where(is_greedy.any(-1), -1, target)
             index, greedy = _keep(index, target)
+            target = jnp.full_like(target, -1)  # other groups have none
+        ending = jax.lax.dynamic_index_in_dim(of_group, end, of_group.ndim - 1, keepdims=False)
+        ending = jnp.where(is_listed, ending, -jnp.inf)
         scores = jnp.take_along_axis(of_group.reshape(flat), index, -1)
         scores = jnp.where(index % size == end, -jnp.inf, scores)
-        parts.append((ends, index // size + first, index % size, scores))
+        parts.append((ending, index // size + first, index % size, scores))
         is_live = jnp.expand_dims(scores > -jnp.inf, -1)
         counts = counts + (one_hot(index % size, size) & is_live).sum(-2).astype(counts.dtype)
-    ends, parents, tokens, scores = (jnp.concatenate(part, -1) for part in zip(*parts, strict=True))
-    return Choice(ends, parents, tokens, scores, greedy)
+    ending, parents, tokens, scores = (
+        jnp.concatenate(part, -1) for part in zip(*parts, strict=True)
+    )
+    return Choice(ending, parents, tokens, scores, greedy)
+
+
+def _prune(totals: Array, ended: Array, kept: Array, threshold: float) -> Array:
+    """Drop candidates of a group that lie too far below the best, see `Beam`.
+
+    Args:
+      totals: ``[B, K, V]``.
+      ended: ``[B]``, the highest score in the list.
+      kept: ``int32[B]``, the candidate that is never dropped, or -1.
+      threshold: in nats.
+    """
+    places, size = totals.shape[-2:]
+    lowest = jnp.maximum(totals.max((-2, -1)), ended) - threshold
+    is_kept = one_hot(kept, places * size).reshape(totals.shape)
+    is_low = totals < jnp.expand_dims(lowest, (-2, -1))  # False for NaN
+    return jnp.where(is_low & ~is_kept, -jnp.inf, totals)
 
 
 def _greedy_target(logits: Array, totals: Array, greedy: Array, places: int) -> Array:

@@ -16,9 +16,9 @@ from seqjax.decoding.candidates import (
     completions,
     exclude_from,
     is_repeated,
-    mean_weights,
     take,
 )
+from seqjax.decoding.live import States, step_live
 from seqjax.decoding.request import (
     Decoded,
     Request,
@@ -31,9 +31,7 @@ from seqjax.decoding.request import (
 )
 from seqjax.engine.validation import contexts
 from seqjax.operations.masking import check_tokens, resolve_mask
-from seqjax.types import Array, Cell, Params, PyTree, Role, State
-
-FEWEST_ROWS = 8  # a halving compiles another loop, which fewer rows do not repay
+from seqjax.types import Array, Cell, Params, Role, State
 
 
 def beam_search(
@@ -67,10 +65,10 @@ def beam_search(
     continuations finds the best sequences exactly. Of equal candidates, the earlier hypothesis and
     then the lower token wins.
 
-    Only state and tokens get the axis of the beam, over which the model runs under `jax.vmap`.
-    Parameters and context are not copied. Rows end at different steps. Whenever half of them have
-    ended, the others go on alone in arrays of half the size, down to 8 rows. This changes no result
-    and needs a batch size that is known when the program is compiled.
+    Rows end at different steps, and a threshold drops unlikely hypotheses. Each step therefore runs
+    the live hypotheses alone, in arrays that are just large enough, if a batch size is known when
+    the program is compiled. If more than two thirds are live, all run under `jax.vmap` over the
+    axis of the beam, and the context is not copied. This changes no result.
 
     Args:
       model: a cell that maps tokens to the logits of the next token, such as a `LanguageModel`.
@@ -149,6 +147,13 @@ def _check_forbidden_prefixes(
     return jnp.broadcast_to(tokens, (*batch_shape, *tokens.shape[-2:])) if tokens.size else None
 
 
+def _mean_weights(model: Cell, states: States) -> Array:
+    """The weights ``[B, K, S]`` of the last step, averaged over the heads of all layers."""
+    rows, alignment = jax.tree.leaves(states.rows), _is_alignment(model)
+    leaves = [a[states.places] for a, found in zip(rows, alignment, strict=True) if found]
+    return jnp.concatenate(leaves, -2).mean(-2)
+
+
 def _is_alignment(model: Cell) -> np.ndarray:
     """Which leaves of the state are weights of a context."""
     return np.array([role is Role.ALIGNMENT for role in jax.tree.leaves(model.roles)], bool)
@@ -156,7 +161,7 @@ def _is_alignment(model: Cell) -> np.ndarray:
 
 class _Search(NamedTuple):
     position: Array  # int32[]
-    state: State  # [B, K, ...]
+    states: States
     token: Array  # int32[B, K], the last one, which the next step reads
     tokens: Array  # int32[B, K, max_length], of the live hypotheses
     scores: Array  # [B, K], -inf where there is no hypothesis
@@ -200,7 +205,8 @@ def _start(model: Cell, request: Request, beam: Beam, max_length: int) -> _Searc
     def to_beam(a: Array) -> Array:
         return jnp.broadcast_to(a[:, None], (rows, K, *a.shape[1:]))
 
-    state = jax.tree.map(to_beam, request.state)
+    places = K * jnp.arange(rows, dtype=jnp.int32)
+    states = States(jax.tree.map(lambda a: jnp.repeat(a, K, 0), request.state), to_beam(places))
     is_first = jnp.arange(K, dtype=jnp.int32) % (K // G) == 0  # of its group
     scores = jnp.where(is_first, 0, jnp.full(K, -jnp.inf, logits.dtype))
     shape = rows, G, -(-n_best // G)
@@ -208,10 +214,10 @@ def _start(model: Cell, request: Request, beam: Beam, max_length: int) -> _Searc
     no_lengths, no_tokens = jnp.zeros(shape, jnp.int32), jnp.full((*shape, max_length), end)
     coverage = None
     if beam.coverage_penalty:
-        coverage = jnp.zeros_like(mean_weights(state, _is_alignment(model)))
+        coverage = jnp.zeros_like(_mean_weights(model, states))
     return _Search(
         jnp.zeros((), jnp.int32),
-        state,
+        states,
         to_beam(request.start),
         jnp.full((rows, K, max_length), end),
         jnp.broadcast_to(scores, (rows, K)),
@@ -222,37 +228,16 @@ def _start(model: Cell, request: Request, beam: Beam, max_length: int) -> _Searc
 
 
 def _finish(model: Cell, request: Request, beam: Beam, search: _Search) -> _Search:
-    """Search until no row runs any more.
-
-    Rows end at different steps. Whenever half of them have ended, the others go on alone, in
-    arrays of half the size.
-    """
-    rows, _, max_length = search.tokens.shape
-    is_halved = not jax.export.is_symbolic_dim(rows) and rows >= 2 * FEWEST_ROWS
-    half = -(-rows // 2) if is_halved else 0
+    """Search until no row runs any more."""
+    max_length = search.tokens.shape[-1]
 
     def goes_on(search: _Search) -> Array:
-        return (search.position < max_length) & (_is_running(beam, search).sum() > half)
+        return (search.position < max_length) & _is_running(beam, search).any()
 
     def advance(search: _Search) -> _Search:
         return _advance(model, request, beam, search)
 
-    search = jax.lax.while_loop(goes_on, advance, search)
-    if not is_halved:
-        return search
-    # the rows that run come first
-    index = jnp.argsort(~_is_running(beam, search), stable=True)[:half]
-
-    def rows_of(tree: PyTree) -> PyTree:
-        return jax.tree.map(lambda a: a[index], tree)
-
-    def put(whole: Array, part: Array) -> Array:
-        return whole.at[index].set(part, unique_indices=True)
-
-    position, *arrays = search
-    part = _Search(position, *rows_of(arrays))
-    part = _finish(model, map_rows(lambda a: a[index], request), beam, part)
-    return _Search(part.position, *jax.tree.map(put, arrays, list(part[1:])))
+    return jax.lax.while_loop(goes_on, advance, search)
 
 
 def _is_running(beam: Beam, search: _Search) -> Array:
@@ -299,13 +284,11 @@ def _hypotheses(
 
 
 def _advance(model: Cell, request: Request, beam: Beam, search: _Search) -> _Search:
-    position, state, token, tokens, scores, coverage, greedy, listed = search
-    alignment, size = _is_alignment(model), model.output_size
-
-    def one(state: State, token: Array) -> tuple[State, Array]:
-        return next_logits(model, request.params, state, token)
-
-    state, logits = jax.vmap(one, in_axes=1, out_axes=1)(state, token)
+    position, states, token, tokens, scores, coverage, greedy, listed = search
+    size = model.output_size
+    # a hypothesis whose score is NaN is live, and so comes into the result
+    is_live = jnp.expand_dims(_is_running(beam, search), -1) & (scores != -jnp.inf)
+    states, logits = step_live(model, request, states, token, is_live)
     logits, totals = exclude_from(
         permitted(request, position, size),
         None if request.excluded is None else completions(request.excluded, tokens, position, size),
@@ -314,14 +297,16 @@ def _advance(model: Cell, request: Request, beam: Beam, search: _Search) -> _Sea
     )
     # top_k sorts NaN by its sign; a positive one comes first, and so into the result
     totals = jnp.where(jnp.isnan(totals), jnp.nan, totals)
+    totals = jnp.where(jnp.expand_dims(is_live, -1), totals, -jnp.inf)
     if coverage is not None:
-        coverage = coverage + mean_weights(state, alignment)
-    ends, parents, token, scores, greedy = choose(logits, totals, greedy, request.end, beam)
-    ending = jax.lax.dynamic_index_in_dim(totals, request.end, 2, keepdims=False)
-    ending = jnp.where(ends, ending, -jnp.inf)
+        coverage = coverage + _mean_weights(model, states)
+    ended = listed.decoded.scores.max(-1)
+    ending, parents, token, scores, greedy = choose(
+        logits, totals, ended, greedy, request.end, beam
+    )
     search = search._replace(scores=ending, coverage=coverage)
-    ended = _hypotheses(request, beam, search, position, True)
-    listed = best(listed, ended, listed.ranks.shape[-1])
-    state, tokens, coverage = take((state, tokens, coverage), parents)
-    tokens = write_at(tokens, position, token)
-    return _Search(position + 1, state, token, tokens, scores, coverage, greedy, listed)
+    more = _hypotheses(request, beam, search, position, True)
+    listed = best(listed, more, listed.ranks.shape[-1])
+    places, tokens, coverage = take((states.places, tokens, coverage), parents)
+    states, tokens = states._replace(places=places), write_at(tokens, position, token)
+    return _Search(position + 1, states, token, tokens, scores, coverage, greedy, listed)

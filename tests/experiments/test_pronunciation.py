@@ -320,11 +320,15 @@ def test_a_run_learns_and_is_read_back(finished, capsys, tmp_path):
     records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert sum("validation_word_error" in record for record in records) == 2
 
-    ((name, scored),) = evaluate([folder], "best", "test", None, False).items()
+    ((name, scored),) = evaluate([folder], "best", "test", None, None, False).items()
     assert name == "attention, greedy"
     assert scored.as_json() == result["test"]
-    twice = evaluate([folder, folder], "best", "test", None, False)
+    twice = evaluate([folder, folder], "best", "test", None, None, False)
     assert [*twice.values()] == [scored]
+    ((name, _),) = evaluate([folder], "best", "test", 3, 4.0, False).items()
+    assert name == "attention, beam 3, threshold 4"
+    with pytest.raises(ValueError, match="--threshold 4 needs a beam search"):
+        cli.Evaluate((folder,), threshold=4.0).main(Console())
 
     console = Console(width=100)
     cli.Predict(folder, ("bat", "mud"), beam=3, n_best=2).main(console)
@@ -344,10 +348,13 @@ def test_a_wide_beam_ranks_above_greedy_and_weights_sum_to_one(finished):
     words = ["bat", "gen", "pool"]
     greedy = pronounce(speaker, words)
     best = pronounce(speaker, words, beam=4, n_best=3)
+    pruned = pronounce(speaker, words, beam=4, n_best=3, threshold=0.0)
     for word in words:
         scores = [hypothesis.score for hypothesis in best[word]]
         assert scores == sorted(scores, reverse=True)
         assert scores[0] >= greedy[word][0].score - 1e-5
+        assert pruned[word][0].score >= greedy[word][0].score - 1e-5
+        assert len(pruned[word]) <= len(scores)
     weights = align(speaker, "bat", best["bat"][0].phonemes)
     assert weights.shape == (len(best["bat"][0].phonemes) + 1, 4)
     assert np.allclose(weights.sum(1), 1)

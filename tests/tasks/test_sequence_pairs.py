@@ -54,6 +54,7 @@ def test_answers_equal_plain_python(name):
         assert target == plain_answer(name, source)
 
 
+@pytest.mark.slow
 def test_sums_are_exact_beyond_the_integers_of_any_dtype():
     for source, target in rows(draw("addition", 30, 30, 200)):
         assert target == plain_answer("addition", source)
