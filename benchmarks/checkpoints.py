@@ -5,6 +5,7 @@
     python -m benchmarks.checkpoints             prints medians of 15 interleaved repetitions
 
 The state is that of the character model's preset `small`, or one array of the same size or larger.
+A save in the background returns when the arrays are copied; `waits` is the time until then.
 """
 
 import dataclasses
@@ -62,6 +63,12 @@ def with_checks(folder: Path, state: PyTree) -> tuple[Callable[[], None], Callab
     return save, restore
 
 
+def wait_in_background(folder: Path, state: PyTree) -> float:
+    """The time that a save in the background takes from the caller, in seconds."""
+    with Checkpoints(folder, background=True) as checkpoints:
+        return seconds(lambda: checkpoints.save(2, state, {"config": {}}, 0.5))
+
+
 def plain_orbax(folder: Path, state: PyTree) -> tuple[Callable[[], None], Callable[[], None]]:
     """Save and restore by orbax's `Checkpointer`."""
     path = folder / "1"
@@ -98,7 +105,7 @@ def main(config: Config) -> None:
         for size in config.megabytes
     }
     table = Table(title=f"milliseconds, medians of {config.repetitions} interleaved repetitions")
-    for column in ("state", "save", "orbax", "ratio", "restore", "orbax", "ratio"):
+    for column in ("state", "save", "orbax", "ratio", "waits", "restore", "orbax", "ratio"):
         table.add_column(column, justify="right" if column != "state" else "left")
     with tempfile.TemporaryDirectory() as temporary:
         for name, state in states.items():
@@ -106,6 +113,7 @@ def main(config: Config) -> None:
             folders = Path(temporary) / "checks", Path(temporary) / "orbax"
             ways = with_checks(folders[0], state), plain_orbax(folders[1], state)
             times: list[list[float]] = [[], [], [], []]
+            waits = []
             for repetition in range(config.repetitions + 1):
                 for n, way in enumerate(ways):
                     folders[n].mkdir()
@@ -113,11 +121,14 @@ def main(config: Config) -> None:
                         spent = seconds(act)
                         if repetition:  # the first warms up
                             times[2 * k + n].append(spent)
+                    if n == 0:
+                        waits.append(wait_in_background(folders[0], state))
                     shutil.rmtree(folders[n])
             cells = []
             for checked, plain in (times[:2], times[2:]):
                 a, b = statistics.median(checked), statistics.median(plain)
                 cells += [f"{1000 * a:.0f}", f"{1000 * b:.0f}", f"{a / b:.2f}"]
+            cells.insert(3, f"{1000 * statistics.median(waits[1:]):.0f}")
             table.add_row(name, *cells)
     Console().print(table)
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from seqjax import dynamic_evaluation as dynamic_evaluation
     from seqjax import export as export
     from seqjax import forecasting as forecasting
+    from seqjax import hosts as hosts
     from seqjax import interop as interop
     from seqjax import launch as launch
     from seqjax import losses as losses
@@ -88,6 +89,7 @@ if TYPE_CHECKING:
         Reset,
         ResetInputs,
         Residual,
+        ResidualBlock,
         Stack,
         TimeFreqLSTM,
         WeightNorm,
@@ -138,6 +140,7 @@ __all__ = [
     "Reset",
     "ResetInputs",
     "Residual",
+    "ResidualBlock",
     "Stack",
     "TimeFreqLSTM",
     "TimedInputs",

@@ -3,6 +3,7 @@
 import functools
 import math
 import os
+from collections.abc import Sequence
 
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
@@ -28,25 +29,47 @@ def one_cpu_device_per_core() -> None:
     jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
 
 
-def data_mesh(rows: int) -> Mesh:
+def data_mesh(rows: int, *, alone: bool = False) -> Mesh:
     """A mesh with one axis, ``"data"``, over as many devices as divide ``rows``.
 
-    With 6 devices, 16 rows are split over 4.
+    With 6 devices, 16 rows are split over 4. In several processes of `jax.distributed`, each has
+    the same number of devices in the mesh.
+
+    Args:
+      rows: the number of rows to split.
+      alone: use only the devices of this process, for a program that it runs alone among several.
 
     Raises:
-      ValueError: ``rows`` is not a whole number of at least 1.
+      ValueError: ``rows`` is not a whole number of at least 1, or cannot be split between the
+        processes.
 
     >>> data_mesh(1).size
     1
     """
     check_size("data_mesh", "rows", rows)
-    count = max(n for n in range(1, jax.device_count() + 1) if rows % n == 0)
-    devices = jax.devices()[:count]
-    return jax.make_mesh((count,), ("data",), axis_types=(AxisType.Auto,), devices=devices)
+    processes: dict[int, list[jax.Device]] = {}
+    for device in jax.local_devices() if alone else jax.devices():
+        processes.setdefault(device.process_index, []).append(device)
+    if rows % len(processes):
+        raise ValueError(
+            f"the {rows} rows of a batch cannot be split between {len(processes)} processes; give "
+            "a multiple of the number of processes"
+        )
+    most = min(map(len, processes.values()))
+    each = _largest_divisor(rows // len(processes), most)
+    return _mesh([device for n in sorted(processes) for device in processes[n][:each]])
+
+
+def _largest_divisor(rows: int, most: int) -> int:
+    return max(n for n in range(1, most + 1) if rows % n == 0)
+
+
+def _mesh(devices: Sequence[jax.Device]) -> Mesh:
+    return jax.make_mesh((len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices)
 
 
 def split_leading_axis(tree: PyTree) -> PyTree:
-    """Split the leading axis of every array evenly over the devices.
+    """Split the leading axis of every array evenly over the devices of this process.
 
     The number of devices is the largest that divides every leading axis. Compiled programs then
     split the computation in the same way.
@@ -63,5 +86,6 @@ def split_leading_axis(tree: PyTree) -> PyTree:
         raise ValueError(
             f"tree must hold arrays with a leading axis that is not empty, got leading axes {sizes}"
         )
-    mesh = data_mesh(math.gcd(*sizes))
+    own = jax.local_devices()
+    mesh = _mesh(own[: _largest_divisor(math.gcd(*sizes), len(own))])
     return jax.device_put(tree, NamedSharding(mesh, PartitionSpec("data")))

@@ -4,6 +4,7 @@
 
     python -m seqjax.launch train.py --epochs 3
     python -m seqjax.launch -m package.module --help
+    python -m seqjax.launch --processes 2 -m package.module --epochs 3
 
 On Linux, glibc returns large freed arrays to the system, and requests them again, page by page, at
 each call of a compiled program. A program that calls a training step in a loop can spend up to 40%
@@ -12,11 +13,23 @@ does not need the launcher. The performance page of the documentation has measur
 
 The process then keeps its peak memory until it ends. Importing seqjax does not change these
 settings, and environment variables that are already set keep their values.
+
+``--processes N`` starts the program N times on this machine. A program that calls
+`seqjax.hosts.join` then joins its processes. They share the CPU cores; on GPUs, each uses one. The
+output is that of process 0 and the errors of all. When a process fails, the others are ended, and
+the exit code is that of the process. Ctrl-C and SIGTERM reach all.
 """
 
 import os
+import queue
+import signal
+import socket
+import subprocess
 import sys
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from types import FrameType
 
 SETTINGS: Mapping[str, str] = {
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",  # large pages, where the system grants them
@@ -26,14 +39,128 @@ SETTINGS: Mapping[str, str] = {
 }
 """Environment variables that glibc reads when a process starts; other C libraries ignore them."""
 
+GRACE = 10.0
+"""Seconds that the other processes have to end after one has failed."""
+
 
 def launch(arguments: list[str]) -> None:
     """Replace this process with ``python ARGUMENTS``, with `SETTINGS` in the environment."""
     os.execve(sys.executable, [sys.executable, *arguments], {**SETTINGS, **os.environ})
 
 
-if __name__ == "__main__":
-    if not sys.argv[1:] or sys.argv[1] in ("-h", "--help"):
+def environments(processes: int, environment: Mapping[str, str]) -> list[dict[str, str]]:
+    """The environment of each of N processes on this machine, for `seqjax.hosts.join`.
+
+    >>> first, second = environments(2, {})
+    >>> first["SEQJAX_COORDINATOR"] == second["SEQJAX_COORDINATOR"]
+    True
+    >>> second["SEQJAX_PROCESSES"], second["SEQJAX_PROCESS"], second["JAX_LOCAL_DEVICE_IDS"]
+    ('2', '1', '1')
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    cores = max(1, (os.cpu_count() or 1) // processes)
+    return [
+        {
+            **SETTINGS,
+            "JAX_NUM_CPU_DEVICES": str(cores),
+            "JAX_LOCAL_DEVICE_IDS": str(process),  # of GPUs
+            **environment,
+            "SEQJAX_COORDINATOR": f"127.0.0.1:{port}",
+            "SEQJAX_PROCESSES": str(processes),
+            "SEQJAX_PROCESS": str(process),
+        }
+        for process in range(processes)
+    ]
+
+
+def launch_processes(processes: int, arguments: Sequence[str]) -> int:
+    """Run ``python ARGUMENTS`` in N processes, and return the exit code.
+
+    It is 0 if all end well, otherwise that of the process that fails first, or 128 plus the number
+    of the signal that ended it.
+    """
+    running: list[subprocess.Popen[bytes]] = []
+    ended: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+    def forward(number: int, frame: FrameType | None) -> None:
+        for child in running:
+            _signal(child, number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, forward)
+    for process, environment in enumerate(environments(processes, os.environ)):
+        child = subprocess.Popen(
+            [sys.executable, *arguments],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL if process else None,
+            stderr=subprocess.PIPE if process else None,
+            process_group=0,  # a terminal would send Ctrl-C to all, and so twice
+        )
+        running.append(child)
+        threading.Thread(target=_watch, args=(process, child, ended), daemon=True).start()
+    for _ in running:
+        process = ended.get()
+        code = running[process].returncode
+        if code:
+            how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"failed ({code})"
+            print(f"process {process} {how}; the others are ended", file=sys.stderr)
+            _end(running)
+            return code if code > 0 else 128 - code
+    return 0
+
+
+def _watch(process: int, child: "subprocess.Popen[bytes]", ended: "queue.SimpleQueue[int]") -> None:
+    """Show the errors of a process, and report its end."""
+    if child.stderr is not None:
+        prefix = f"process {process}: "
+        for line in child.stderr:
+            text = line.decode(errors="replace")
+            sys.stderr.write(text if text.startswith(prefix) else prefix + text)
+            sys.stderr.flush()
+    child.wait()
+    ended.put(process)
+
+
+def _end(running: "Sequence[subprocess.Popen[bytes]]") -> None:
+    """End processes that wait for one that has failed."""
+    for child in running:
+        _signal(child, signal.SIGTERM)
+    until = time.monotonic() + GRACE
+    for child in running:
+        try:
+            child.wait(max(0.0, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+def _signal(child: "subprocess.Popen[bytes]", number: int) -> None:
+    if child.poll() is None:
+        child.send_signal(number)
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command line, and return the exit code."""
+    if not arguments or arguments[0] in ("-h", "--help"):
         print(__doc__)
-        sys.exit(0 if sys.argv[1:] else 2)
-    launch(sys.argv[1:])
+        return 0 if arguments else 2
+    if arguments[0] == "--processes":
+        given = arguments[1] if arguments[1:] else ""
+        if not given.isdecimal() or int(given) < 1 or not arguments[2:]:
+            print(
+                "error: --processes must be followed by a whole number of at least 1 and a "
+                f"program, got {' '.join(arguments)}; for example: python -m seqjax.launch "
+                "--processes 2 train.py",
+                file=sys.stderr,
+            )
+            return 2
+        return launch_processes(int(given), arguments[2:])
+    launch(arguments)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

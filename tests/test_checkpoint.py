@@ -107,14 +107,6 @@ def test_a_leaf_that_is_no_array_is_named(tmp_path):
             checkpoints.restore({"n": 3})
 
 
-def test_one_of_several_processes_does_not_save(tmp_path, monkeypatch):
-    monkeypatch.setattr(jax, "process_count", lambda: 2)
-    message = "saves from one process, but JAX runs in 2"
-    with Checkpoints(tmp_path) as checkpoints, pytest.raises(ValueError, match=message):
-        checkpoints.save(1, {"w": jnp.ones(2)}, {}, 0.5)
-    assert not any(tmp_path.iterdir())
-
-
 def test_float64_is_not_narrowed_silently(tmp_path):
     with jax.enable_x64(False), Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(1, {"w": np.ones(2)}, {}, 0.5)

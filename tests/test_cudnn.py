@@ -9,6 +9,7 @@ import pytest
 from jax.experimental import rnn
 
 from seqjax import GRU, LSTM, Dropout, LanguageModel, Stack, unroll
+from seqjax.devices import data_mesh
 
 B, T, D, H = 3, 6, 2, 4
 MASKS = {
@@ -74,6 +75,31 @@ def test_layers_within_wrappers_and_tokens(reference):
     model = LanguageModel(Stack([Dropout(LSTM(H), 0.0, 0.0, 0.5), LSTM(H)]), D)
     tokens = jnp.array([[0, 1, 1, 0, 0, 1]] * B)
     check(model, tokens, 1e-5, key=jax.random.key(3), remat=4)
+
+
+def test_each_device_runs_the_kernel_on_its_own_rows(reference, monkeypatch):
+    cell, xs = LSTM(H), jnp.concatenate([features(), features()[:1]])
+    params = cell.init(jax.random.key(0), D)
+    rows = []
+    kernel = rnn.lstm
+    monkeypatch.setattr(rnn, "lstm", lambda x, *rest: rows.append(x.shape[0]) or kernel(x, *rest))
+
+    @functools.partial(jax.jit, static_argnums=1)
+    def gradient(params, method):
+        def loss(params):
+            lengths = jnp.array([6, 0, 3, 2])
+            return (unroll(cell, params, xs, lengths=lengths, method=method)[1] ** 2).sum()
+
+        return jax.value_and_grad(loss)(params)
+
+    with jax.set_mesh(data_mesh(4)):
+        split = jax.device_get(gradient(params, "cudnn"))
+        equations = str(jax.make_jaxpr(gradient, static_argnums=1)(params, "cudnn"))
+    assert {*rows} == {2}
+    # the kernel does not say that what it saves differs between devices
+    assert "check_vma=False" in equations
+    whole = jax.device_get(gradient(params, "scan"))
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5), split, whole)
 
 
 @on_gpu

@@ -229,6 +229,25 @@ def test_gradients_of_a_batch_split_over_devices(masked):
     close(jax.device_get(explicit), gradient(params, xs, lengths))
 
 
+@pytest.mark.parametrize(
+    ("rows", "other"), [("Auto", "Auto"), ("Explicit", "Auto"), ("Auto", "Explicit")]
+)
+def test_gradients_of_a_batch_on_a_mesh_with_a_second_axis(rows, other):
+    cell = LSTM(H)
+    params, _, xs = make(cell)
+    kinds = [getattr(jax.sharding.AxisType, kind) for kind in (rows, other)]
+    mesh = jax.make_mesh((2, 1), ("data", "seeds"), axis_types=tuple(kinds))
+
+    @jax.jit
+    def gradient(params, xs):
+        return jax.grad(lambda params: (unroll(cell, params, xs)[1] ** 2).sum())(params)
+
+    with jax.set_mesh(mesh):
+        whole, split = (jax.NamedSharding(mesh, jax.P(*axes)) for axes in ((), ("data",)))
+        found = gradient(jax.device_put(params, whole), jax.device_put(xs, split))
+    close(jax.device_get(found), gradient(params, xs))
+
+
 def test_a_part_of_the_state_without_a_derivative():
     cell = Counting(H)
     params = random_like(cell.init(KEY, D, jnp.float64))

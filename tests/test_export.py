@@ -320,6 +320,7 @@ def test_a_symbolic_time_meets_what_needs_a_number(options, message):
     assert_close(exported.call(xs), unroll(cell, params, xs, method="scan"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["auto", "scan"])
 @pytest.mark.parametrize("cell", [STACK, RGLRU(3)], ids=["Stack", "RGLRU"])
 def test_gradients_of_any_batch_and_time(cell, method):

@@ -1,8 +1,10 @@
 """The launcher runs a program as Python would, in another environment."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 
 from seqjax.launch import SETTINGS
 
@@ -12,7 +14,9 @@ SHOW = f"import os, sys; print([os.environ.get(n) for n in {[*SETTINGS]}], sys.a
 def launch(*arguments, **variables):
     clean = {name: value for name, value in os.environ.items() if name not in SETTINGS}
     command = [sys.executable, "-m", "seqjax.launch", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env={**clean, **variables})
+    return subprocess.run(
+        command, capture_output=True, text=True, env={**clean, **variables}, timeout=100
+    )
 
 
 def test_a_program_gets_the_settings_its_arguments_and_its_exit_code(tmp_path):
@@ -41,3 +45,62 @@ def test_importing_the_library_sets_nothing():
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, env=clean, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_several_processes_share_the_output_of_the_first_and_the_errors_of_all(tmp_path):
+    script = tmp_path / "show.py"
+    script.write_text(
+        "import os, sys\n"
+        "names = ('SEQJAX_COORDINATOR', 'SEQJAX_PROCESSES', 'SEQJAX_PROCESS')\n"
+        "print(*(os.environ[name] for name in names[1:]), sys.argv[1:])\n"
+        "print(os.environ['SEQJAX_PROCESS'], 'has a warning', file=sys.stderr)\n"
+    )
+    done = launch("--processes", "3", str(script), "--epochs", "3")
+    assert (done.returncode, done.stdout) == (0, "3 0 ['--epochs', '3']\n")
+    lines = ["0 has a warning", "process 1: 1 has a warning", "process 2: 2 has a warning"]
+    assert sorted(done.stderr.splitlines()) == lines
+
+
+WAIT = """
+import os, signal, sys, time
+process = int(os.environ["SEQJAX_PROCESS"])
+{act}
+def end(number, frame):
+    print(signal.Signals(number).name, file=sys.stderr)
+    sys.exit(0)
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, end)
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
+def test_when_a_process_fails_the_others_are_ended():
+    for act, code, line in (
+        ("if process == 1: sys.exit(7)", 7, "process 1 failed (7); the others are ended"),
+        ("if process: os.kill(os.getpid(), 9)", 137, "process 1 was ended by SIGKILL; the others"),
+    ):
+        done = launch("--processes", "2", "-c", WAIT.format(act=act))
+        assert done.returncode == code
+        assert line in done.stderr
+
+
+def test_signals_reach_all_processes():
+    for number in (signal.SIGINT, signal.SIGTERM):
+        command = [sys.executable, "-m", "seqjax.launch", "--processes", "2", "-c", WAIT]
+        command[-1] = WAIT.format(act="")
+        launcher = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert launcher.stdout.readline() == b"ready\n"
+        time.sleep(0.3)  # the other process may be later
+        launcher.send_signal(number)
+        _, error = launcher.communicate(timeout=30)
+        assert launcher.returncode == 0, error
+        name = number.name.encode()
+        assert sorted(error.splitlines()) == [name, b"process 1: " + name]
+
+
+def test_the_number_of_processes_is_checked():
+    for arguments in (["--processes"], ["--processes", "0", "a.py"], ["--processes", "2"]):
+        done = launch(*arguments)
+        assert done.returncode == 2
+        assert "--processes must be followed by a whole number of at least 1" in done.stderr

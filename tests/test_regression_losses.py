@@ -133,6 +133,7 @@ def test_masked_mean_of_the_cross_entropies_of_steps_is_sequence_loss():
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_no_or_several_feature_and_batch_axes(name):
     arrays = CASES[name][0]
@@ -206,6 +207,7 @@ def test_the_derivative_in_a_direction_is_that_of_a_complex_step(name):
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_what_stands_past_the_lengths_changes_no_value_and_no_gradient(name, dtype):

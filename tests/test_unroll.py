@@ -14,7 +14,21 @@ from hypothesis.extra.numpy import arrays
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from seqjax import GRU, LSTM, BasicRNN, Cell, Dropout, OutputProjection, Stack, unroll
+from seqjax import (
+    GRU,
+    LSTM,
+    MLSTM,
+    BasicRNN,
+    Bidirectional,
+    Cell,
+    Dropout,
+    OutputProjection,
+    Reset,
+    ResetInputs,
+    Stack,
+    unroll,
+)
+from seqjax.devices import data_mesh
 from tests import oracle
 
 B, T, D, H = 2, 4, 2, 3
@@ -336,7 +350,7 @@ def test_a_second_call_with_an_equal_cell_does_not_compile_again(compilations, m
 def test_runs_in_shard_map_and_under_explicit_sharding(masked, remat):
     run = functools.partial(unroll, remat=remat)
     lengths = jnp.array([4, 2]) if masked else None
-    cell = Stack([LSTM(H), GRU(H)])
+    cell = Stack([LSTM(H), GRU(H), MLSTM(H, chunk_size=3)])
     params, _, xs = make(cell)
     expected = unroll(cell, params, xs, lengths=lengths)
 
@@ -363,6 +377,34 @@ def test_runs_in_shard_map_and_under_explicit_sharding(masked, remat):
     with jax.set_mesh(mesh):
         assert jax.typeof(state[0].c).sharding.spec == P("data", None)
     close(jax.device_get((state, ys)), expected)
+
+
+@pytest.mark.parametrize("remat", [None, 3])
+def test_rows_run_on_the_devices_of_the_mesh_that_is_set(remat):
+    cell = Bidirectional(Reset(LSTM(H)), Reset(GRU(H)))
+    xs = jax.random.normal(jax.random.key(1), (4, 6, D))
+    starts = jax.random.bernoulli(jax.random.key(2), 0.2, (4, 6))
+    params = cell.init(jax.random.key(0), D, jnp.float64)
+    both = jax.tree.map(lambda a: jnp.stack([a, 2 * a]), params)
+
+    def loss(params, xs):
+        lengths = jnp.array([6, 0, 3, 2])
+        state, ys = unroll(cell, params, ResetInputs(starts, xs), lengths=lengths, remat=remat)
+        return (ys**2).sum() + sum(leaf.sum() for leaf in jax.tree.leaves(state))
+
+    def run(params, both, xs):
+        values = jax.vmap(lambda params: loss(params, xs))(both)
+        return jax.value_and_grad(loss, (0, 1))(params, xs), values
+
+    expected = jax.jit(run)(params, both, xs)
+    mesh = data_mesh(4)
+    assert mesh.size == 2
+    with jax.set_mesh(mesh):
+        rows = jax.device_put(xs, NamedSharding(mesh, P("data")))
+        split = jax.jit(run).lower(params, both, rows).compile()
+        assert " all-gather(" not in split.as_text()
+        found = split(params, both, rows)
+    close(jax.device_get(found), expected)
 
 
 class WithMore(LSTM):

@@ -1,7 +1,6 @@
-"""Train on the devices of all processes: python many_hosts.py COORDINATOR PROCESSES PROCESS."""
+"""Train on the devices of all processes."""
 
 import functools
-import sys
 
 import jax
 import numpy as np
@@ -10,10 +9,10 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 import seqjax
 from seqjax.devices import data_mesh
+from seqjax.hosts import join
 from seqjax.training import data_parallel_steps, init_train_state
 
-coordinator, processes, process = sys.argv[1], *map(int, sys.argv[2:])
-jax.distributed.initialize(coordinator, processes, process)
+join()  # before the first array; does nothing in one process
 
 model = seqjax.OutputProjection(seqjax.GRU(16), 2)
 
@@ -32,7 +31,7 @@ state = init_train_state(model.init(jax.random.key(0), 3), optimizer, carry=())
 
 # batches [K, B, ...] are split along B; each process reads only its own rows
 sharding = NamedSharding(mesh, PartitionSpec(None, "data"))
-mine = np.split(np.arange(ROWS), processes)[process]
+mine = np.split(np.arange(ROWS), jax.process_count())[jax.process_index()]
 together = functools.partial(jax.make_array_from_process_local_data, sharding)
 rng = np.random.default_rng(0)
 for _ in range(3):
@@ -40,5 +39,5 @@ for _ in range(3):
     local = {"xs": xs, "targets": (xs[..., 0] > 0).astype(np.int32)}
     batches = jax.tree.map(together, local)
     state, losses = steps(state, batches)
-    if process == 0:
+    if jax.process_index() == 0:
         print(np.asarray(losses)[-1])

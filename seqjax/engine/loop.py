@@ -1,6 +1,7 @@
 """The loop over time, the only place that applies masks, resets, directions and methods."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Literal
 
@@ -14,6 +15,7 @@ from seqjax.operations.masking import select, zero_outside
 from seqjax.types import (
     Array,
     Cell,
+    ChunkwiseCell,
     LinearCell,
     Loop,
     Noise,
@@ -134,9 +136,12 @@ class SequenceLoop(Loop):
         noise: Noise,
         mask: Array | None,
     ) -> tuple[State, PyTree]:
+        num_steps = jax.tree.leaves(xs)[0].shape[0]
+        # chunks, and the log T levels of an associative scan, need a fixed T
+        is_fixed = isinstance(num_steps, int)
+        if isinstance(cell, ChunkwiseCell) and self.method == "auto" and is_fixed and num_steps:
+            return self._run_in_chunks(cell, params, state, xs, noise, mask)
         if isinstance(cell, LinearCell):
-            # an associative scan has log T levels in the program, which needs a fixed T
-            is_fixed = isinstance(jax.tree.leaves(xs)[0].shape[0], int)
             if self.method == "auto" and is_fixed and jax.default_backend() != "cpu":
                 return self._run_associative(cell, params, state, xs, noise, mask)
             zs = cell.project(params, xs, noise)
@@ -167,6 +172,32 @@ class SequenceLoop(Loop):
         if self.method == "static":
             return _static(step, params, state, zs, mask, self.reverse)
         return scan_with_derivative(step, params, state, zs, mask, self.reverse)
+
+    def _run_in_chunks(
+        self,
+        cell: ChunkwiseCell,
+        params: Params,
+        state: State,
+        xs: PyTree,
+        noise: Noise,
+        mask: Array | None,
+    ) -> tuple[State, PyTree]:
+        zs = cell.project(params, xs, noise)
+        num_steps = jax.tree.leaves(zs)[0].shape[0]
+
+        def turn(tree: PyTree) -> PyTree:
+            return jax.tree.map(lambda a: jnp.flip(a, 0), tree) if self.reverse else tree
+
+        def chunk(state: State, steps: tuple[Projected, Array | None]) -> tuple[State, PyTree]:
+            zs, mask = turn(steps)
+            state, ys = cell.run_chunk(params, state, zs, mask)
+            return state, turn(ys)
+
+        # products need one layout of the state and the steps
+        state = lay_out_like_next(functools.partial(cell.step, params), state, zs)
+        if num_steps <= cell.chunk_size:
+            return chunk(state, (zs, mask))
+        return run_chunks(chunk, cell.chunk_size, num_steps, self.reverse, state, (zs, mask))
 
     def _run_associative(
         self,

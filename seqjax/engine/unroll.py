@@ -12,6 +12,7 @@ import numpy as np
 from seqjax.arrays import as_arrays, as_int32, as_params, given_array
 from seqjax.checks import check_choice, check_flag, check_size
 from seqjax.engine.loop import Method, SequenceLoop
+from seqjax.engine.rows import split_rows
 from seqjax.engine.validation import (
     check_batch,
     check_cell,
@@ -73,7 +74,8 @@ def unroll(
         - ``"auto"``: a scan with a custom derivative, which is usually faster. Its loop computes
           only terms that depend on the derivative of the state; all others are computed for all
           steps at once.
-          Linear cells use ``"associative"`` on accelerators, and a few cells use ``"scan"`` (see
+          Linear cells use ``"associative"`` on accelerators, an `MLSTM` computes chunks of steps at
+          once (`seqjax.types.ChunkwiseCell`), and a few cells use ``"scan"`` (see
           `Cell.prefers_scan`).
         - ``"scan"``: `jax.lax.scan`, differentiated by JAX.
         - ``"static"``: a Python loop. The program grows with T.
@@ -83,6 +85,9 @@ def unroll(
       remat: checkpoint the state every ``remat`` steps, and recompute all other values in the
         backward pass. About ``math.isqrt(T)`` minimises memory (Chen, Xu, Zhang and Guestrin,
         "Training deep nets with sublinear memory cost", 2016). Defaults to no checkpoints.
+
+    If `jax.set_mesh` has set a mesh with an axis ``"data"``, such as that of
+    `seqjax.devices.data_mesh`, each of its devices runs its own rows of the batch.
 
     B and T may be symbolic under `jax.export`. ``remat`` and the methods ``"static"``,
     ``"associative"`` and ``"cudnn"`` need a fixed T.
@@ -214,8 +219,20 @@ def _run(
     if state is None:
         state = cell.first_state(params, batch_shape, dtype)
     noise = noise_of(cell, params, key, (leading_shape[time_axis], *batch_shape))
-    loop = SequenceLoop(method, mask, lengths, reverse, remat)
-    state, ys = run(loop, cell, params, state, xs, noise)
+
+    def over_time(
+        params: Params,
+        state: State,
+        xs: PyTree,
+        noise: Noise,
+        mask: Array | None,
+        lengths: Array | None,
+    ) -> tuple[State, PyTree]:
+        loop = SequenceLoop(method, mask, lengths, reverse, remat)
+        return run(loop, cell, params, state, xs, noise)
+
+    over_rows = split_rows(over_time, batch_shape, typed=method != "cudnn")
+    state, ys = over_rows(params, state, xs, noise, mask, lengths)
     if mask is not None:
         # a run may return the outputs of the last steps only
         ys = zero_outside(mask[-jax.tree.leaves(ys)[0].shape[0] :], ys)

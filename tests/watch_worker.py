@@ -1,0 +1,32 @@
+"""One of the processes of tests/test_watch.py: exchanges data, or waits, until it is ended."""
+
+import sys
+import time
+
+import jax
+import numpy as np
+
+from seqjax.hosts import Hosts, join
+from tests.checkpoint_worker import place
+
+
+def main(seconds, how):
+    join(Hosts(lost_after=float(seconds)))
+    step = jax.jit(lambda x: x + x.mean())
+    x = place(np.ones((6, 4), np.float32), "data")
+    if how == "end":  # one waits for the other for longer than the time limit
+        time.sleep(1.5 * float(seconds) * jax.process_index())
+        return
+    jax.block_until_ready(step(x))
+    print("runs", flush=True)
+    began = time.monotonic()
+    while True:
+        if how != "wait":
+            x = jax.block_until_ready(step(x))
+        if how == str(jax.process_index()) and time.monotonic() - began > 0.5:
+            raise RuntimeError(f"an error at {time.time()}\nof two lines")
+        time.sleep(0.01)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
