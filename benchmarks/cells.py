@@ -3,6 +3,7 @@
 ::
 
     python -m benchmarks.cells            measure, some minutes on 2 cores
+    python -m benchmarks.cells --chunks   measure the mLSTM in chunks, a minute
     python -m benchmarks.cells --table    print docs/cells.md
 
 A training step is the forward and backward pass over ``STEPS`` steps of a batch of ``BATCH``, with
@@ -13,25 +14,31 @@ with the two programs of a cell next to each other. Times are medians over repet
 library is faster than that of `jax.lax.scan`. For a cell that prefers the scan the ratio is about
 1, since both programs are the same. Milliseconds and memory are those of ``auto``; memory is what
 XLA allocates for intermediates.
+
+``--chunks`` measures a training step of an mLSTM of ``HEADS`` heads in chunks of several sizes, and
+step by step, with as many input features as units. ``x`` is the median of the ratios to the time
+step by step.
 """
 
 import dataclasses
+import itertools
 import statistics
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from seqjax import Cell, unroll
+from seqjax import MLSTM, Cell, unroll
 from seqjax.catalogue import CATALOGUE, Entry
 from seqjax.engine.loop import Method
 from seqjax.terminal import replace_what_cannot_be_shown
 
 BATCH, STEPS, FEATURES, UNITS = 32, 100, 64, 128
 REPETITIONS = 5
+HEADS, CHUNK_SIZES = 4, (16, 32, 64, 128)
 METHODS: tuple[Method, Method] = ("auto", "scan")
 ENTRIES = tuple(entry for entry in CATALOGUE if not entry.variant)  # one of each class
 
@@ -85,21 +92,76 @@ def table() -> str:
     return "\n".join(lines)
 
 
-def compiled_step(entry: Entry, method: Method) -> tuple[Callable[[], Any], int]:
-    """A compiled training step, and the bytes of its intermediates."""
-    cell, size = entry.make(UNITS), entry.size(UNITS, FEATURES)
-    params = cell.init(jax.random.key(0), size)
-    xs = entry.draw_inputs(jax.random.key(1), (BATCH, STEPS), size)
-    key = jax.random.key(2)
+class Program(NamedTuple):
+    """A compiled training step.
+
+    Attributes:
+      run: runs the step to its end.
+      memory: the bytes of its intermediates.
+    """
+
+    run: Callable[[], Any]
+    memory: int
+
+
+def compiled_step(
+    cell: Cell, params: Any, xs: Any, method: Method, bind: Callable[[Any], Any]
+) -> Program:
+    """Compile a training step of a cell; ``bind`` binds a context to its parameters."""
 
     def loss(params: Any, xs: Any) -> jax.Array:
-        bound = entry.bind(cell, params, key, BATCH, UNITS)
-        _, ys = unroll(cell, bound, xs, key=key, method=method)
+        _, ys = unroll(cell, bind(params), xs, key=jax.random.key(2), method=method)
         return jnp.stack([jnp.square(y).sum() for y in jax.tree.leaves(ys)]).sum()
 
     step = jax.jit(jax.grad(loss)).lower(params, xs).compile()
     memory: Any = step.memory_analysis()
-    return lambda: jax.block_until_ready(step(params, xs)), memory.temp_size_in_bytes
+    return Program(lambda: jax.block_until_ready(step(params, xs)), memory.temp_size_in_bytes)
+
+
+def step_of(entry: Entry, method: Method) -> Program:
+    """Compile a training step of a cell of the catalogue."""
+    cell, size = entry.make(UNITS), entry.size(UNITS, FEATURES)
+    params = cell.init(jax.random.key(0), size)
+    xs = entry.draw_inputs(jax.random.key(1), (BATCH, STEPS), size)
+
+    def bind(params: Any) -> Any:
+        return entry.bind(cell, params, jax.random.key(2), BATCH, UNITS)
+
+    return compiled_step(cell, params, xs, method, bind)
+
+
+def times(programs: dict[Any, Program]) -> dict[Any, list[float]]:
+    """Run all programs in turns; the seconds of each repetition."""
+    seconds: dict[Any, list[float]] = {program: [] for program in programs}
+    for _ in range(REPETITIONS):
+        for program, (run, _) in programs.items():
+            began = time.perf_counter()
+            run()
+            seconds[program].append(time.perf_counter() - began)
+    return seconds
+
+
+def measure_chunks() -> None:
+    """Print time and memory of the mLSTM, step by step and in chunks."""
+    print(f"MLSTM of {HEADS} heads, batch {BATCH}; jax {jax.__version__}")
+    print(f"on {jax.devices()[0].device_kind}, median of {REPETITIONS}; x: relative to steps\n")
+    print(f"{'steps':>6}{'units':>7}{'chunk':>8}{'ms':>9}{'x':>7}{'MiB':>9}")
+    for steps, units in itertools.product((64, 256), (128, 256)):
+        xs = jax.random.normal(jax.random.key(1), (BATCH, steps, units), jnp.float32)
+        programs: dict[str, Program] = {}
+        for size in (None, *(size for size in CHUNK_SIZES if size <= steps)):
+            cell = MLSTM(units, heads=HEADS, chunk_size=size or steps)
+            params = cell.init(jax.random.key(0), units)
+            method: Method = "auto" if size else "scan"
+            name = str(size) if size else "steps"
+            programs[name] = compiled_step(cell, params, xs, method, lambda params: params)
+        seconds = times(programs)
+        for name, program in programs.items():
+            ratios = (a / b for a, b in zip(seconds[name], seconds["steps"], strict=True))
+            print(
+                f"{steps:6}{units:7}{name:>8}{1000 * statistics.median(seconds[name]):9.1f}"
+                f"{statistics.median(ratios):7.2f}{program.memory / 2**20:9.1f}"
+            )
 
 
 def main() -> None:
@@ -108,19 +170,16 @@ def main() -> None:
     if sys.argv[1:] == ["--table"]:
         print(table())
         return
-    steps: dict[tuple[str, Method], Callable[[], Any]] = {}
-    memory = {}
+    if sys.argv[1:] == ["--chunks"]:
+        measure_chunks()
+        return
+    programs: dict[tuple[str, Method], Program] = {}
     for entry in ENTRIES:
         for method in METHODS:
-            program = entry.name, method
-            steps[program], memory[program] = compiled_step(entry, method)
+            programs[entry.name, method] = step_of(entry, method)
         print(f"compiled {entry.name}", file=sys.stderr)
-    seconds: dict[tuple[str, Method], list[float]] = {program: [] for program in steps}
-    for _ in range(REPETITIONS):
-        for program, step in steps.items():
-            began = time.perf_counter()
-            step()
-            seconds[program].append(time.perf_counter() - began)
+    seconds = times(programs)
+    memory = {name: program.memory for name, program in programs.items()}
     device = jax.devices()[0].device_kind
     print(
         f"batch {BATCH}, {STEPS} steps, {FEATURES} features, {UNITS} units; jax {jax.__version__}"

@@ -6,7 +6,7 @@ import datetime
 import json
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -105,9 +105,13 @@ class RunDirectory:
 
     def keep_jsonl(self, name: str, keep: Callable[[dict[str, Any]], bool]) -> None:
         """Keep the records of a log for which ``keep`` is true; drops truncated lines."""
-        kept = filter(keep, self.read_jsonl(name))
+        self.write_jsonl(name, filter(keep, self.read_jsonl(name)))
+
+    def write_jsonl(self, name: str, records: Iterable[dict[str, Any]]) -> None:
+        """Write a log of JSON records, in place of the one that exists."""
+        lines = (json.dumps(_plain(record), allow_nan=False) + "\n" for record in records)
         with self.replacing(name) as path:
-            path.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
+            path.write_text("".join(lines), encoding="utf-8")
 
     @contextlib.contextmanager
     def replacing(self, name: str) -> Iterator[Path]:

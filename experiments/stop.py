@@ -27,6 +27,11 @@ class Stop:
         self._name: str | None = None
         self._at_once = False
 
+    @property
+    def name(self) -> str | None:
+        """The name of the signal, if there was one."""
+        return self._name
+
     def request(self, name: str) -> None:
         """Record a signal.
 

@@ -11,14 +11,22 @@ import matplotlib.figure
 import numpy as np
 import optax
 from rich import box
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from experiments.binary_dependency.config import Config, Setting, training_steps
 from experiments.cells import make_cell
+from experiments.processes import ALL
 from experiments.run_directory import RunDirectory
 from experiments.seeds import spread
+from experiments.shares import announce, collect, own_share
 from seqjax import Cell, OutputProjection, sequence_loss, unroll
 from seqjax.devices import split_leading_axis
 from seqjax.tasks import BinaryDependency
@@ -277,11 +285,35 @@ def figure(runs: list[Run], task: BinaryDependency) -> matplotlib.figure.Figure:
     return fig
 
 
+def train_and_log(
+    config: Config, setting: Setting, folder: RunDirectory, progress: Progress, bar: TaskID
+) -> dict[str, Any]:
+    """Train one setting, show progress and, in process 0, log it; return `Run` as JSON data."""
+    progress.start_task(bar)
+    began = time.perf_counter()
+    windows: list[np.ndarray] = []
+    records: list[dict[str, Any]] = []
+    for epoch, losses in train(config, config.task, setting):
+        windows.append(losses)
+        at_end = spread(losses.mean(1))
+        progress.update(bar, advance=losses.shape[1], loss=f"{at_end['mean']:.4f}")
+        step = sum(window.shape[1] for window in windows)
+        records.append({**setting._asdict(), "epoch": epoch + 1, "step": step, "loss": at_end})
+        if ALL.is_first:
+            folder.append_jsonl("metrics.jsonl", records[-1])
+    seconds = round(time.perf_counter() - began, 2)
+    losses = np.concatenate(windows, 1).tolist()
+    return {"losses": losses, "wall_seconds": seconds, "records": records}
+
+
 def main(config: Config, folder: RunDirectory) -> None:
-    """Train every setting, show progress and write the results."""
-    folder.start()
-    console, task = Console(), config.task
-    runs = []
+    """Train every setting, show progress and write the results.
+
+    Several processes share the settings, and process 0 writes the results.
+    """
+    ALL.start(folder)
+    console, task = ALL.console, config.task
+    announce(console, config.settings, "settings")
     with Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
         TextColumn("loss {task.fields[loss]}"), TimeRemainingColumn(), console=console,
@@ -293,23 +325,20 @@ def main(config: Config, folder: RunDirectory) -> None:
                 loss="-",
                 start=False,
             )
-            for s in config.settings
+            for s in own_share(config.settings)
         ]
-        for bar, setting in zip(bars, config.settings, strict=True):
-            progress.start_task(bar)
-            began = time.perf_counter()
-            windows = []
-            for epoch, losses in train(config, task, setting):
-                windows.append(losses)
-                at_end = spread(losses.mean(1))
-                progress.update(bar, advance=losses.shape[1], loss=f"{at_end['mean']:.4f}")
-                step = sum(window.shape[1] for window in windows)
-                folder.append_jsonl(
-                    "metrics.jsonl",
-                    {**setting._asdict(), "epoch": epoch + 1, "step": step, "loss": at_end},
-                )
-            seconds = time.perf_counter() - began
-            runs.append(Run(setting, np.concatenate(windows, 1), round(seconds, 2)))
+        own = [
+            train_and_log(config, setting, folder, progress, bar)
+            for bar, setting in zip(bars, own_share(config.settings), strict=True)
+        ]
+    trained = collect(own, console)
+    if not ALL.is_first:
+        return
+    runs = [
+        Run(setting, np.array(run["losses"], np.float32), run["wall_seconds"])
+        for setting, run in zip(config.settings, trained, strict=True)
+    ]
+    folder.write_jsonl("metrics.jsonl", [record for run in trained for record in run["records"]])
     folder.write_json("result.json", result(runs, task))
     with folder.replacing("learning_curves.png") as path:
         figure(runs, task).savefig(path, dpi=120)

@@ -1,9 +1,11 @@
 """Training of each cell, the table of results and the figure."""
 
+import itertools
 from typing import Any, NamedTuple
 
 import jax
 import matplotlib.figure
+import numpy as np
 from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -12,25 +14,44 @@ from rich.table import Table
 from experiments.cell_comparison.config import Config
 from experiments.cells import NAMES, CellName
 from experiments.char_model import config as char_model
-from experiments.char_model.config import build_model
+from experiments.char_model.config import build_model, check_model
 from experiments.char_model.run import train
-from experiments.char_model.text import read_text
+from experiments.char_model.text import read_in_turn
 from experiments.errors import NotFiniteError, StoppedError
+from experiments.processes import ALL, ALONE
 from experiments.run_directory import RunDirectory
+from experiments.seeds import spread
+from experiments.shares import announce, collect, own_share
 
-# the matrix memory of mlstm takes minutes step by step, and the state of rglru grows too large in a
-# stack that lacks the normalisation of its paper's blocks
-UNSUITED = ("mlstm", "rglru")
+UNSUITED = ("rglru",)
+"""Cells that need the normalised inputs of blocks: in a plain stack, the state grows too large."""
+
+
+class Training(NamedTuple):
+    """A training of one cell.
+
+    Attributes:
+      cell: the name of the cell.
+      units: the units of each layer.
+      learning_rate: the peak learning rate.
+      seed: the random seed.
+    """
+
+    cell: CellName
+    units: int
+    learning_rate: float
+    seed: int
 
 
 class Result(NamedTuple):
-    """The result of one cell at one learning rate.
+    """The result of one cell at one learning rate from one seed.
 
     Attributes:
       cell: the name of the cell.
       units: the units of each layer.
       parameters: the number of parameters of the model.
       learning_rate: the peak learning rate.
+      seed: the random seed.
       chars_per_second: the speed of training.
       streaming_nats: the validation loss with the state carried; infinity if training diverged.
       windowed_nats: the validation loss of independent windows; infinity if training diverged.
@@ -40,9 +61,43 @@ class Result(NamedTuple):
     units: int
     parameters: int
     learning_rate: float
+    seed: int
     chars_per_second: int
     streaming_nats: float
     windowed_nats: float
+
+
+class Summary(NamedTuple):
+    """The results of one cell at one learning rate, over all seeds.
+
+    Attributes:
+      cell: the name of the cell.
+      units: the units of each layer.
+      parameters: the number of parameters of the model.
+      learning_rate: the peak learning rate.
+      chars_per_second: the mean speed of training.
+      streaming_nats: the mean, ``min`` and ``max`` of the loss with the state carried.
+      windowed_nats: the mean, ``min`` and ``max`` of the loss of independent windows.
+    """
+
+    cell: CellName
+    units: int
+    parameters: int
+    learning_rate: float
+    chars_per_second: int
+    streaming_nats: dict[str, float]
+    windowed_nats: dict[str, float]
+
+
+def summarise(results: list[Result]) -> Summary:
+    """The results of several seeds, which are equal in everything else."""
+    first = results[0]
+    losses = (
+        spread(np.array([getattr(r, name) for r in results]))
+        for name in ("streaming_nats", "windowed_nats")
+    )
+    speed = round(sum(r.chars_per_second for r in results) / len(results))
+    return Summary(first.cell, first.units, first.parameters, first.learning_rate, speed, *losses)
 
 
 def count_parameters(config: char_model.Config, vocabulary_size: int) -> int:
@@ -77,47 +132,95 @@ def widest(config: Config, cell: CellName, vocabulary_size: int) -> int:
     return low
 
 
-def best_of_each(results: list[Result]) -> list[Result]:
-    """The result of each cell at its best learning rate, best cell first."""
-    best: dict[str, Result] = {}
-    for result in sorted(results, key=lambda result: result.streaming_nats):
-        best.setdefault(result.cell, result)
+def list_trainings(config: Config, vocabulary_size: int) -> list[Training]:
+    """Each cell at each learning rate, a seed at a time.
+
+    So a slow hour of the machine is not one cell's alone.
+
+    Raises:
+      ValueError: a cell has too many parameters, see `widest`.
+    """
+    unsuited = () if config.blocks else UNSUITED
+    cells = config.cells or tuple(cell for cell in NAMES if cell not in unsuited)
+    units = {cell: widest(config, cell, vocabulary_size) for cell in cells}
+    seeds = range(config.seed, config.seed + config.seeds)
+    return [
+        Training(cell, width, rate, seed)
+        for seed, (cell, width), rate in itertools.product(
+            seeds, units.items(), config.learning_rates
+        )
+    ]
+
+
+def best_of_each(results: list[Result]) -> list[Summary]:
+    """The results of each cell at the learning rate with the lowest mean, best cell first."""
+    groups: dict[tuple[str, float], list[Result]] = {}
+    for result in results:
+        groups.setdefault((result.cell, result.learning_rate), []).append(result)
+    best: dict[str, Summary] = {}
+    for summary in sorted(map(summarise, groups.values()), key=lambda s: s.streaming_nats["mean"]):
+        best.setdefault(summary.cell, summary)
     return list(best.values())
 
 
-def result_table(best: list[Result], config: Config, ngrams: dict[str, float]) -> Table:
+def result_table(best: list[Summary], config: Config, ngrams: dict[str, float]) -> Table:
     """The table of results, best cell first."""
     baselines = ", ".join(f"{order}-grams {nats:.4f}" for order, nats in ngrams.items())
     table = Table(
-        title=f"{config.layers} layers, up to {config.parameters:,} parameters, "
+        title=f"{layers(config)}, up to {config.parameters:,} parameters, "
         f"{config.seconds:g} s of training per run",
         caption=f"nats per character of the validation text; {baselines}",
         box=box.SIMPLE,
         padding=(0, 1, 0, 0),
     )
     table.add_column("cell")
-    for column in ("units", "parameters", "learning\nrate", "chars/s", "streaming", "windowed"):
+    shows_range = config.seeds > 1
+    for column in ("units", "parameters", "learning\nrate", "chars/s"):
         table.add_column(column, justify="right")
-    for r in best:
+    for column in ("streaming", "windowed"):
+        table.add_column(f"{column}\nmean" if shows_range else column, justify="right")
+        if shows_range:
+            table.add_column("range", justify="right")
+    for s in best:
+        losses = []
+        for nats in (s.streaming_nats, s.windowed_nats):
+            losses.append(f"{nats['mean']:.4f}")
+            if shows_range:
+                losses.append(f"{nats['min']:.4f}-{nats['max']:.4f}")
         table.add_row(
-            r.cell, f"{r.units}", f"{r.parameters:,}", f"{r.learning_rate:g}",
-            f"{r.chars_per_second:,}", f"{r.streaming_nats:.4f}", f"{r.windowed_nats:.4f}",
+            s.cell, f"{s.units}", f"{s.parameters:,}", f"{s.learning_rate:g}",
+            f"{s.chars_per_second:,}", *losses,
         )  # fmt: skip
     return table
 
 
+def layers(config: Config) -> str:
+    """The layers of the models in words.
+
+    >>> layers(Config(layers=3, blocks=True))
+    '3 residual blocks'
+    """
+    return f"{config.layers} {'residual blocks' if config.blocks else 'layers'}"
+
+
 def figure(
-    best: list[Result], config: Config, ngrams: dict[str, float]
+    best: list[Summary], config: Config, ngrams: dict[str, float]
 ) -> matplotlib.figure.Figure:
     """The loss and the training speed of each cell."""
-    finite = [result for result in best if result.streaming_nats < float("inf")]
+    finite = [summary for summary in best if summary.streaming_nats["mean"] < float("inf")]
     fig = matplotlib.figure.Figure(figsize=(9, 1.5 + 0.26 * len(finite)), layout="constrained")
     left, right = fig.subplots(1, 2, sharey=True, width_ratios=(3, 2))
     places = range(len(finite))
-    names = [f"{result.cell} ({result.units})" for result in finite]
-    left.plot([r.windowed_nats for r in finite], places, "o", mfc="none", color="C0")
-    left.plot([r.streaming_nats for r in finite], places, "o", color="C0")
-    left.legend(["windows, each from a zero state", "streaming"], loc="upper right", fontsize=8)
+    names = [f"{summary.cell} ({summary.units})" for summary in finite]
+    for losses, fill, label in (
+        ([s.windowed_nats for s in finite], "none", "windows, each from a zero state"),
+        ([s.streaming_nats for s in finite], None, "streaming"),
+    ):
+        ends = [[n["min"] for n in losses], [n["max"] for n in losses]]
+        if config.seeds > 1:
+            left.hlines(places, *ends, color="C0", linewidth=1)
+        left.plot([n["mean"] for n in losses], places, "o", mfc=fill, color="C0", label=label)
+    left.legend(loc="best", fontsize=8)
     for order, nats in ngrams.items():
         left.axvline(nats, color="black", linewidth=0.8, linestyle="--")
         left.annotate(
@@ -128,51 +231,72 @@ def figure(
     left.invert_yaxis()
     left.set_xlabel("validation loss (nats per character)")
     left.grid(axis="y", linewidth=0.3)
-    right.barh(places, [result.chars_per_second / 1000 for result in finite], color="C1")
+    right.barh(places, [summary.chars_per_second / 1000 for summary in finite], color="C1")
     right.set_xlabel("thousand training characters per second")
-    fig.suptitle(
-        f"Cells (units) at up to {config.parameters:,} parameters, {config.seconds:g} s of training"
-    )
+    title = f"Cells (units), {layers(config)}, up to {config.parameters:,} parameters"
+    fig.suptitle(f"{title}, {config.seconds:g} s of training")
     return fig
 
 
+def train_one(
+    config: Config, training: Training, vocabulary_size: int, folder: RunDirectory
+) -> tuple[Result, dict[str, float]]:
+    """Train one cell at one learning rate, in a folder of its own within ``folder``.
+
+    Returns:
+      The result, and the losses of n-grams; infinity and none if training diverged.
+    """
+    run = config.run(*training)
+    name = f"{training.cell.replace(':', '.')}_{training.learning_rate:g}_{training.seed}"
+    part = RunDirectory(name, run, folder.path / name)
+    summary: dict[str, Any]
+    try:
+        summary = train(run, part, Console(quiet=True), group=ALONE)
+    except NotFiniteError:
+        nats = {"streaming_nats": float("inf"), "windowed_nats": float("inf")}
+        summary = {"val": nats, "chars_per_second": 0, "ngram_nats": {}}
+    except StoppedError:
+        raise KeyboardInterrupt from None
+    val = summary["val"]
+    result = Result(
+        training.cell, training.units, count_parameters(run, vocabulary_size),
+        training.learning_rate, training.seed, summary["chars_per_second"],
+        val["streaming_nats"], val["windowed_nats"],
+    )  # fmt: skip
+    return result, summary["ngram_nats"]
+
+
 def main(config: Config, folder: RunDirectory) -> None:
-    """Train every cell at every learning rate, print the table and write the results."""
-    console = Console()
-    vocabulary_size = read_text(config.run("lstm", 1, 1.0)).vocabulary.size
-    cells = config.cells or tuple(cell for cell in NAMES if cell not in UNSUITED)
-    units = {cell: widest(config, cell, vocabulary_size) for cell in cells}
-    folder.start()
-    results: list[Result] = []
-    ngrams: dict[str, float] = {}
+    """Train every cell at every learning rate, print the table and write the results.
+
+    Several processes share the trainings, and process 0 writes the files of all.
+    """
+    console = ALL.console
+    check_model(config.run("lstm", 1, 1.0))  # starts JAX, so the processes must have joined
+    vocabulary_size = read_in_turn(config.run("lstm", 1, 1.0), None, ALL).vocabulary.size
+    trainings = list_trainings(config, vocabulary_size)
+    ALL.start(folder)
+    announce(console, trainings, "trainings")
+    own: list[tuple[Result, dict[str, float]]] = []
     with Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
         TimeRemainingColumn(), console=console,
     ) as progress:  # fmt: skip
-        bar = progress.add_task("", total=len(units) * len(config.learning_rates))
-        for cell, width in units.items():
-            for rate in config.learning_rates:
-                progress.update(bar, description=f"{cell}, {width} units, {rate:g}")
-                run = config.run(cell, width, rate)
-                name = f"{cell.replace(':', '.')}_{rate:g}"
-                part = RunDirectory(name, run, folder.path / name)
-                summary: dict[str, Any]
-                try:
-                    summary = train(run, part, Console(quiet=True))
-                except NotFiniteError:
-                    nats = {"streaming_nats": float("inf"), "windowed_nats": float("inf")}
-                    summary = {"val": nats, "chars_per_second": 0, "ngram_nats": {}}
-                except StoppedError:
-                    raise KeyboardInterrupt from None
-                ngrams |= summary["ngram_nats"]
-                val = summary["val"]
-                result = Result(
-                    cell, width, count_parameters(run, vocabulary_size), rate,
-                    summary["chars_per_second"], val["streaming_nats"], val["windowed_nats"],
-                )  # fmt: skip
-                results.append(result)
-                folder.append_jsonl("metrics.jsonl", result._asdict())
-                progress.advance(bar)
+        bar = progress.add_task("", total=len(own_share(trainings)))
+        for training in own_share(trainings):
+            cell, units, rate, seed = training
+            description = f"{cell}, {units} units, {rate:g}, seed {seed}"
+            progress.update(bar, description=description)
+            own.append(train_one(config, training, vocabulary_size, folder))
+            if ALL.is_first:
+                folder.append_jsonl("metrics.jsonl", own[-1][0]._asdict())
+            progress.advance(bar)
+    done = collect(own, console)
+    if not ALL.is_first:
+        return
+    results = [Result(*result) for result, _ in done]
+    ngrams = {order: nats for _, found in done for order, nats in found.items()}
+    folder.write_jsonl("metrics.jsonl", [result._asdict() for result in results])
     best = best_of_each(results)
     folder.write_json("result.json", {"cells": [r._asdict() for r in best], "ngram_nats": ngrams})
     with folder.replacing("cells.png") as path:

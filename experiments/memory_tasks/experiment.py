@@ -1,95 +1,40 @@
-"""Training of all seeds in one batch, tests, the tables of results and the figure."""
+"""Training of all seeds in one batch, and tests."""
 
 import functools
 import time
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import matplotlib.figure
-import matplotlib.lines
 import numpy as np
 import optax
-from rich import box
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from experiments.cells import CellName, make_cell
-from experiments.memory_tasks.config import Config, TaskName, Trial
+from experiments.memory_tasks.config import Config, Trial
+from experiments.memory_tasks.report import (
+    Outcome,
+    figure,
+    published_table,
+    result,
+    result_table,
+)
 from experiments.memory_tasks.tasks import TASKS
+from experiments.processes import ALL
 from experiments.run_directory import RunDirectory
 from experiments.seeds import spread
+from experiments.shares import announce, collect, own_share
 from seqjax import Cell, OutputProjection, Stack, unroll
 from seqjax.devices import split_leading_axis
-from seqjax.tasks import Adding, AssociativeRecall, Copy, MemoryTask
+from seqjax.tasks import MemoryTask
 from seqjax.training import TrainState, init_train_state, train_steps
 from seqjax.types import Array, Params
 
-SOLVED = 0.06  # a test loss of at most this fraction of chance counts as solved
-AT_CHANCE = 0.95  # a test loss of at least this fraction of chance counts as at chance
 ENOUGH = 0.02  # training ends when the loss of every seed is at most this fraction of chance
 BLOCK = 50  # training steps per compiled call
 TEST_BATCHES = 20
 TEST_BATCH = 100  # examples; all batches in one would take gigabytes
-
-
-class Published(NamedTuple):
-    """A loss that an article reports.
-
-    Attributes:
-      task: the name of the task.
-      length: the length of the sequences.
-      cell: the name of the cell.
-      loss: the reported loss.
-      chance: the chance loss with the article's definition of the loss.
-    """
-
-    task: TaskName
-    length: int
-    cell: CellName
-    loss: float
-    chance: float
-
-
-def copy_chance(length: int) -> float:
-    """The chance loss of the copying problem if the mean covers all steps, not only the answers."""
-    task = Copy()
-    return task.count * task.chance / (2 * task.count + length)
-
-
-# Bai, Kolter and Koltun, "An empirical evaluation of generic convolutional and recurrent networks
-# for sequence modeling", 2018, table 1
-PUBLISHED = (
-    Published("adding", 600, "rnn", 0.177, Adding().chance),
-    Published("adding", 600, "gru", 5.3e-5, Adding().chance),
-    Published("adding", 600, "lstm", 0.164, Adding().chance),
-    Published("copy", 1000, "rnn", 0.0202, copy_chance(1000)),
-    Published("copy", 1000, "gru", 0.0197, copy_chance(1000)),
-    Published("copy", 1000, "lstm", 0.0204, copy_chance(1000)),
-)
-
-
-class Outcome(NamedTuple):
-    """The results of a trial.
-
-    Attributes:
-      trial: the trial.
-      steps: the number of training steps.
-      losses: for each length the test losses, ``[seeds]``.
-      wall_seconds: the wall time of training and tests.
-    """
-
-    trial: Trial
-    steps: int
-    losses: dict[int, np.ndarray]
-    wall_seconds: float
-
-    @property
-    def chance(self) -> float:
-        """The exact loss of a model that ignores its input."""
-        return TASKS[self.trial.task].test.chance
 
 
 def build_model(config: Config, cell: CellName, task: MemoryTask) -> Cell:
@@ -175,176 +120,68 @@ def seed_keys(config: Config) -> Array:
     return split_leading_axis(jax.random.split(jax.random.key(config.seed), (config.seeds, 3)))
 
 
-def verdict(losses: np.ndarray, chance: float) -> str:
-    """Count the losses ``[seeds]`` that are solved and those that are at chance.
+def train_and_test(
+    config: Config, trial: Trial, folder: RunDirectory, progress: Progress
+) -> dict[str, Any]:
+    """Train and test one cell, and show progress and, in process 0, log it.
 
-    >>> verdict(np.array([0.009, 0.002]), 1 / 6)
-    'solved'
-    >>> verdict(np.array([0.009, 0.1, 0.17, np.nan]), 1 / 6)
-    '1 solved, 2 at chance'
+    Returns:
+      The `Outcome` as JSON data, with the records of the log.
     """
-    counts = {
-        "solved": int((losses <= SOLVED * chance).sum()),
-        "at chance": int((~(losses < AT_CHANCE * chance)).sum()),  # NaN too
-    }
-    for name, count in counts.items():
-        if count == len(losses):
-            return name
-    return ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "between"
+    began = time.perf_counter()
+    name = f"{trial.task} {trial.length} {trial.cell}"
+    bar = progress.add_task(f"{name:22}", total=config.steps, loss="-")
+    steps = 0
+    records: list[dict[str, Any]] = []
 
+    def log(**values: Any) -> None:
+        records.append({**trial._asdict(), "step": steps, **values})
+        if ALL.is_first:
+            folder.append_jsonl("metrics.jsonl", records[-1])
 
-def result(outcomes: list[Outcome]) -> dict[str, Any]:
-    """The content of ``result.json``."""
-    return {
-        "solved_share_of_chance": SOLVED,
-        "at_chance_share_of_chance": AT_CHANCE,
-        "runs": [
-            {
-                **outcome.trial._asdict(),
-                "chance": outcome.chance,
-                "optimum": TASKS[outcome.trial.task].test.optimum,
-                "steps": outcome.steps,
-                "tests": [
-                    {
-                        "length": length,
-                        "loss": {**spread(losses), "per_seed": losses.tolist()},
-                        "verdict": verdict(losses, outcome.chance),
-                    }
-                    for length, losses in outcome.losses.items()
-                ],
-                "wall_seconds": outcome.wall_seconds,
-            }
-            for outcome in outcomes
-        ],
-        "published": [
-            {**row._asdict(), "verdict": verdict(np.array([row.loss]), row.chance)}
-            for row in PUBLISHED
-        ],
-    }
-
-
-def result_table(config: Config, outcomes: list[Outcome]) -> Table:
-    """The table of the losses over all seeds, with the chance losses."""
-    caption = (
-        f"Solved: at most {SOLVED:.0%} of chance; at chance: at least {AT_CHANCE:.0%}.\n"
-        "The optimum is 0. Adding: squared error; other tasks: nats."
-    )
-    for length in dict.fromkeys(o.trial.length for o in outcomes if o.trial.task == "recall"):
-        loss = AssociativeRecall().values_alone(length)
-        caption += f"\nA model that recalls the {length} values, but not their keys: {loss:.4f}."
-    table = Table(
-        title=f"Test loss of {config.seeds} seeds, and how many also solve longer sequences",
-        caption=caption,
-        box=box.SIMPLE,
-        padding=(0, 1, 0, 0),  # fits 80 columns
-    )
-    table.add_column("task")
-    table.add_column("length", justify="right")
-    table.add_column("cell")
-    for column in ("chance", "mean", "least", "most"):
-        table.add_column(column, justify="right")
-    table.add_column("verdict")
-    for times in config.longer:
-        table.add_column(f"x{times}", justify="right")
-    for outcome, after in zip(outcomes, [*outcomes[1:], None], strict=True):
-        trial, (losses, *longer) = outcome.trial, outcome.losses.values()
-        table.add_row(
-            trial.task, str(trial.length), trial.cell, f"{outcome.chance:.4f}",
-            *(f"{value:.4f}" for value in spread(losses).values()),
-            verdict(losses, outcome.chance),
-            *(str((losses <= SOLVED * outcome.chance).sum()) for losses in longer),
-            end_section=after is None or after.trial.task != trial.task,
-        )  # fmt: skip
-    return table
-
-
-def published_table() -> Table:
-    """The table of published losses on longer sequences, judged by the same criteria."""
-    table = Table(
-        title="Published losses (Bai et al., 2018, table 1; copy: mean over all steps)",
-        box=box.SIMPLE,
-        padding=(0, 1, 0, 0),
-    )
-    for column in Published._fields:
-        table.add_column(column, justify="left" if column in ("task", "cell") else "right")
-    table.add_column("verdict")
-    for row in PUBLISHED:
-        table.add_row(
-            row.task, str(row.length), row.cell, f"{row.loss:.4g}", f"{row.chance:.4f}",
-            verdict(np.array([row.loss]), row.chance),
-        )  # fmt: skip
-    return table
-
-
-def figure(config: Config, outcomes: list[Outcome]) -> matplotlib.figure.Figure:
-    """Plot success over length, mean and range over the seeds, with one panel per task."""
-    width = 3 + 2.8 * len(config.tasks)
-    fig = matplotlib.figure.Figure(figsize=(width, 4), layout="constrained")
-    panels = np.ravel(fig.subplots(1, len(config.tasks), sharey=True))
-    for axes, task in zip(panels, config.tasks, strict=True):
-        mine = [outcome for outcome in outcomes if outcome.trial.task == task]
-        for outcome in mine:
-            place = config.cells.index(outcome.trial.cell)
-            # lines that would coincide are drawn side by side
-            apart = 2 ** (0.08 * (place - (len(config.cells) - 1) / 2))
-            lengths = apart * np.array([*outcome.losses])
-            success = 1 - np.stack([*outcome.losses.values()]) / outcome.chance
-            success = np.nan_to_num(success, nan=0.0).clip(0, 1)
-            mean = success.mean(1)
-            color = f"C{place % 10}"
-            axes.vlines(lengths, success.min(1), success.max(1), color=color, alpha=0.4)
-            axes.plot(lengths, mean, "o-", color=color, markerfacecolor="white")
-            axes.plot(lengths[0], mean[0], "o", color=color)
-        axes.set_xscale("log", base=2)
-        axes.set_xticks(sorted({length for outcome in mine for length in outcome.losses}))
-        axes.xaxis.set_major_formatter("{x:.0f}")
-        axes.minorticks_off()
-        axes.set_title(task)
-        axes.set_xlabel(f"length ({TASKS[task].unit})")
-    panels[0].set_ylim(-0.05, 1.05)
-    panels[0].set_yticks([0, 0.5, 1], ["0: chance", "0.5", "1: optimum"])
-    panels[0].set_ylabel("success, 1 - loss / chance")
-    fig.legend(
-        [matplotlib.lines.Line2D([], [], color=f"C{n % 10}") for n in range(len(config.cells))],
-        config.cells,
-        loc="outside right center",
-    )
-    fig.suptitle(
-        f"Mean and range of {config.seeds} seeds\nfilled: training length, open: only tested",
-        fontsize="medium",
-    )
-    return fig
+    for params, losses in train(config, trial):  # noqa: B007, the tests use the last
+        steps += losses.shape[1]
+        loss = spread(losses.mean(1))
+        log(loss=loss)
+        progress.update(bar, completed=steps, loss=f"{loss['mean']:.4f}")
+    tested = {n: evaluate(config, trial, n, params) for n in config.tested(trial)}
+    for length, losses in tested.items():
+        log(tested_at=length, loss=spread(losses))
+    progress.update(bar, total=steps)
+    progress.stop_task(bar)
+    seconds = round(time.perf_counter() - began, 2)
+    of_length = [(length, losses.tolist()) for length, losses in tested.items()]
+    return {"steps": steps, "losses": of_length, "wall_seconds": seconds, "records": records}
 
 
 def main(config: Config, folder: RunDirectory) -> None:
-    """Train and test every cell on every task, show progress and results, and write the files."""
-    folder.start()
-    console = Console()
-    outcomes = []
+    """Train and test every cell on every task, show progress and results, and write the files.
+
+    Several processes share the trials, and process 0 writes the files.
+    """
+    ALL.start(folder)
+    console = ALL.console
+    announce(console, config.trials, "trials")
     with Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
         TextColumn("loss {task.fields[loss]}"), TimeElapsedColumn(), console=console,
     ) as progress:  # fmt: skip
-        for trial in config.trials:
-            began = time.perf_counter()
-            name = f"{trial.task} {trial.length} {trial.cell}"
-            bar = progress.add_task(f"{name:22}", total=config.steps, loss="-")
-            steps = 0
-            for params, losses in train(config, trial):  # noqa: B007, the tests use the last
-                steps += losses.shape[1]
-                loss = spread(losses.mean(1))
-                folder.append_jsonl(
-                    "metrics.jsonl", {**trial._asdict(), "step": steps, "loss": loss}
-                )
-                progress.update(bar, completed=steps, loss=f"{loss['mean']:.4f}")
-            tested = {n: evaluate(config, trial, n, params) for n in config.tested(trial)}
-            for length, losses in tested.items():
-                record = {**trial._asdict(), "step": steps, "tested_at": length}
-                folder.append_jsonl("metrics.jsonl", record | {"loss": spread(losses)})
-            progress.update(bar, total=steps)
-            progress.stop_task(bar)
-            seconds = round(time.perf_counter() - began, 2)
-            outcomes.append(Outcome(trial, steps, tested, seconds))
+        own = [
+            train_and_test(config, trial, folder, progress) for trial in own_share(config.trials)
+        ]
+    done = collect(own, console)
+    if not ALL.is_first:
+        return
+    outcomes = [
+        Outcome(
+            trial,
+            found["steps"],
+            {length: np.array(losses, np.float32) for length, losses in found["losses"]},
+            found["wall_seconds"],
+        )
+        for trial, found in zip(config.trials, done, strict=True)
+    ]
+    folder.write_jsonl("metrics.jsonl", [record for found in done for record in found["records"]])
     folder.write_json("result.json", result(outcomes))
     with folder.replacing("success_over_length.png") as path:
         figure(config, outcomes).savefig(path, dpi=120)

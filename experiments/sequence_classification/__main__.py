@@ -8,17 +8,34 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from experiments.command_line import check_seed, check_sizes, exit_codes, run_options, set_up
+from experiments.command_line import (
+    check_seed,
+    check_sizes,
+    exit_codes,
+    join_alone,
+    run_options,
+    set_up,
+)
 from experiments.run_directory import RunDirectory
 from experiments.sequence_classification.config import Config
 from experiments.sequence_classification.presets import defaults
 from seqjax.checks import check_size
+from seqjax.hosts import Hosts
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 NAME = "sequence_classification"
 PROGRAM = f"python -m experiments.{NAME}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Train:
+    """Train the network; its help shows the description of `Config`."""
+
+    config: tyro.conf.OmitArgPrefixes[Config]
+    hosts: tyro.conf.OmitArgPrefixes[Hosts] = dataclasses.field(default_factory=Hosts)
+    """The processes that train together."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,11 +148,11 @@ class Archive:
 COMMANDS = ("train", "predict", "cross-validate", "archive")
 
 
-def _subcommand(name: str, default: Any) -> Any:
+def _subcommand(name: str, default: Any, description: str | None = None) -> Any:
     """A command with these defaults; None for those of its options, whose help imports no JAX."""
     if default is None:
-        return tyro.conf.subcommand(name)
-    return tyro.conf.subcommand(name, default=default)
+        return tyro.conf.subcommand(name, description=description)
+    return tyro.conf.subcommand(name, default=default, description=description)
 
 
 def main() -> None:
@@ -150,7 +167,7 @@ def main() -> None:
     with exit_codes():
         preset = defaults(dataset)
         command = tyro.cli(
-            Annotated[Config, _subcommand("train", preset)]
+            Annotated[Train, _subcommand("train", preset and Train(preset), Config.__doc__)]
             | Annotated[Predict, tyro.conf.subcommand("predict")]
             | Annotated[
                 CrossValidate, _subcommand("cross-validate", preset and CrossValidate(preset))
@@ -161,13 +178,14 @@ def main() -> None:
             description="Without a command, the options are those of train.",
             config=(tyro.conf.PositionalMetavarFromFieldName,),
         )
-        if not isinstance(command, Config):
+        if not isinstance(command, Train):
             # imported here and in the commands, because --help needs only the options
             from rich.console import Console
 
+            join_alone(f"{PROGRAM} {arguments[0]}", Hosts())
             command.main(Console())
             return
-    run_options(NAME, command)
+    run_options(NAME, command.config, command.hosts, several=True)
 
 
 if __name__ == "__main__":

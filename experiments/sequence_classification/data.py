@@ -5,17 +5,19 @@ from pathlib import Path
 import numpy as np
 from sklearn.datasets import load_digits
 
+from experiments.processes import ALL
 from experiments.sequence_classification import archive, records
 from experiments.sequence_classification.config import ARCHIVES
 from experiments.sequence_classification.sets import HELD_OUT, Examples, Split, held_out, numbers
 
+PARTS = ("train", "validation", "test")  # directories of a data set that is split
 DRAWN = f"drawn at random, with {HELD_OUT:.0%} of each class in the test set"
 
 
 def load(
     dataset: str, inputs: str | None = None, label: str | None = None, tokens: bool = False
 ) -> Split:
-    """Read a data set.
+    """Read a data set, in all processes together.
 
     Args:
       dataset: ``"digits"``, ``"mnist"``, ``"uea:NAME"``, or the path of TFRecords as
@@ -36,15 +38,16 @@ def load(
     """
     kind, _, name = dataset.partition(":")
     if kind in ARCHIVES:
-        return archive.load(name)
+        return ALL.together(lambda: archive.load(name))
     if dataset == "digits":
         images, labels = load_digits(return_X_y=True)
         examples = images_to_rows(images.reshape(-1, 8, 8), labels)
         return Split(*held_out(examples, HELD_OUT, "test"), DRAWN, numbers(10), images=True)
     if dataset == "mnist":
-        return _mnist()
-    if all((Path(dataset) / part).is_dir() for part in ("train", "test")):
-        return _split_records(Path(dataset), inputs, label, tokens)
+        return ALL.together(_mnist)
+    parts = ALL.by_first(lambda: [part for part in PARTS if (Path(dataset) / part).is_dir()])
+    if {"train", "test"} <= {*parts}:
+        return _split_records(Path(dataset), parts, inputs, label, tokens)
     read = records.read(Path(dataset), inputs, label, tokens)
     return Split(
         *held_out(read.examples, HELD_OUT, "test"),
@@ -73,12 +76,14 @@ def _are_images(examples: Examples) -> bool:
     return steps == features > 1 and bool((examples.lengths == steps).all())
 
 
-def _split_records(folder: Path, inputs: str | None, label: str | None, tokens: bool) -> Split:
-    """Read the directories train, validation and test."""
+def _split_records(
+    folder: Path, parts: list[str], inputs: str | None, label: str | None, tokens: bool
+) -> Split:
+    """Read the directories ``parts``."""
     train = records.read(folder / "train", inputs, label, tokens)
     others: dict[str, Examples | None] = {"validation": None}
     for part in ("validation", "test"):
-        if not (folder / part).is_dir():
+        if part not in parts:
             continue
         read = records.read(folder / part, train.inputs, train.label, tokens, train.classes)
         examples = read.examples

@@ -8,13 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.sharding import NamedSharding, PartitionSpec
 
 from experiments.cells import make_cell
+from experiments.processes import place
 from experiments.sequence_classification.config import Config, Pooling
+from experiments.sequence_classification.layout import Layout
 from experiments.sequence_classification.sets import Examples
 from seqjax import Bidirectional, Cell, Dropout, OutputProjection, Stack, unroll
-from seqjax.devices import split_leading_axis
+from seqjax.devices import data_mesh
 from seqjax.pooling import attention_pool, last_valid, mean_valid
 from seqjax.training import TrainState, init_train_state, train_steps
 from seqjax.types import Array, Params
@@ -125,6 +126,8 @@ def train(
 ) -> Iterator[tuple[int, np.ndarray, NetworkParams]]:
     """Train all seeds in one program; each epoch drops the examples after its last full batch.
 
+    Several processes train the same seeds, each on its own rows of every batch.
+
     Args:
       config: the options.
       model: from `build_model`.
@@ -137,12 +140,14 @@ def train(
       with a leading axis of seeds.
 
     Raises:
-      ValueError: there are fewer examples than one batch needs.
+      ValueError: there are fewer examples than one batch needs, or the rows of a batch cannot be
+        split between the processes.
     """
     if members is None:
         members = np.tile(np.arange(len(examples.labels)), (config.seeds, 1))
     seeds, count = members.shape
     batch_size, steps = config.batch_size, steps_an_epoch(config, count)
+    layout = Layout.of(seeds, batch_size)
     schedule = optax.cosine_decay_schedule(config.learning_rate, config.epochs * steps)
     optimizer = optax.chain(
         optax.clip_by_global_norm(MAX_NORM),
@@ -161,7 +166,7 @@ def train(
         order = members[jax.random.permutation(order_key, count)[: steps * batch_size]]
         return order.reshape(steps, batch_size), jax.random.split(noise_key, steps)
 
-    @jax.jit
+    @functools.partial(jax.jit, out_shardings=layout.seeds)
     def train_window(
         state: TrainState, batches: tuple[Array, Array], data: Examples
     ) -> tuple[TrainState, Array]:
@@ -177,37 +182,48 @@ def train(
             losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
             return losses.mean(), carry
 
-        return jax.vmap(functools.partial(train_steps, loss_fn, optimizer))(state, batches)
+        with layout.within():
+            return jax.vmap(functools.partial(train_steps, loss_fn, optimizer))(state, batches)
 
     keys = jax.random.split(jax.random.key(config.seed), (seeds, 2))
     state = start(keys[:, 0])
-    keys, state, members = split_leading_axis((keys, state, members))
-    data = jax.device_put(examples, NamedSharding(keys.sharding.mesh, PartitionSpec()))
+    keys, state, members = place((keys, state, members), layout.seeds)
+    data = place(examples, layout.whole)
     for epoch in range(config.epochs):
-        batches = start_epoch(keys[:, 1], members, epoch)
+        indices, step_keys = start_epoch(keys[:, 1], members, epoch)
+        batches = jax.device_put(indices, layout.batches), step_keys
         for first in range(0, steps, WINDOW):
             window = jax.tree.map(lambda a: a[:, first : first + WINDOW], batches)  # noqa: B023
             state, losses = train_window(state, window, data)
             yield epoch, np.asarray(losses), state.params
 
 
-@functools.partial(jax.jit, static_argnames="model")
-def _probabilities(model: Network, params: NetworkParams, xs: Array, lengths: Array) -> Array:
-    logits = jax.vmap(lambda p: classify(model, p, xs, lengths))(params)
-    return jax.nn.softmax(logits)
+@functools.partial(jax.jit, static_argnames=("model", "layout"))
+def _probabilities(
+    model: Network, layout: Layout, params: NetworkParams, xs: Array, lengths: Array
+) -> Array:
+    with layout.within():
+        logits = jax.vmap(lambda p: classify(model, p, xs, lengths))(params)
+    found = jax.nn.softmax(logits)
+    return jax.lax.with_sharding_constraint(found, layout.whole) if layout.splits_rows else found
 
 
-def predict(model: Network, params: NetworkParams, examples: Examples) -> np.ndarray:
-    """The class probabilities ``[seeds, N, V]``; ``params`` have a leading axis of seeds."""
-    parts = [
-        np.asarray(
-            _probabilities(
-                model,
-                params,
-                examples.xs[first : first + TESTED_AT_ONCE],
-                examples.lengths[first : first + TESTED_AT_ONCE],
-            )
-        )
-        for first in range(0, len(examples.lengths), TESTED_AT_ONCE)
-    ]
+def predict(
+    model: Network, params: NetworkParams, examples: Examples, layout: Layout | None = None
+) -> np.ndarray:
+    """The class probabilities ``[seeds, N, V]``.
+
+    Args:
+      model: from `build_model`.
+      params: the parameters, with a leading axis of seeds.
+      examples: the examples, scaled.
+      layout: where the parameters are. Several processes share the examples, and all return the
+        same probabilities. Defaults to this process.
+    """
+    layout = layout or Layout(data_mesh(1), splits_rows=False)
+    parts = []
+    for first in range(0, len(examples.lengths), TESTED_AT_ONCE):
+        xs, lengths = (a[first : first + TESTED_AT_ONCE] for a in examples[:2])
+        found = np.asarray(_probabilities(model, layout, params, *layout.rows((xs, lengths))))
+        parts.append(found[:, : len(lengths)])
     return np.concatenate(parts, axis=1)

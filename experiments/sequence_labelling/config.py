@@ -79,7 +79,7 @@ class Truecasing:
     """
 
     corpus: str = "tiny_shakespeare"
-    """tiny_shakespeare, python_docs, or the path of a UTF-8 file or of a folder of .txt files."""
+    """tiny_shakespeare, python_docs, a UTF-8 file, a folder of .txt files, or a file pattern."""
     longest: int = 128
     """Longer lines are cut into pieces of this many characters."""
     forward_units: int = 64

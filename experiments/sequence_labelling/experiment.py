@@ -1,7 +1,6 @@
 """Runs one of the two tasks."""
 
-from rich.console import Console
-
+from experiments.processes import ALL
 from experiments.run_directory import RunDirectory
 from experiments.sequence_labelling import lookahead, truecasing
 from experiments.sequence_labelling.config import Config, Truecasing
@@ -13,4 +12,4 @@ def main(config: Config, folder: RunDirectory) -> None:
         truecasing.main(config.task, folder)
     else:
         lookahead.main(config.task, folder)
-    Console().print(f"Files in {folder.path}", highlight=False)
+    ALL.console.print(f"Files in {folder.path}", highlight=False)

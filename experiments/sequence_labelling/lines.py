@@ -115,17 +115,30 @@ def check_records_can_be_read() -> None:
 
 
 def write_records(lines: Lines, folder: Path) -> Records:
-    """Write both parts to ``folder`` as SequenceExamples and open them.
+    """Write both parts to ``folder`` as SequenceExamples in process 0, and open them in all.
 
     The vocabulary comes from the training lines. Characters that occur there only once or not at
     all are one unknown token.
+
+    Raises:
+      OSError: they cannot be written, or a process does not see them.
     """
+    from experiments.processes import ALL  # it imports JAX, which the options do not need
     from seqjax.data.records import RecordSource, write  # needs the extra "records"
 
     vocabulary = Vocabulary.of(lower("".join(lines.train)), min_count=2)
 
     def ingest(name: str, part: Iterable[str]) -> RecordSource:
-        write(folder / name, SCHEMA, (example(line, vocabulary) for line in part))
-        return RecordSource(folder / name)
+        path, examples = folder / name, (example(line, vocabulary) for line in part)
+        ALL.by_first(lambda: write(path, SCHEMA, examples))
+        return ALL.together(lambda: open_records(path))
+
+    def open_records(path: Path) -> RecordSource:
+        if not path.is_dir():
+            raise FileNotFoundError(
+                f"{path}, which process 0 has written, is not here; all processes must share the "
+                "folder --out, for example on a network file system"
+            )
+        return RecordSource(path)
 
     return Records(ingest("train", lines.train), ingest("held_out", lines.held_out), vocabulary)

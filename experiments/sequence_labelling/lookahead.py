@@ -2,7 +2,7 @@
 
 import functools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -11,14 +11,16 @@ import matplotlib.figure
 import numpy as np
 import optax
 from rich import box
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from experiments.processes import ALL
 from experiments.run_directory import RunDirectory
 from experiments.seeds import spread
 from experiments.sequence_labelling.config import Lookahead
 from experiments.sequence_labelling.networks import Network
+from experiments.sequence_labelling.seeds import by_network, keys_of, list_trainings, own_seeds
+from experiments.shares import announce, collect
 from seqjax import sequence_loss
 from seqjax.devices import split_leading_axis
 from seqjax.tasks import BinaryDependency
@@ -27,6 +29,7 @@ from seqjax.types import Array, Params
 
 BLOCK = 50  # training steps per compiled call; their mean loss is one point of a curve
 EVALUATION = 200  # number of new batches
+KEYS = 3  # of each seed: for parameters, training and evaluation
 TOLERANCE = 0.005  # nats; a loss this close to a floor has reached it
 
 
@@ -86,8 +89,10 @@ def draw(config: Lookahead, key: Array, batches: int) -> tuple[Array, Array]:
     return xs.reshape(shape), ys.reshape(shape)
 
 
-def train(config: Lookahead, network: Network) -> Iterator[tuple[Params, np.ndarray]]:
-    """Train all seeds in one batch.
+def train(
+    config: Lookahead, network: Network, seeds: Sequence[int]
+) -> Iterator[tuple[Params, np.ndarray]]:
+    """Train some of the seeds of the config in one batch.
 
     Yields:
       The parameters ``[seeds, ...]`` and the losses ``[seeds, steps]`` after each block of steps.
@@ -109,7 +114,7 @@ def train(config: Lookahead, network: Network) -> Iterator[tuple[Params, np.ndar
 
         return jax.vmap(one_seed)(state, keys)
 
-    keys = _keys(config)
+    keys = keys_of(config.seed, config.seeds, seeds, KEYS)
     keys, state = split_leading_axis((keys, start(keys[:, 0])))
     for first in range(0, config.training_steps, BLOCK):
         count = min(BLOCK, config.training_steps - first)
@@ -126,14 +131,12 @@ def _evaluate(config: Lookahead, network: Network, params: Params, key: Array) -
     return jax.lax.map(loss, draw(config, key, EVALUATION)).mean()
 
 
-def evaluate(config: Lookahead, network: Network, params: Params) -> np.ndarray:
-    """The mean loss of each seed on `EVALUATION` new batches, ``[seeds]``."""
-    return np.asarray(_evaluate(config, network, params, split_leading_axis(_keys(config)[:, 2])))
-
-
-def _keys(config: Lookahead) -> Array:
-    """Keys ``[seeds, 3]`` for parameters, training and evaluation."""
-    return jax.random.split(jax.random.key(config.seed), (config.seeds, 3))
+def evaluate(
+    config: Lookahead, network: Network, seeds: Sequence[int], params: Params
+) -> np.ndarray:
+    """The mean loss of some of the seeds on `EVALUATION` new batches, ``[seeds]``."""
+    keys = keys_of(config.seed, config.seeds, seeds, KEYS)[:, 2]
+    return np.asarray(_evaluate(config, network, params, split_leading_axis(keys)))
 
 
 def reached(run: Run, task: BinaryDependency) -> np.ndarray:
@@ -202,29 +205,76 @@ def figure(runs: list[Run], task: BinaryDependency) -> matplotlib.figure.Figure:
     return fig
 
 
+def records_of(network: Network, losses: np.ndarray) -> list[dict[str, Any]]:
+    """The log of the losses ``[seeds, steps]`` of a network, one record for each block."""
+    ends = [*range(BLOCK, losses.shape[1], BLOCK), losses.shape[1]]
+    return [
+        {
+            "network": network.name,
+            "step": end,
+            "loss": spread(losses[:, n * BLOCK : end].mean(1)),
+        }
+        for n, end in enumerate(ends)
+    ]
+
+
+def train_and_evaluate(
+    config: Lookahead, network: Network, seeds: Sequence[int], folder: RunDirectory, bars: Progress
+) -> list[dict[str, Any]]:
+    """Train some seeds of a network, and show progress and, in process 0, log it.
+
+    Returns:
+      The results of each seed, as JSON data.
+    """
+    bar = bars.add_task(network.name, total=config.training_steps, loss="-")
+    began = time.perf_counter()
+    blocks: list[np.ndarray] = []
+    for params, block in train(config, network, seeds):  # noqa: B007, the last is evaluated
+        blocks.append(block)
+        bars.update(bar, advance=block.shape[1], loss=f"{block.mean():.4f}")
+        if ALL.is_first:
+            record = records_of(network, np.concatenate(blocks, 1))[-1]
+            folder.append_jsonl("metrics.jsonl", record)
+    final = evaluate(config, network, seeds, params).tolist()
+    seconds = round(time.perf_counter() - began, 2)
+    losses = np.concatenate(blocks, 1).tolist()
+    return [
+        {"losses": losses[n], "final_loss": final[n], "wall_seconds": seconds}
+        for n in range(len(seeds))
+    ]
+
+
+def run_of(network: Network, results: list[dict[str, Any]]) -> Run:
+    """The results of all seeds of a network."""
+    losses, final = (
+        np.array([result[name] for result in results], np.float32)
+        for name in ("losses", "final_loss")
+    )
+    return Run(network, losses, final, max(result["wall_seconds"] for result in results))
+
+
 def main(config: Lookahead, folder: RunDirectory) -> None:
-    """Train both networks, show progress and write the results."""
-    folder.start()
-    console, task = Console(), config.task
-    runs = []
+    """Train both networks, show progress and write the results.
+
+    Several processes share the seeds, and process 0 writes the files.
+    """
+    ALL.start(folder)
+    console, task = ALL.console, config.task
+    trainings = list_trainings(config.networks, config.seeds)
+    announce(console, trainings, "trainings")
+    own: list[dict[str, Any]] = []
     with Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
         TextColumn("loss {task.fields[loss]}"), TimeRemainingColumn(), console=console,
     ) as progress:  # fmt: skip
-        for network in config.networks:
-            bar = progress.add_task(network.name, total=config.training_steps, loss="-")
-            began = time.perf_counter()
-            blocks: list[np.ndarray] = []
-            for params, losses in train(config, network):  # noqa: B007, the last is evaluated
-                blocks.append(losses)
-                at_end = spread(losses.mean(1))
-                progress.update(bar, advance=losses.shape[1], loss=f"{at_end['mean']:.4f}")
-                step = sum(block.shape[1] for block in blocks)
-                record = {"network": network.name, "step": step, "loss": at_end}
-                folder.append_jsonl("metrics.jsonl", record)
-            final = evaluate(config, network, params)
-            seconds = round(time.perf_counter() - began, 2)
-            runs.append(Run(network, np.concatenate(blocks, 1), final, seconds))
+        for network, seeds in own_seeds(trainings).items():
+            own += train_and_evaluate(config, network, seeds, folder, progress)
+    done = collect(own, console)
+    if not ALL.is_first:
+        return
+    runs = [run_of(*found) for found in by_network(trainings, done)]
+    records = [record for run in runs for record in records_of(run.network, run.losses)]
+    folder.write_jsonl("metrics.jsonl", records)
     folder.write_json("result.json", result(runs, task))
     with folder.replacing("learning_curves.png") as path:
         figure(runs, task).savefig(path, dpi=120)

@@ -33,7 +33,7 @@ class Run(NamedTuple):
     Attributes:
       network: the network.
       parameters: its number of parameters.
-      probabilities: the probabilities of upper case, ``float32[seeds, N]``.
+      probabilities: the probabilities of upper case by the first seed, ``float32[N]``.
       score: the scores on the held-out lines, ``[seeds]`` each.
       wall_seconds: the wall time of training and evaluation.
     """
@@ -141,7 +141,7 @@ def choose(lines: Sequence[str], runs: Sequence[Run]) -> list[Example]:
     that of the probabilities of the first seed, summed over a line.
     """
     ends = np.cumsum([len(line) for line in lines])[:-1]
-    split = {run.network.name: np.split(run.probabilities[0], ends) for run in runs}
+    split = {run.network.name: np.split(run.probabilities, ends) for run in runs}
     forward, both = split.values()
     gaps = [np.abs(a - b).sum() for a, b in zip(forward, both, strict=True)]
     fitting = [n for n, line in enumerate(lines) if len(line) <= WIDTH] or range(len(lines))

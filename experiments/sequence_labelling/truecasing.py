@@ -2,26 +2,26 @@
 
 import functools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from experiments.processes import ALL
 from experiments.run_directory import RunDirectory
 from experiments.seeds import spread
 from experiments.sequence_labelling import report
-from experiments.sequence_labelling.baselines import Characters, baselines, score
+from experiments.sequence_labelling.baselines import Characters, Score, baselines, score
 from experiments.sequence_labelling.config import Truecasing
-from experiments.sequence_labelling.lines import (
-    Records,
-    write_records,
-)
+from experiments.sequence_labelling.lines import Records, write_records
 from experiments.sequence_labelling.networks import Network
+from experiments.sequence_labelling.seeds import by_network, keys_of, list_trainings, own_seeds
+from experiments.shares import announce, collect
 from seqjax import sequence_loss
 from seqjax.data import Batch, Bucketed, Loader, Report, Source, plan
 from seqjax.devices import split_leading_axis
@@ -63,9 +63,13 @@ def arrays(batch: Batch) -> dict[str, np.ndarray]:
 
 
 def train(
-    config: Truecasing, network: Network, source: Source, vocabulary_size: int
+    config: Truecasing,
+    network: Network,
+    seeds: Sequence[int],
+    source: Source,
+    vocabulary_size: int,
 ) -> Iterator[tuple[Params, np.ndarray]]:
-    """Train all seeds in one batch, on the same data.
+    """Train some of the seeds of the config in one batch, on the same data.
 
     Yields:
       The parameters ``[seeds, ...]`` and the losses ``[seeds]`` after each step.
@@ -86,7 +90,7 @@ def train(
     def start(key: Array) -> TrainState:
         return init_train_state(network.init(key, vocabulary_size), optimizer, None)
 
-    keys = jax.random.split(jax.random.key(config.seed), (config.seeds, 2))
+    keys = keys_of(config.seed, config.seeds, seeds, 2)  # for parameters and dropout
     keys, state = split_leading_axis((keys[:, 1], start(keys[:, 0])))
     with Loader(source, policy, seed=config.seed, epochs=config.epochs) as loader:
         for batch in loader:
@@ -120,15 +124,49 @@ def predict(network: Network, params: Params, source: Source) -> np.ndarray:
     return np.concatenate(parts, axis=1)
 
 
+class Epoch(NamedTuple):
+    """The results of some seeds of a network after an epoch, ``[seeds]`` each.
+
+    Attributes:
+      step: the number of training steps.
+      loss: the mean training loss of the epoch.
+      scores: the scores on the held-out lines.
+    """
+
+    step: int
+    loss: np.ndarray
+    scores: Score
+
+    def record(self, network: Network) -> dict[str, Any]:
+        """The record of the log."""
+        return {
+            "network": network.name,
+            "step": self.step,
+            "loss": spread(self.loss),
+            "held_out": {name: spread(value) for name, value in self.scores._asdict().items()},
+        }
+
+
 def train_and_score(
-    config: Truecasing, records: Records, network: Network, folder: RunDirectory, progress: Progress
-) -> report.Run:
-    """Train one network, score it after each epoch and show progress."""
+    config: Truecasing,
+    records: Records,
+    network: Network,
+    seeds: Sequence[int],
+    folder: RunDirectory,
+    progress: Progress,
+) -> list[dict[str, Any]]:
+    """Train some seeds of a network, score them after each epoch, and show and log progress.
+
+    Returns:
+      The results of each seed, as JSON data.
+    """
     per_epoch = steps_per_epoch(config, records.train.lengths)
     bar = progress.add_task(network.name, total=config.epochs * per_epoch, shown="")
     held_out = Characters.of(records.held_out)
-    began, losses = time.perf_counter(), []
-    for params, loss in train(config, network, records.train, records.vocabulary.size):
+    began = time.perf_counter()
+    losses: list[np.ndarray] = []
+    epochs: list[Epoch] = []
+    for params, loss in train(config, network, seeds, records.train, records.vocabulary.size):
         losses.append(loss)
         progress.update(bar, advance=1)
         if len(losses) % per_epoch:
@@ -136,25 +174,54 @@ def train_and_score(
         probabilities = predict(network, params, records.held_out)
         scores = score(held_out, probabilities > 0.5)
         progress.update(bar, shown=f"held-out F1 {scores.f1.mean():.3f}")
-        folder.append_jsonl(
-            "metrics.jsonl",
-            {
-                "network": network.name,
-                "step": len(losses),
-                "loss": spread(np.mean(losses[-per_epoch:], axis=0)),
-                "held_out": {name: spread(value) for name, value in scores._asdict().items()},
-            },
-        )
+        epochs.append(Epoch(len(losses), np.mean(losses[-per_epoch:], axis=0), scores))
+        if ALL.is_first:
+            folder.append_jsonl("metrics.jsonl", epochs[-1].record(network))
     seconds = round(time.perf_counter() - began, 2)
     parameters = sum(leaf[0].size for leaf in jax.tree.leaves(params))
-    return report.Run(network, parameters, probabilities, scores, seconds)
+    return [
+        {
+            "parameters": parameters,
+            "probabilities": None if seed else probabilities[n].tolist(),
+            "epochs": [
+                [epoch.step, float(epoch.loss[n]), [float(value[n]) for value in epoch.scores]]
+                for epoch in epochs
+            ],
+            "wall_seconds": seconds,
+        }
+        for n, seed in enumerate(seeds)
+    ]
+
+
+def join_seeds(results: Sequence[dict[str, Any]]) -> list[Epoch]:
+    """The epochs of all seeds of a network, from what `train_and_score` returns."""
+    epochs = []
+    for of_seeds in zip(*(result["epochs"] for result in results), strict=True):
+        steps, losses, scores = zip(*of_seeds, strict=True)
+        columns = Score(*np.array(scores).T)
+        epochs.append(Epoch(steps[0], np.array(losses, np.float32), columns))
+    return epochs
+
+
+def run_of(network: Network, results: Sequence[dict[str, Any]]) -> report.Run:
+    """The results of all seeds of a network."""
+    return report.Run(
+        network,
+        results[0]["parameters"],
+        np.array(results[0]["probabilities"], np.float32),
+        join_seeds(results)[-1].scores,
+        max(result["wall_seconds"] for result in results),
+    )
 
 
 def main(config: Truecasing, folder: RunDirectory) -> None:
-    """Write the records, train both networks, and show and write the results."""
-    console = Console()
+    """Write the records, train both networks, and show and write the results.
+
+    Several processes share the seeds, and process 0 writes the files.
+    """
+    console = ALL.console
     lines = config.read_lines()
-    folder.start()
+    ALL.start(folder)
     with console.status("writing the lines as records"):
         records = write_records(lines, folder.path / "records")
     policy = buckets(records.train.lengths, config.batch_steps)
@@ -165,14 +232,21 @@ def main(config: Truecasing, folder: RunDirectory) -> None:
         f"An epoch: {Report.of_plan(batches, records.train.lengths, policy)}",
         highlight=False,
     )
+    trainings = list_trainings(config.networks, config.seeds)
+    announce(console, trainings, "trainings")
+    own: list[dict[str, Any]] = []
     with Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
         TextColumn("{task.fields[shown]}"), TimeRemainingColumn(), console=console,
     ) as progress:  # fmt: skip
-        runs = [
-            train_and_score(config, records, network, folder, progress)
-            for network in config.networks
-        ]
+        for network, seeds in own_seeds(trainings).items():
+            own += train_and_score(config, records, network, seeds, folder, progress)
+    found = by_network(trainings, collect(own, console))
+    if not ALL.is_first:
+        return
+    log = [epoch.record(network) for network, results in found for epoch in join_seeds(results)]
+    folder.write_jsonl("metrics.jsonl", log)
+    runs = [run_of(*results) for results in found]
     held_out = Characters.of(records.held_out)
     predictions = baselines(Characters.of(records.train), held_out)
     scores = {name: score(held_out, predicted) for name, predicted in predictions.items()}

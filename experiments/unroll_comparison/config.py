@@ -19,7 +19,7 @@ class Config:
     ways: tuple[Way, ...] = ("static", "dynamic", "scan", "auto")
     """Ways to unroll."""
     corpus: str = "tiny_shakespeare"
-    """tiny_shakespeare, python_docs, or the path of a UTF-8 file or of a folder of .txt files."""
+    """tiny_shakespeare, python_docs, a UTF-8 file, a folder of .txt files, or a file pattern."""
     cell: CellName = "lstm"
     """Recurrent cell: a name, or an import path."""
     units: int = 100

@@ -4,6 +4,7 @@ import json
 
 import jax
 import pytest
+from rich.console import Console
 
 from experiments.cell_comparison import experiment
 from experiments.cell_comparison.experiment import (
@@ -12,6 +13,7 @@ from experiments.cell_comparison.experiment import (
     best_of_each,
     count_parameters,
     figure,
+    result_table,
     widest,
 )
 from experiments.char_model.config import build_model
@@ -34,25 +36,35 @@ def test_parameters_are_counted_as_they_are_drawn():
 
 
 def test_the_best_learning_rate_of_each_cell_counts_and_the_best_cell_comes_first():
-    def result(cell, rate, nats):
-        return Result(cell, 8, 100, rate, 1000, nats, nats + 0.1)
+    def result(cell, rate, nats, seed=0):
+        return Result(cell, 8, 100, rate, seed, 1000, nats, nats + 0.1)
 
     results = [
         result("gru", 1e-3, 1.6), result("gru", 1e-2, 1.5), result("rnn", 1e-3, float("inf")),
         result("lstm", 1e-3, 1.4), result("lstm", 1e-2, float("inf")),
     ]  # fmt: skip
+    results += [result("gru", 1e-3, 1.3, seed=1), result("gru", 1e-2, 1.7, seed=1)]
     best = best_of_each(results)
     assert [(r.cell, r.learning_rate) for r in best] == [
-        ("lstm", 1e-3), ("gru", 1e-2), ("rnn", 1e-3),
+        ("lstm", 1e-3), ("gru", 1e-3), ("rnn", 1e-3),
     ]  # fmt: skip
-    axes = figure(best, Config(), {"5": 1.56}).axes
+    gru = best[1].streaming_nats
+    assert (gru["mean"], gru["min"], gru["max"]) == pytest.approx((1.45, 1.3, 1.6))
+    config = Config(seeds=2, blocks=True)
+    axes = figure(best, config, {"5": 1.56}).axes
     labels = [label.get_text() for label in axes[0].get_yticklabels()]
     assert labels == ["lstm (8)", "gru (8)"]  # one that diverged has no place on the axis
+    console = Console(record=True, width=120)
+    console.print(result_table(best, config, {"5": 1.56}))
+    printed = " ".join(console.export_text().split())
+    assert "2 residual blocks, up to 400,000 parameters, 30 s of training per run" in printed
+    assert "gru 8 100 0.001 1,000 1.4500 1.3000-1.6000 1.5500 1.4000-1.7000" in printed
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--seeds", 0], "--seeds must be a whole number of at least 1"),
         (["--parameters", 0], "--parameters must be a whole number of at least 1"),
         (["--seconds", -1], "--max-seconds must be above 0"),
         (["--learning-rates"], "--learning-rates"),
@@ -68,7 +80,7 @@ def test_bad_options_end_with_code_2_and_say_why(run_module, capsys, arguments, 
 
 
 def test_a_stopped_run_says_where_what_it_measured_is(run_module, monkeypatch, tmp_path, capsys):
-    def stopped(*_):
+    def stopped(*_, **__):
         raise StoppedError("SIGTERM")
 
     monkeypatch.setattr(experiment, "train", stopped)
@@ -92,14 +104,17 @@ def test_a_run_writes_the_table_and_the_figure(run_module, tmp_path, capsys):
     with jax.numpy_dtype_promotion("standard"), jax.enable_x64(False):
         run_module(
             experiment, "--cells", "gru", "mingru", "--corpus", corpus, "--seconds", 1,
-            "--learning-rates", 1e-3, 1e-2, "--parameters", 5000, "--out", out,
+            "--learning-rates", 1e-2, "--seeds", 2, "--blocks", "--parameters", 9000, "--out", out,
         )  # fmt: skip
     printed = capsys.readouterr().out
     result = json.loads((out / "result.json").read_text())
     assert {row["cell"] for row in result["cells"]} == {"gru", "mingru"}
     for row in result["cells"]:
         assert row["cell"] in printed
-        assert row["parameters"] <= 5000
-        assert 0 < row["streaming_nats"] < 5  # one second may teach it next to nothing
+        assert row["parameters"] <= 9000
+        nats = row["streaming_nats"]
+        assert (
+            0 < nats["min"] <= nats["mean"] <= nats["max"] < 5
+        )  # one second may teach it next to nothing
     assert len((out / "metrics.jsonl").read_text().splitlines()) == 4
     assert (out / "cells.png").stat().st_size > 10_000

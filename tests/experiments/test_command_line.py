@@ -2,6 +2,7 @@
 
 import errno
 
+import jax
 import pytest
 
 from experiments.memory_tasks import experiment
@@ -37,3 +38,9 @@ def test_a_full_disk_is_one_line(ends):
 
     error = "error: [Errno 28] No space left on device: '/a/metrics.jsonl'\n"
     assert ends(act) == (1, error)
+
+
+def test_an_experiment_of_one_process_refuses_to_be_one_of_several(ends, monkeypatch):
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    error = "error: memory_tasks runs in one process, but 2 were started together; start one\n"
+    assert ends(lambda: None) == (2, error)

@@ -22,6 +22,8 @@ except SystemExit as stop:
     assert not stop.code
 print(*{name.partition(".")[0] for name in sys.modules} - sys.stdlib_module_names)
 """
+HOSTS = ("coordinator", "processes", "process", "start-timeout", "lost-after")
+COMMANDS = ("char_model", "pronunciation", "sequence_classification")  # train is one of several
 EXPERIMENTS = [module.name for module in pkgutil.iter_modules(experiments.__path__) if module.ispkg]
 
 
@@ -29,7 +31,7 @@ EXPERIMENTS = [module.name for module in pkgutil.iter_modules(experiments.__path
     "arguments",
     [
         *([f"experiments.{name}"] for name in EXPERIMENTS),
-        *(["experiments.char_model", name] for name in ("train", "evaluate", "sample", "score")),
+        *(["experiments.char_model", name] for name in ("train", "report", "tune-dynamic")),
         *(["experiments.sequence_labelling", name] for name in ("truecasing", "lookahead")),
         *(["experiments.pronunciation", name] for name in ("train", "evaluate", "predict")),
         ["experiments.pronunciation", "report"],
@@ -44,6 +46,9 @@ def test_help_imports_no_more_than_the_options_need(arguments):
     command = [sys.executable, "-c", HELP, *arguments, "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "usage" in done.stdout
+    name, *command = arguments
+    trains = command == ["train"] or not (command or name.endswith((*COMMANDS, ".convert")))
+    assert trains <= all(f"--{option}" in done.stdout for option in HOSTS)
     imported = {*done.stdout.splitlines()[-1].split()} - {"__main__", "experiments", "seqjax"}
     assert {name for name in imported if not name.startswith("_cython_")} <= LIGHT
 

@@ -10,7 +10,8 @@ import pytest
 
 from experiments.cells import NAMES
 from experiments.memory_tasks import experiment
-from experiments.memory_tasks.experiment import PUBLISHED, Config, Trial, verdict
+from experiments.memory_tasks.experiment import Config, Trial
+from experiments.memory_tasks.report import AT_CHANCE, PUBLISHED, SOLVED, copy_chance, verdict
 
 KEY = jax.random.key(0)
 
@@ -65,7 +66,7 @@ def test_published_losses_that_are_at_chance_are_called_so():
     called = {(row.task, row.cell): verdict(np.array([row.loss]), row.chance) for row in PUBLISHED}
     assert called.pop(("adding", "gru")) == "solved"
     assert set(called.values()) == {"at chance"}
-    assert experiment.copy_chance(1000) == pytest.approx(10 * np.log(8) / 1020)
+    assert copy_chance(1000) == pytest.approx(10 * np.log(8) / 1020)
 
 
 @pytest.mark.parametrize(
@@ -114,9 +115,9 @@ def shares_of_chance(trial, length, seeds=4, **options):
 def test_parity_takes_a_state_that_flips(cell):
     losses = shares_of_chance(Trial("parity", 16, cell), 64)  # four times the length trained at
     if cell == "lstm":
-        assert (losses < experiment.SOLVED).all()
+        assert (losses < SOLVED).all()
     else:
-        assert (losses > experiment.AT_CHANCE).all()
+        assert (losses > AT_CHANCE).all()
 
 
 @pytest.mark.slow

@@ -27,6 +27,7 @@ from experiments.sequence_labelling.baselines import (
 from experiments.sequence_labelling.config import Lookahead, Truecasing
 from experiments.sequence_labelling.lines import cut_lines, example, lower, write_records
 from experiments.sequence_labelling.networks import Network
+from experiments.sequence_labelling.seeds import keys_of
 from seqjax import GRU, unroll
 from seqjax.data import Bucketed, ListSource, Loader
 from seqjax.data.text import Vocabulary
@@ -147,6 +148,14 @@ def test_scores_count_letters_alone():
     np.testing.assert_allclose(scores.accuracy, [1 / 3, 1])
     np.testing.assert_allclose(scores.f1, [2 / (2 + 1 + 1), 1])
     np.testing.assert_allclose(scores.f1_after_first, [0, 1])
+
+
+def test_a_part_of_the_seeds_has_the_keys_of_all():
+    keys, part = (
+        np.array(jax.random.key_data(keys_of(3, 5, seeds, 2))) for seeds in (range(5), [1, 4])
+    )
+    assert len(np.unique(keys.reshape(10, -1), axis=0)) == 10
+    np.testing.assert_array_equal(part, keys[[1, 4]])
 
 
 def test_both_directions_meet_in_the_layer_between_and_padding_is_inert():
@@ -331,7 +340,7 @@ def run_of(name, f1):
         Characters(np.zeros(1, int), *np.ones((2, 1), bool), np.zeros(1, int)),
         np.ones((len(f1), 1), bool),
     )
-    return report.Run(network, 1, np.zeros((2, 1)), scores._replace(f1=np.array(f1)), 1.0)
+    return report.Run(network, 1, np.zeros(1), scores._replace(f1=np.array(f1)), 1.0)
 
 
 def test_the_conclusion_compares_each_network_with_what_sees_as_much():
@@ -369,7 +378,7 @@ def test_each_network_reaches_its_floor():
     config = Lookahead(seeds=2)
     with jax.numpy_dtype_promotion("standard"), jax.enable_x64(False):
         for network in config.networks:
-            *_, (params, _) = lookahead.train(config, network)
-            final = lookahead.evaluate(config, network, params)
+            *_, (params, _) = lookahead.train(config, network, range(2))
+            final = lookahead.evaluate(config, network, range(2), params)
             floor = lookahead.floors(TASK)[network.name]
             np.testing.assert_allclose(final, floor, rtol=0, atol=lookahead.TOLERANCE)
