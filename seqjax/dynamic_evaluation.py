@@ -27,7 +27,7 @@ import optax
 
 from seqjax.arrays import as_arrays, as_params, describe_tree
 from seqjax.checks import check_number, check_range
-from seqjax.training import Batch, LossFn, Metrics
+from seqjax.training.state import Batch, LossFn, Metrics
 from seqjax.types import Array, Params, PyTree, State
 
 

@@ -1,9 +1,8 @@
-"""The command line of the character model: train, evaluate, sample, score, verify."""
+"""The command line of the character model: train, evaluate, sample, score and more."""
 
 import argparse
 import dataclasses
 import json
-import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from experiments.char_model.config import PRESETS, Config, check_effects, check_model, extend
-from experiments.command_line import exit_codes, set_up
+from experiments.char_model.scoring import Evaluate, ScoreText, Which
+from experiments.char_model.tune_dynamic import TuneDynamic
+from experiments.command_line import exit_codes, join_alone, set_up, values_of
 from experiments.errors import StoppedError
 from experiments.run_directory import RunDirectory
+from seqjax.hosts import Hosts, join
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,57 +26,7 @@ if TYPE_CHECKING:
     from seqjax.sampling import Sampling
 
 PROGRAM = "python -m experiments.char_model"
-Which = Literal["best", "last"]
 BLOCK = 32  # characters drawn per compiled call
-
-
-@dataclasses.dataclass(frozen=True)
-class Evaluate:
-    """Score a trained model on its validation text or on another corpus."""
-
-    run: tyro.conf.Positional[Path]
-    """Folder of the run."""
-    which: Which = "best"
-    """Checkpoint to read."""
-    corpus: str | None = None
-    """Another corpus, scored as a whole. None: the validation part of the run's corpus."""
-    window: int = 256
-    """Characters per independent window."""
-
-    def main(self, console: "Console") -> None:
-        """Print the scores."""
-        from rich.table import Table
-
-        from experiments.char_model.baselines import baselines
-        from experiments.char_model.evaluation import Score, rows_for, streaming, windowed
-        from experiments.char_model.text import read_text
-        from experiments.char_model.trained import load
-        from seqjax.data.text import read_corpus
-
-        trained = load(self.run, self.which)
-        if self.corpus is None:
-            text = read_text(trained.config, trained.text)
-            tokens, name = text.validation, f"{trained.config.corpus}, {text.split}"
-            size, ngrams = text.vocabulary.size, trained.config.ngrams
-            floors = baselines(text.train, tokens, size, ngrams).nats
-        else:
-            tokens = trained.vocabulary.encode(read_corpus(self.corpus).text)
-            name, floors = self.corpus, {}
-        _check_length(tokens)
-        table = Table(title=f"{name}: {len(tokens) - 1:,} characters, step {trained.step}")
-        for column in ("", "nats/char", "bits/char"):
-            table.add_column(column, justify="right" if column else "left")
-        rows = rows_for(tokens)
-        carried = "streaming, state carried" + f", in {rows} parts" * (rows > 1)
-        scores = {
-            carried: streaming(trained.model, trained.params, tokens, rows),
-            f"windows of {self.window}": windowed(
-                trained.model, trained.params, tokens, self.window
-            ),
-        } | {f"{order}-gram of the training text": Score(nats) for order, nats in floors.items()}
-        for label, score in scores.items():
-            table.add_row(label, f"{score.nats:.4f}", f"{score.bits:.4f}")
-        console.print(table)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,47 +99,26 @@ class Sample:
 
 
 @dataclasses.dataclass(frozen=True)
-class ScoreText:
-    """Score a text in bits per character."""
+class Report:
+    """Write a page about a trained model: curves, samples, surprises, units and calibration."""
 
     run: tyro.conf.Positional[Path]
-    """Folder of the run."""
-    text: str | None = None
-    """Text to score. None: read it from --file or from standard input."""
-    file: Path | None = None
-    """UTF-8 file to score."""
-    per_character: bool = False
-    """Print a line for each character."""
+    """Folder of a run that has ended. The page is its report.html, and needs no other file."""
+    length: int = 600
+    """Characters of each sample."""
+    seed: int = 0
+    """Random seed of the samples."""
     which: Which = "best"
     """Checkpoint to read."""
 
     def main(self, console: "Console") -> None:
-        """Print the score."""
-        import numpy as np
+        """Write the page and print its path."""
+        from experiments.char_model.report.command import report
 
-        from experiments.char_model.evaluation import token_losses
-        from experiments.char_model.trained import load
-        from seqjax.data.text import read_corpus
-
-        if self.text is not None and self.file is not None:
-            raise ValueError("--text and --file both give a text to score; give one of them")
-        if self.text is not None:
-            text = self.text
-        elif self.file is not None:
-            text = read_corpus(str(self.file)).text
-        else:
-            text = sys.stdin.read().removeprefix("\ufeff")  # a byte order mark
-        trained = load(self.run, self.which)
-        tokens = trained.vocabulary.encode(text)
-        _check_length(tokens)
-        losses = token_losses(trained.model, trained.params, tokens) / math.log(2)
-        if self.per_character:
-            for token, loss in zip(tokens[1:], losses, strict=True):
-                print(f"{trained.vocabulary.decode([token])!r}\t{loss:.3f}")
-        print(
-            f"{losses.mean(dtype=np.float64):.4f} bits per character over {len(losses)} characters "
-            f"after the first"
-        )
+        if self.length < 1:
+            raise ValueError(f"--length must be at least 1, got {self.length}")
+        path = report(self.run, self.which, self.length, self.seed)
+        console.print(f"wrote {path}", highlight=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -208,14 +139,6 @@ class Verify:
             sys.exit(1)
 
 
-def _check_length(tokens: "np.ndarray") -> None:
-    if len(tokens) < 2:
-        raise ValueError(
-            f"the text must hold at least 2 characters, because the first is not scored, got "
-            f"{len(tokens)}; give a longer text"
-        )
-
-
 @dataclasses.dataclass(frozen=True)
 class Train:
     """Train a character model. A preset sets the options that are not given."""
@@ -233,18 +156,29 @@ class Train:
     """Checkpoint that --resume starts from; later checkpoints are deleted."""
     changed_corpus: bool = False
     """Let --resume train on a changed text, with the vocabulary of the run."""
+    hosts: tyro.conf.OmitArgPrefixes[Hosts] = dataclasses.field(default_factory=Hosts)
+    """The processes that train together."""
 
     def main(self, console: "Console") -> None:
         """Train and print the results."""
+        join(self.hosts, values_of(self))
+        from rich.console import Console
+
+        from experiments.char_model import anchors
         from experiments.char_model.resume import Resume
         from experiments.char_model.run import train as train_run
         from experiments.char_model.trained import read_config
+        from experiments.processes import ALL
 
+        if not ALL.is_first:
+            console = Console(quiet=True)
         if self.resume is None:
             config = self.config
             check_effects(config)
             check_model(config)
-            folder = RunDirectory("char_model", config, self.out)
+            # the time in its name is that of process 0
+            path = ALL.by_first(lambda: str(RunDirectory("char_model", config, self.out).path))
+            folder = RunDirectory("char_model", config, Path(path))
         else:
             if self.out is not None:
                 raise ValueError(
@@ -263,6 +197,7 @@ class Train:
             )
             sys.exit(0)
         console.print_json(json.dumps(result))
+        console.print(anchors.table(result))
 
 
 def _default_train(arguments: list[str]) -> Train:
@@ -300,6 +235,8 @@ def main() -> None:
             | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
             | Annotated[Sample, tyro.conf.subcommand("sample")]
             | Annotated[ScoreText, tyro.conf.subcommand("score")]
+            | Annotated[TuneDynamic, tyro.conf.subcommand("tune-dynamic")]
+            | Annotated[Report, tyro.conf.subcommand("report")]
             | Annotated[Verify, tyro.conf.subcommand("verify")],
             prog=PROGRAM,
             config=(tyro.conf.PositionalMetavarFromFieldName,),
@@ -307,6 +244,8 @@ def main() -> None:
         # imported here and in the commands, because --help needs only the options
         from rich.console import Console
 
+        if not isinstance(command, Train):
+            join_alone(f"{PROGRAM} {sys.argv[1]}", Hosts())
         command.main(Console())
 
 

@@ -2,46 +2,49 @@
 
 import contextlib
 import dataclasses
+import functools
 import math
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from experiments.char_model.baselines import baselines
+from experiments.char_model import scores
 from experiments.char_model.config import Config, build_model, config_from_json
-from experiments.char_model.evaluation import Track, rows_for, streaming, windowed
+from experiments.char_model.evaluation import Score
 from experiments.char_model.resume import Resume, TrainedOn, check_config, trained_on
-from experiments.char_model.text import Text, read_text
+from experiments.char_model.rows import make_rows
+from experiments.char_model.scores import local
+from experiments.char_model.speed import Speed
+from experiments.char_model.text import Text, read_in_turn
 from experiments.char_model.train import (
-    Rows,
-    block_data,
     init_state,
     learning_rate,
     make_block,
+    ngram_weight,
     spread,
+    spread_block,
     steps_per_epoch,
 )
 from experiments.errors import NotFiniteError, StoppedError
-from experiments.event_log import EventLog
+from experiments.processes import ALL, Group, Meeting
 from experiments.run_directory import RunDirectory, only_one
-from experiments.stop import Stop, on_signals
+from experiments.stop import on_signals
 from seqjax import LanguageModel
 from seqjax.checkpoint import Checkpoints
-from seqjax.data.text import streams
 from seqjax.devices import data_mesh
-from seqjax.sampling import Sampling, generate, prime
-from seqjax.types import Params, PyTree
+from seqjax.types import PyTree
+
+if TYPE_CHECKING:
+    from experiments.event_log import EventLog
 
 BLOCK = 20  # steps per compiled call
-EVALUATION_ROWS = 32  # parts of the validation text in one batch, for evaluation during training
-EVALUATED = 2_000_000  # characters of a longer validation text that are read during training
 
 
 def train(
@@ -49,6 +52,7 @@ def train(
     folder: RunDirectory,
     console: Console,
     resume: Resume = Resume(),  # noqa: B008, a frozen dataclass
+    group: Group = ALL,
 ) -> dict[str, Any]:
     """Train from the start or from a checkpoint in ``folder``, and write the results.
 
@@ -57,6 +61,7 @@ def train(
       folder: the folder of the run.
       console: shows progress.
       resume: how to resume if the folder holds a checkpoint.
+      group: the processes that train together.
 
     Returns:
       The content of ``result.json``.
@@ -68,30 +73,41 @@ def train(
         checkpoint, or they leave nothing to train.
       OSError: a file cannot be written.
     """
-    text = read_text(config, _resumed(config, folder.path, resume))
+    mesh = data_mesh(config.batch_size, alone=group.alone)
+    checkpoints = Checkpoints(folder.path / "checkpoints", alone=group.alone)
+    resumed = group.together(lambda: _resumed(config, folder.path, checkpoints, resume))
+    text = read_in_turn(config, resumed, group)
     model = build_model(config, text.vocabulary.size)
-    folder.start()
-    console.print(f"writing files to {folder.path}", highlight=False)
-    with (
-        only_one(folder.path),
-        Checkpoints(folder.path / "checkpoints") as checkpoints,
-        on_signals() as stop,
-        EventLog(folder.path / "tensorboard") as board,
-    ):
-        run = _Run(config, folder, console, text, model, checkpoints, board, stop, resume.which)
-        folder.write_json("config.json", config)  # a resumed run may have been extended
+    with contextlib.ExitStack() as stack:
+
+        def open_folder() -> "EventLog | None":
+            if not group.is_first:
+                return None
+            from experiments.event_log import EventLog  # slow to import
+
+            folder.start()
+            stack.enter_context(only_one(folder.path))
+            return stack.enter_context(EventLog(folder.path / "tensorboard"))
+
+        board = group.together(open_folder)
+        console.print(f"writing files to {folder.path}", highlight=False)
+        stack.enter_context(checkpoints)
+        stop = stack.enter_context(on_signals())
+        meeting = Meeting(group, stop)
+        run = _Run(
+            config, folder, console, meeting, text, model, mesh, checkpoints, board, resume.which
+        )
         run.train()
         return run.finish()
 
 
-def _resumed(config: Config, folder: Path, resume: Resume) -> TrainedOn | None:
+def _resumed(
+    config: Config, folder: Path, checkpoints: Checkpoints, resume: Resume
+) -> TrainedOn | None:
     """The text that the run was trained on; None if it has no checkpoint yet."""
-    if not (folder / "checkpoints").is_dir():
+    if not checkpoints.steps():
         return None
-    with Checkpoints(folder / "checkpoints") as checkpoints:
-        if not checkpoints.steps():
-            return None
-        trained, text = trained_on(folder, checkpoints.about(resume.which))
+    trained, text = trained_on(folder, checkpoints.about(resume.which))
     check_config(folder, config, trained)
     return text._replace(changed=resume.changed_corpus)
 
@@ -104,18 +120,18 @@ class _Run:
         config: Config,
         folder: RunDirectory,
         console: Console,
+        meeting: Meeting,
         text: Text,
         model: LanguageModel,
+        mesh: Mesh,
         checkpoints: Checkpoints,
-        board: EventLog,
-        stop: Stop,
+        board: "EventLog | None",
         which: str,
     ) -> None:
-        self.config, self.folder, self.console, self.stop = config, folder, console, stop
+        self.config, self.folder, self.console, self.meeting = config, folder, console, meeting
         self.text, self.model, self.checkpoints, self.board = text, model, checkpoints, board
-        mesh = data_mesh(config.batch_size)
-        state = init_state(config, model)
-        self.rows = Rows(*streams(text.train, config.batch_size))
+        state = spread(mesh, init_state(config, model))
+        self.rows = make_rows(config, text, console)
         self.chunks = steps_per_epoch(config, self.rows.inputs.shape[1])
         self.total = max(1, round(config.epochs * self.chunks))
         self.elapsed = 0.0  # seconds of training
@@ -129,13 +145,10 @@ class _Run:
             interrupted = restored.about.get("evaluation_interrupted", False)
             if not interrupted:
                 self._check_extended(config_from_json(restored.about["config"]))
-            self._compare_devices(restored.about.get("devices", mesh.size), mesh.size)
         self.evaluated = self.evaluations_due - interrupted
-        folder.keep_jsonl(
-            "metrics.jsonl",
-            lambda record: isinstance(record.get("step"), int) and record["step"] <= self.step,
-        )
-        self.devices = mesh.size
+        meeting.group.together(self._prepare_files)
+        self.mesh = mesh
+        self.speed = Speed(self.step)
         self.state = spread(mesh, state)
         self.block = make_block(config, model, mesh)
 
@@ -153,12 +166,12 @@ class _Run:
             return int(self.progress * self.config.evaluations)
         return self.step * self.config.evaluations // self.total
 
-    def _compare_devices(self, before: int, now: int) -> None:
-        if before != now:
-            self.console.print(
-                f"the checkpoint was saved on {before} devices and this run has {now}: each device "
-                "draws its own noise, so the results differ from those of an uninterrupted run",
-                highlight=False,
+    def _prepare_files(self) -> None:
+        if self.meeting.group.is_first:
+            self.folder.write_json("config.json", self.config)  # the run may have been extended
+            self.folder.keep_jsonl(
+                "metrics.jsonl",
+                lambda record: isinstance(record.get("step"), int) and record["step"] <= self.step,
             )
 
     def _check_extended(self, before: Config) -> None:
@@ -193,7 +206,7 @@ class _Run:
                 bars.update(bar, completed=self.progress, description=description)
                 self._evaluate_if_due(bars)
                 try:
-                    self.stop.check()
+                    self.meeting.check()
                 except StoppedError:
                     if self.progress < 1:
                         self._save(math.inf)
@@ -206,10 +219,12 @@ class _Run:
             count = min(count, max(1, evaluation - self.step), self.total - self.step)
         rates = np.zeros(BLOCK, np.float32)
         rates[:count] = [self._rate(n) for n in range(count)]
-        data = block_data(self.config, self.rows, self.step, BLOCK)
-        self.state, block_losses = self.block(
-            self.state, data, jnp.asarray(rates), jnp.int32(count)
-        )
+        data = spread_block(self.mesh, self.config, self.rows, self.step, BLOCK)
+        if data.soft is not None:
+            weights = [ngram_weight(self.config, self._progress(n)) for n in range(BLOCK)]
+            data = data._replace(weight=np.array(weights, np.float32))
+        waited = time.perf_counter() - began
+        self.state, block_losses = self.block(self.state, data, rates, np.int32(count))
         losses = np.asarray(block_losses)[:count]  # waits for the block
         bad = np.flatnonzero(~np.isfinite(losses))
         if bad.size:
@@ -217,30 +232,35 @@ class _Run:
                 f"the loss of step {self.step + int(bad[0]) + 1} is {losses[bad[0]]}; "
                 + self._last_good()
             )
-        seconds = time.perf_counter() - began
+        own = time.perf_counter() - began
+        self.speed = self.speed.after(own, waited)
+        seconds = self.meeting.exchange(seconds=own)[0]["seconds"]  # one clock for all
         self.step += count
         self.elapsed += seconds
         return losses, seconds
 
     def _rate(self, ahead: int = 0) -> float:
-        step = self.step + ahead
+        return learning_rate(self.config, self.step + ahead, self._progress(ahead))
+
+    def _progress(self, ahead: int) -> float:
+        """The fraction of the training that is done some steps ahead, as far as it is known."""
         by_the_clock = self.config.max_seconds is not None
-        progress = self.progress if by_the_clock else step / self.total
-        return learning_rate(self.config, step, progress)
+        return self.progress if by_the_clock else min(1.0, (self.step + ahead) / self.total)
 
     def _evaluate_if_due(self, bars: Progress) -> None:
         if self.evaluated == self.evaluations_due:
             return
         began = time.perf_counter()
         try:
-            with self.stop.at_once(), _shown(bars, "evaluating") as track:
-                start = self.text.validation[:EVALUATED]
-                score = streaming(self.model, self.average, start, EVALUATION_ROWS, track)
+            evaluate = functools.partial(scores.during_training, self.model, self.text)
+            average = local(self.state.average)
+            score = Score(self.meeting.by_first(lambda watch: evaluate(average, bars, watch)))
         except StoppedError:
             self._save(math.inf)
             raise
         self._log(validation_nats=score.nats)
-        self.board.flush()
+        if self.board is not None:
+            self.board.flush()
         if not math.isfinite(score.nats):
             raise NotFiniteError(
                 f"the validation loss of step {self.step} is {score.nats}; {self._last_good()}"
@@ -253,20 +273,13 @@ class _Run:
             f"{time.perf_counter() - began:.1f} s",
             highlight=False,
         )
-        self.console.print(self._sample(), style="dim", markup=False, highlight=False)
-
-    @property
-    def average(self) -> Params:
-        """The moving average of the parameters, on one device."""
-        return jax.device_put(self.state.average, jax.devices()[0])
-
-    def _sample(self) -> str:
-        start = prime(self.model, self.average, jnp.asarray(self.text.validation[None, :1]))
-        key = jax.random.fold_in(jax.random.key(self.config.seed), self.step)
-        _, tokens = generate(self.model, self.average, start, key, 200, Sampling())
-        return self.text.vocabulary.decode(np.asarray(tokens)[0])
+        if self.meeting.group.is_first:
+            drawn = scores.sample(self.model, self.text, average, self.config.seed, self.step)
+            self.console.print(drawn, style="dim", markup=False, highlight=False)
 
     def _log(self, **values: float) -> None:
+        if self.board is None:  # process 0 writes for all
+            return
         epoch = self.step / self.chunks
         record = {"step": self.step, "epoch": round(epoch, 4), "seconds": round(self.elapsed, 3)}
         self.folder.append_jsonl("metrics.jsonl", record | values)
@@ -291,7 +304,6 @@ class _Run:
             "corpus_sha256": self.text.sha256,
             "elapsed": self.elapsed,
             "evaluation_interrupted": self.evaluated < self.evaluations_due,
-            "devices": self.devices,
         }
         self.checkpoints.save(self.step, self.state, about, loss)
 
@@ -301,19 +313,13 @@ class _Run:
         Raises:
           StoppedError: the process received a signal; a resumed run scores again.
         """
-        best = self.checkpoints.restore(
-            jax.eval_shape(lambda: init_state(self.config, self.model)), "best"
-        )
-        params, config, text = best.state.average, self.config, self.text
-        rows = rows_for(text.validation)
-        with self.stop.at_once(), Progress(console=self.console, transient=True) as bars:
-            with _shown(bars, "scoring the text as a stream") as track:
-                stream = streaming(self.model, params, text.validation, rows, track)
-            with _shown(bars, "scoring windows") as track:
-                window = windowed(self.model, params, text.validation, config.window, track)
-            if config.ngrams != "none":
-                bars.add_task(f"counting {config.ngrams} n-grams", total=None)
-            ngrams = baselines(text.train, text.validation, text.vocabulary.size, config.ngrams)
+        best = self.checkpoints.restore(self.state, "best")
+        params, config, text = local(best.state.average), self.config, self.text
+        with Progress(console=self.console, transient=True) as bars:
+            score = functools.partial(scores.final, self.model, text, config)
+            scored = self.meeting.by_first(lambda watch: score(params, bars, watch))
+        throughput = self.speed.throughput(config, self.step, self.mesh.size, self.meeting.group)
+        self.console.print(throughput.shown, highlight=False)
         result = {
             "corpus": config.corpus,
             "corpus_sha256": text.sha256,
@@ -325,23 +331,21 @@ class _Run:
             "chars_per_second": round(
                 self.step * config.batch_size * config.num_steps / max(self.elapsed, 1e-9)
             ),
-            "val": {
-                "streaming_nats": stream.nats,
-                "streaming_bits": stream.bits,
-                "streaming_rows": rows,
-                "windowed_nats": window.nats,
-                "window": config.window,
-            },
-            "ngram_nats": {str(order): loss for order, loss in ngrams.nats.items()},
-            "ngram_characters": {"counted": ngrams.counted, "scored": ngrams.scored},
+            "throughput": throughput.to_json(),
+            **scored,
         }
+        self.meeting.group.together(functools.partial(self._write_results, result))
+        return result
+
+    def _write_results(self, result: dict[str, Any]) -> None:
+        if not self.meeting.group.is_first:
+            return
         self.folder.write_json("result.json", result)
         from experiments.char_model.figure import learning_curve  # matplotlib is slow to import
 
         with self.folder.replacing("learning_curve.png") as path:
             figure = learning_curve(self.folder.read_jsonl("metrics.jsonl"), result)
             figure.savefig(path, dpi=120)
-        return result
 
 
 def all_finite(tree: PyTree) -> bool:
@@ -352,13 +356,3 @@ def all_finite(tree: PyTree) -> bool:
     """
     leaves = (leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.inexact))
     return all(bool(jnp.isfinite(leaf).all()) for leaf in leaves)
-
-
-@contextlib.contextmanager
-def _shown(bars: Progress, description: str) -> Iterator[Track]:
-    """Yield a `Track` that shows a bar until the block ends."""
-    task = bars.add_task(description, total=None)
-    try:
-        yield lambda steps: bars.track(steps, task_id=task)
-    finally:
-        bars.remove_task(task)

@@ -1,8 +1,7 @@
 """The text of a run as tokens, split for training and validation."""
 
 import dataclasses
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -11,17 +10,18 @@ from experiments.char_model.baselines import check_memory
 from experiments.char_model.config import Config
 from experiments.char_model.resume import TrainedOn
 from experiments.char_model.train import span
+from experiments.processes import Group
 from seqjax.data.text import (
     NAMED_CORPORA,
     Pieces,
     Vocabulary,
     count_characters,
     read_corpus,
-    split,
     split_point,
     survey,
     token_file,
 )
+from seqjax.hosts import check_agreement
 
 LARGE = 50_000_000  # bytes; a larger text is read in pieces, and its tokens stay in a file
 
@@ -35,6 +35,7 @@ class Text(NamedTuple):
       train: the training part, integers ``[N]``.
       validation: the validation part, integers ``[M]``.
       split: the name of the split in the results.
+      validation_bytes: the size of the validation part in UTF-8.
     """
 
     sha256: str
@@ -42,6 +43,7 @@ class Text(NamedTuple):
     train: np.ndarray
     validation: np.ndarray
     split: str
+    validation_bytes: int
 
 
 class _Content(NamedTuple):
@@ -51,6 +53,7 @@ class _Content(NamedTuple):
     split: str
     vocabulary: Vocabulary  # of the training part
     has_unseen: bool  # whether the validation part has characters that the training part lacks
+    validation_bytes: int
     encode: Callable[[Vocabulary], tuple[np.ndarray, np.ndarray]]
 
 
@@ -86,41 +89,76 @@ def read_text(config: Config, trained: TrainedOn | None = None) -> Text:
             f"the validation part of {config.corpus} has {len(validation)} characters, but needs "
             "at least 2; give a longer text or a larger --validation"
         )
-    return Text(content.sha256, vocabulary, train, validation, content.split)
+    return Text(
+        content.sha256, vocabulary, train, validation, content.split, content.validation_bytes
+    )
+
+
+def read_in_turn(config: Config, resumed: TrainedOn | None, group: Group) -> Text:
+    """Read the text in the first process and then in the others, which find the file of its tokens.
+
+    Raises:
+      ValueError: as `read_text` in any process, or the processes read different texts.
+    """
+    first = group.together(lambda: read_text(config, resumed) if group.is_first else None)
+    text = group.together(lambda: first or read_text(config, resumed))
+    if not group.alone:
+        check_agreement(
+            {"a text with the sha256": text.sha256, "a vocabulary of": text.vocabulary.size}
+        )
+    return text
 
 
 def _is_large(config: Config) -> bool:
-    if config.corpus in NAMED_CORPORA or not Path(config.corpus).expanduser().exists():
-        return False
-    return Pieces(config.corpus, errors=config.errors).size > LARGE
+    is_named = config.corpus in NAMED_CORPORA
+    return not is_named and Pieces(config.corpus, errors=config.errors).size > LARGE
+
+
+def _parts(length: int, config: Config) -> tuple[int, int, str]:
+    """The ends of the training and of the validation part, and the name of the split."""
+    end, name = split_point(length, config.validation)
+    if not config.tuning:
+        return end, length, name
+    inner, name = split_point(end, config.validation)
+    return inner, end, f"{name} of the training part"
 
 
 def _in_memory(config: Config) -> _Content:
     corpus = read_corpus(config.corpus, errors=config.errors)
-    parts = split(corpus.text, config.validation)
-    made = Vocabulary.of(parts.train, min_count=config.min_count)
-    has_unseen = bool({*parts.validation} - {*parts.train})
+    end, stop, name = _parts(len(corpus.text), config)
+    train, validation = corpus.text[:end], corpus.text[end:stop]
+    made = Vocabulary.of(train, min_count=config.min_count)
+    has_unseen = bool({*validation} - {*train})
 
     def encode(vocabulary: Vocabulary) -> tuple[np.ndarray, np.ndarray]:
-        return vocabulary.encode(parts.train), vocabulary.encode(parts.validation)
+        return vocabulary.encode(train), vocabulary.encode(validation)
 
-    return _Content(corpus.sha256, parts.name, made, has_unseen, encode)
+    size = len(validation.encode())
+    return _Content(corpus.sha256, name, made, has_unseen, size, encode)
 
 
 def _in_pieces(config: Config) -> _Content:
     pieces = Pieces(config.corpus, errors=config.errors)
     found = survey(pieces)
-    end, name = split_point(found.length, config.validation)
+    end, stop, name = _parts(found.length, config)
     counts = count_characters(pieces, 0, end)
-    later = count_characters(pieces, end, found.length)
+    later = count_characters(pieces, end, stop)
     made = Vocabulary.of_counts(counts, min_count=config.min_count)
 
     def encode(vocabulary: Vocabulary) -> tuple[np.ndarray, np.ndarray]:
         tokens = token_file(pieces, vocabulary, found)
-        sizes = (
-            n * len(c.encode()) if vocabulary.characters is None else n for c, n in counts.items()
-        )
-        train = sum(sizes)
-        return tokens[:train], tokens[train:]
+        train, validation = (_tokens_of(part, vocabulary) for part in (counts, later))
+        return tokens[:train], tokens[train : train + validation]
 
-    return _Content(found.sha256, name, made, bool(later.keys() - counts.keys()), encode)
+    has_unseen = bool(later.keys() - counts.keys())
+    return _Content(found.sha256, name, made, has_unseen, _bytes_of(later), encode)
+
+
+def _tokens_of(counts: Mapping[str, int], vocabulary: Vocabulary) -> int:
+    """The number of tokens of a text with these counts of characters."""
+    return _bytes_of(counts) if vocabulary.characters is None else sum(counts.values())
+
+
+def _bytes_of(counts: Mapping[str, int]) -> int:
+    """The size in UTF-8 of a text with these counts of characters."""
+    return sum(n * len(c.encode()) for c, n in counts.items())

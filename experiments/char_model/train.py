@@ -12,7 +12,9 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from experiments.char_model.config import Config
+from experiments.processes import place
 from seqjax import LanguageModel, sequence_loss, unroll
+from seqjax.data.ngram_targets import SoftTargets
 from seqjax.operations.masking import zero_outside
 from seqjax.regularization import drop_weights
 from seqjax.training import mean_value_and_grad
@@ -46,10 +48,12 @@ class Rows(NamedTuple):
     Attributes:
       inputs: integers ``[B, N]``.
       targets: integers ``[B, N]``, the character after each input.
+      soft: the distribution of each target under an n-gram model, ``[B, N, K]``; None for none.
     """
 
     inputs: np.ndarray
     targets: np.ndarray
+    soft: SoftTargets | None = None
 
 
 class Data(NamedTuple):
@@ -59,11 +63,15 @@ class Data(NamedTuple):
       inputs: ``int32[K, B, S]``.
       targets: ``int32[K, B, S]``.
       is_first: ``bool[K]``, whether a chunk is the first of its rows.
+      soft: the distributions of the targets, ``[K, B, S, N]``, or None.
+      weight: the weight of the distributions in each step, ``float32[K]``, or None.
     """
 
-    inputs: np.ndarray
-    targets: np.ndarray
+    inputs: np.ndarray | Array
+    targets: np.ndarray | Array
     is_first: np.ndarray
+    soft: SoftTargets | None = None
+    weight: np.ndarray | None = None
 
 
 def span(config: Config) -> int:
@@ -100,14 +108,44 @@ def block_data(config: Config, rows: Rows, step: int, size: int) -> Data:
     """
     chunks = (step + np.arange(size)) % steps_per_epoch(config, rows.inputs.shape[1])
     places = chunks[:, None] * config.num_steps + np.arange(span(config))  # [K, S]
-    inputs, targets = (np.moveaxis(a[:, places], 1, 0).astype(np.int32) for a in rows)
-    return Data(inputs, targets, chunks == 0)
+    inputs, targets, soft = jax.tree.map(lambda a: np.moveaxis(a[:, places], 1, 0), rows)
+    return Data(inputs.astype(np.int32), targets.astype(np.int32), chunks == 0, soft)
+
+
+def spread_block(mesh: Mesh, config: Config, rows: Rows, step: int, size: int) -> Data:
+    """Read a block as `block_data` does, with the rows split over the devices of ``mesh``.
+
+    Each process reads only the rows of its own devices.
+    """
+    split = NamedSharding(mesh, PartitionSpec(None, "data"))
+    count = len(rows.inputs)
+
+    @functools.cache
+    def part(first: int, last: int) -> Data:
+        return block_data(config, jax.tree.map(lambda a: a[first:last], rows), step, size)
+
+    def read(place: int, shape: tuple[int, ...]) -> Array:
+        def of_device(index: Any) -> np.ndarray:
+            first, last, _ = index[1].indices(count)
+            chunks: np.ndarray = jax.tree.leaves(part(first, last))[place]
+            return chunks
+
+        return jax.make_array_from_callback((size, count, *shape[2:]), split, of_device)
+
+    own = part(0, 0)
+    leaves, structure = jax.tree.flatten(own)
+    data: Data = jax.tree.unflatten(
+        structure,
+        [read(place, leaf.shape) if leaf.ndim > 1 else leaf for place, leaf in enumerate(leaves)],
+    )
+    return data
 
 
 def spread(mesh: Mesh, state: RunState) -> RunState:
     """Shard the carry over the devices and replicate everything else."""
-    carry = jax.device_put(state.carry, NamedSharding(mesh, PartitionSpec("data")))
-    return jax.device_put(state, NamedSharding(mesh, PartitionSpec()))._replace(carry=carry)
+    carry = place(state.carry, NamedSharding(mesh, PartitionSpec("data")))
+    whole: RunState = place(state, NamedSharding(mesh, PartitionSpec()))
+    return whole._replace(carry=carry)
 
 
 @functools.lru_cache(maxsize=8)
@@ -119,19 +157,21 @@ def make_block(
 ) -> jax.stages.Wrapped:
     """Make the jitted ``(state, data, rates[K], count) -> (state, losses[K])`` of ``count`` steps.
 
-    ``data`` are the chunks of K steps from `block_data`.
+    ``data`` are the chunks of K steps from `block_data`. The losses are those of the characters,
+    also where the model learns from soft targets too.
 
     The number of steps is an argument of the compiled function. Blocks of any length therefore take
     the same steps, and results do not depend on how a run is cut into blocks. Each device computes
-    on its own rows, and the gradients are averaged once per step.
+    its own rows, and the gradients are reduced once per step. The noise is that of one device.
     """
     optimizer = config.optimizer_chain
     T = config.num_steps
     compute_dtype = jnp.dtype(config.precision)
 
     def loss_fn(
-        params: Params, carry: State, xs: Array, ys: Array, key: Array
-    ) -> tuple[Array, State]:
+        params: Params, carry: State, chunk: Data, key: Array
+    ) -> tuple[Array, State, Array]:
+        xs, ys = jnp.asarray(chunk.inputs), jnp.asarray(chunk.targets)[:, -T:]
         if config.weight_dropout:
             key, weight_key = jax.random.split(key)
             params = drop_weights(weight_key, params, config.weight_dropout)
@@ -140,20 +180,23 @@ def make_block(
             carry, logits = truncated_chunk(model, params, xs, T, initial_state=carry, key=key)
         else:
             carry, logits = unroll(model, params, xs, initial_state=carry, key=key)
-        return sequence_loss(logits, ys[:, -T:]), carry
+        loss = of_characters = sequence_loss(logits, ys)
+        if chunk.soft is not None and chunk.weight is not None:
+            soft = jax.tree.map(lambda a: a[:, -T:], chunk.soft)
+            of_ngrams = distillation_loss(logits, soft)
+            loss = (1 - chunk.weight) * of_characters + chunk.weight * of_ngrams
+        return loss, carry, of_characters
 
     def step(state: RunState, chunk: Data, rate: Array) -> tuple[RunState, Array]:
-        xs, ys, is_first = chunk
-        carry = jax.tree.map(lambda s: jnp.where(is_first, 0, s), state.carry)
+        carry = jax.tree.map(lambda s: jnp.where(chunk.is_first, 0, s), state.carry)
         key = jax.random.fold_in(state.key, state.step)
-        key = jax.random.fold_in(key, jax.lax.axis_index("data"))
         if config.fresh_state:
             key, fresh_key = jax.random.split(key)
             rows = jax.tree.leaves(carry)[0].shape[0]
             kept = jax.random.bernoulli(fresh_key, 1 - config.fresh_state, (rows,))
             carry = zero_outside(kept, carry)
-        gradient = mean_value_and_grad(loss_fn, "data")
-        (loss, carry), grads = gradient(state.params, carry, xs, ys, key)
+        gradient = mean_value_and_grad(loss_fn)
+        (_, carry, loss), grads = gradient(state.params, carry, chunk, key)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = jax.tree.map(lambda p, u: p - rate * u, state.params, updates)
         # the decay rate starts low, so the average forgets the initial parameters soon
@@ -165,22 +208,45 @@ def make_block(
     def block(state: RunState, data: Data, rates: Array, count: Array) -> tuple[RunState, Array]:
         def body(n: Array, carried: tuple[RunState, Array]) -> tuple[RunState, Array]:
             state, losses = carried
-            state, loss = step(state, jax.tree.map(lambda a: a[n], data), rates[n])
+            with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):  # read by unroll
+                state, loss = step(state, jax.tree.map(lambda a: a[n], data), rates[n])
             return state, losses.at[n].set(loss)
 
         return jax.lax.fori_loop(0, count, body, (state, jnp.zeros_like(rates)))
 
-    rows: Any = PartitionSpec("data")
-    chunks: Any = PartitionSpec(None, "data")
-    whole: Any = PartitionSpec()
-    state_spec = RunState(whole, whole, whole, whole, rows, whole)
-    mapped = jax.shard_map(
-        block,
-        mesh=mesh,
-        in_specs=(state_spec, Data(chunks, chunks, whole), whole, whole),
-        out_specs=(state_spec, whole),
+    rows, chunks, whole = (
+        NamedSharding(mesh, PartitionSpec(*axes)) for axes in (("data",), (None, "data"), ())
     )
-    return jax.jit(mapped, donate_argnums=0)
+    sharded = Data(chunks, chunks, whole, chunks, whole)  # type: ignore[arg-type]
+    layout: Any = RunState(whole, whole, whole, whole, rows, whole)  # type: ignore[arg-type]
+    return jax.jit(
+        block,
+        donate_argnums=0,
+        in_shardings=(layout, sharded, whole, whole),
+        out_shardings=(layout, whole),
+    )
+
+
+def distillation_loss(logits: Array, soft: SoftTargets) -> Array:
+    """The mean cross-entropy of ``logits``, ``[B, T, V]``, under distributions ``[B, T, K]``.
+
+    >>> soft = SoftTargets(jnp.array([[[0, 1]]]), jnp.array([[[0.75, 0.25]]]))
+    >>> print(f"{distillation_loss(jnp.zeros((1, 1, 4)), soft):.4f}")  # log 4
+    1.3863
+    """
+    log_p = jnp.take_along_axis(jax.nn.log_softmax(logits), soft.tokens.astype(jnp.int32), axis=-1)
+    return -(jnp.asarray(soft.probabilities, log_p.dtype) * log_p).sum(-1).mean()
+
+
+def ngram_weight(config: Config, progress: float) -> float:
+    """The weight of n-gram targets at the fraction ``progress`` of the training.
+
+    >>> config = Config(ngram_targets=0.6, ngram_targets_end=0.2)
+    >>> [round(ngram_weight(config, progress), 3) for progress in (0, 0.5, 1)]
+    [0.6, 0.4, 0.2]
+    """
+    start, end = config.ngram_targets, config.ngram_targets_end
+    return start + (end - start) * progress
 
 
 def learning_rate(config: Config, step: int, progress: float) -> float:

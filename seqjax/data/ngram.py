@@ -73,9 +73,9 @@ def ngram_losses(
     losses = {}
     probabilities = np.full(len(validation), 1 / vocabulary_size)
     shorter = np.zeros(len(tokens), np.int64)
-    grams = _lengthen(shorter, tokens, 1)
+    grams = number_longer(shorter, tokens, 1)
     for n in range(1, max(orders, default=0) + 1):
-        longer = _lengthen(grams, tokens, n + 1)
+        longer = number_longer(grams, tokens, n + 1)
         contexts = np.roll(shorter, 1)  # they end one token earlier
         place = np.zeros(grams.max() + 1, np.int64)  # one position of each n-gram in train
         place[grams[n - 1 : end]] = np.arange(n - 1, end)
@@ -93,13 +93,30 @@ def ngram_losses(
     return losses
 
 
-def _lengthen(grams: np.ndarray, tokens: np.ndarray, n: int) -> np.ndarray:
-    """Number the n-grams that end at each position, given the numbers of the (n-1)-grams there."""
+def number_longer(grams: np.ndarray, tokens: np.ndarray, n: int) -> np.ndarray:
+    """Number the n-grams that end at each position, given the numbers of the (n-1)-grams there.
+
+    >>> ones = number_longer(np.zeros(4, int), np.array([5, 7, 5, 7]), 1)
+    >>> print(ones, number_longer(ones, np.array([5, 7, 5, 7]), 2)[1:])
+    [0 1 0 1] [0 1 0]
+    """
     result = np.zeros_like(grams)  # positions before the first n-gram stay 0 and are not used
     first_tokens = tokens[: max(0, len(tokens) - n + 1)]
     pairs = first_tokens * (grams.max() + 1) + grams[n - 1 :]
     _, result[n - 1 :] = np.unique(pairs, return_inverse=True)
     return result
+
+
+def discounts(counts: np.ndarray) -> np.ndarray:
+    """The discounts of counts 0 to 3, ``[4]``, which follow from the counts of all n-grams.
+
+    >>> print(discounts(np.array([1, 1, 2, 3])).round(2))
+    [0.   0.43 0.71 2.14]
+    """
+    k = np.arange(1, 4)
+    n_k = np.bincount(np.minimum(counts, 5), minlength=6)[1:5] + 1
+    y = n_k[0] / (n_k[0] + 2 * n_k[1])
+    return np.append(0, np.maximum(y, k - (k + 1) * y * n_k[1:] / n_k[:-1]))
 
 
 def _model(
@@ -110,11 +127,7 @@ def _model(
     backoff: np.ndarray,
 ) -> np.ndarray:
     """Return the probabilities ``[M]`` of n-grams; counts and context_of are by n-gram number."""
-    k = np.arange(1, 4)
-    n_k = np.bincount(np.minimum(counts, 5), minlength=6)[1:5] + 1
-    y = n_k[0] / (n_k[0] + 2 * n_k[1])
-    discounts = np.append(0, np.maximum(y, k - (k + 1) * y * n_k[1:] / n_k[:-1]))
-    discount = discounts[np.minimum(counts, 3)]
+    discount = discounts(counts)[np.minimum(counts, 3)]
     size = contexts.max(initial=0) + 1
     total = np.bincount(context_of, counts, size)[contexts]
     spare = np.bincount(context_of, discount, size)[contexts]

@@ -97,8 +97,22 @@ def test_a_bad_file_in_a_folder_is_named(tmp_path):
         read_corpus(tmp_path)
 
 
+def test_a_pattern_names_files_at_any_depth(tmp_path):
+    (tmp_path / "deep").mkdir()
+    for name, text in (("b.py", b"two"), ("deep/a.py", b"three"), ("a.py", b"one"), ("c.txt", b"")):
+        write(tmp_path / name, text)
+    assert read_corpus(tmp_path / "**" / "*.py").text == "one\ntwo\nthree"
+    assert read_corpus(tmp_path / "*.py").text == "one\ntwo"
+    write(tmp_path / "[a].py", b"four")
+    assert read_corpus(tmp_path / "[a].py").text == "four"  # a file of this name
+    with pytest.raises(ValueError, match="no file matches this pattern"):
+        read_corpus(tmp_path / "*.rs")
+
+
 def test_a_missing_corpus_names_what_there_is(tmp_path):
-    with pytest.raises(ValueError, match=r"No such file.*\.txt files, or one of tiny_shakespeare"):
+    with pytest.raises(
+        ValueError, match=r"No such file.*\.txt files, a pattern.*one of tiny_shakespeare"
+    ):
         read_corpus(tmp_path / "shakespear")
     with pytest.raises(ValueError, match=r"holds no \*\.txt files"):
         read_corpus(tmp_path)

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from html.parser import HTMLParser
 from pathlib import Path
 
 import jax
@@ -35,7 +36,16 @@ from experiments.char_model.trained import load, read_config
 from experiments.errors import StoppedError
 from experiments.run_directory import RunDirectory
 from experiments.stop import Stop, on_signals
-from seqjax import GRU, LanguageModel, sequence_loss, unroll
+from seqjax import (
+    GRU,
+    InputProjection,
+    LanguageModel,
+    MinGRU,
+    ResidualBlock,
+    Stack,
+    sequence_loss,
+    unroll,
+)
 from seqjax.checkpoint import Checkpoints
 from seqjax.data.ngram import ngram_losses
 from seqjax.devices import data_mesh
@@ -43,7 +53,7 @@ from seqjax.devices import data_mesh
 TEXT = "the quick brown fox jumps over the lazy dog. " * 60
 SMALL = Config(
     cell="gru", units=8, embedding_size=4, input_dropout=0.2, weight_dropout=0.2, batch_size=4,
-    num_steps=10, epochs=1, average=0.9, evaluations=3, window=32,
+    num_steps=10, epochs=1, average=0.9, evaluations=3, window=32, ngram_targets=0.4, ngram_order=3,
 )  # fmt: skip
 
 
@@ -80,6 +90,7 @@ def test_a_run_writes_what_it_promises_and_is_read_back(corpus, tmp_path, capsys
     assert result["split"] == "first 90% / last 10%"
     assert 0 < result["val"]["streaming_nats"] < math.log(28)
     assert result["val"]["streaming_bits"] == result["val"]["streaming_nats"] / math.log(2)
+    assert result["val"]["streaming_bits_per_byte"] == result["val"]["streaming_bits"]  # ASCII
     assert {*result["ngram_nats"]} == {"3", "5"}
     lines = (folder.path / "metrics.jsonl").read_text().splitlines()
     records = [json.loads(line) for line in lines]
@@ -108,6 +119,47 @@ def test_a_run_writes_what_it_promises_and_is_read_back(corpus, tmp_path, capsys
     assert float(lines[-1].split()[0]) == pytest.approx(sum(bits) / len(bits), abs=1e-3)
     with pytest.raises(ValueError, match="lacks these characters: 'Q' at 0"):
         cli.Sample(folder.path, prime="Q").main(console)
+
+    cli.Report(folder.path, length=30).main(console)
+    check_page((folder.path / "report.html").read_text(), text, result)
+    (folder.path / "result.json").unlink()
+    with pytest.raises(ValueError, match="has not ended; train --resume"):
+        cli.Report(folder.path).main(console)
+
+
+class Tags(HTMLParser):
+    """The open tags, which the end of each tag must match, and all links to other files."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.links, self.titles = [], [], 0
+
+    def handle_starttag(self, tag, attributes):
+        if tag != "meta":
+            self.open.append(tag)
+        named = dict(attributes)
+        self.titles += "title" in named
+        self.links += [named[k] for k in ("src", "href", "xlink:href") if k in named]
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def check_page(page, text, result):
+    """It is whole, needs no other file, and shows each character of the validation text."""
+    tags = Tags()
+    tags.feed(page)
+    assert tags.open == []
+    assert all(link.startswith("#") for link in tags.links)
+    shown = len(text.validation) - 1
+    assert tags.titles >= shown  # surprises, and as many activations for each unit
+    assert f"{result['val']['streaming_nats']:.4f}" in page
+    for title in ("Scores", "Learning curve", "Samples", "Surprise", "Single units", "Calibration"):
+        assert f"<h2>{title}</h2>" in page
 
 
 def test_the_learning_curve_shows_both_losses_beside_those_of_n_grams():
@@ -165,7 +217,7 @@ def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(corpus, tmp_path
     assert steps(whole) == steps(stopped)
     results = [json.loads((run.path / "result.json").read_text()) for run in (whole, stopped)]
     for result in results:
-        del result["train_seconds"], result["chars_per_second"]
+        del result["train_seconds"], result["chars_per_second"], result["throughput"]
     assert results[0] == results[1]
 
 
@@ -321,6 +373,16 @@ def test_the_warm_up_by_the_clock_is_not_lost_to_compiling(corpus, tmp_path, mon
 @pytest.mark.parametrize("name", NAMES)
 def test_every_cell_of_the_list_makes_a_model(name):
     check_model(Config(cell=name, units=4, layers=2, embedding_size=3, residual=True))
+    check_model(Config(cell=name, units=4, embedding_size=4, layer_dropout=0.1, blocks=True))
+
+
+@pytest.mark.parametrize("embedding_size", [None, 3, 4])
+def test_a_model_of_blocks_adds_each_block_to_features_of_its_width(embedding_size):
+    config = Config(cell="mingru", units=4, layers=2, embedding_size=embedding_size, blocks=True)
+    model = build_model(dataclasses.replace(config, residual=True), vocabulary_size=5)
+    block = ResidualBlock(MinGRU(4))
+    first = block if embedding_size == 4 else InputProjection(block, 4)
+    assert model == LanguageModel(Stack([first, block]), 5, embedding_size, layer_norm=True)
 
 
 def test_weight_dropout_is_refused_where_there_are_no_recurrent_weights():
@@ -626,7 +688,7 @@ def test_where_the_log_cannot_be_written_one_line_names_the_file(corpus, tmp_pat
 
 @pytest.mark.slow
 def test_a_run_that_is_killed_again_and_again_ends_in_the_same_parameters(tmp_path):
-    """SIGKILL at 20 random moments and SIGTERM at 5, in the middle of saving too."""
+    """SIGKILL at 10 random moments and SIGTERM at 3, in the middle of saving too."""
     path = tmp_path / "corpus.txt"
     path.write_text(TEXT * 40)
     options = ("--corpus", path, "--units", 16, "--batch-size", 8, "--num-steps", 16,
@@ -635,7 +697,7 @@ def test_a_run_that_is_killed_again_and_again_ends_in_the_same_parameters(tmp_pa
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     subprocess.run(shell("train", *options, "--out", whole), check=True, capture_output=True)
     rng = random.Random(0)
-    signals = [signal.SIGKILL] * 20 + [signal.SIGTERM] * 5
+    signals = [signal.SIGKILL] * 10 + [signal.SIGTERM] * 3
     rng.shuffle(signals)
     began, command = 0, shell("train", *options, "--out", killed)
     while signals:
@@ -651,7 +713,7 @@ def test_a_run_that_is_killed_again_and_again_ends_in_the_same_parameters(tmp_pa
         process.communicate(timeout=120)
         if process.returncode == 0 and (killed / "result.json").exists():
             break
-    assert began >= 10
+    assert began >= 6
     if not (killed / "result.json").exists():
         subprocess.run(command, check=True, capture_output=True)
     (expected, step), (actual, last) = parameters(whole), parameters(killed)

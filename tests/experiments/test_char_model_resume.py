@@ -11,6 +11,7 @@ from rich.console import Console
 
 from experiments.char_model import __main__ as cli
 from experiments.char_model import run as runs
+from experiments.char_model import scores
 from experiments.char_model.config import MAY_CHANGE, Config
 from experiments.char_model.evaluation import Score
 from experiments.char_model.resume import Resume, TrainedOn, check_config
@@ -190,7 +191,7 @@ def test_a_loss_of_the_validation_text_that_is_no_number_is_not_saved(
     finished, tmp_path, monkeypatch
 ):
     config = dataclasses.replace(CONFIG, corpus=str(finished / "corpus.txt"))
-    monkeypatch.setattr(runs, "streaming", lambda *_: Score(float("nan")))
+    monkeypatch.setattr(scores, "streaming", lambda *_: Score(float("nan")))
     folder = RunDirectory("char_model", config, tmp_path / "run")
     with pytest.raises(runs.NotFiniteError, match="the validation loss of step"):
         runs.train(config, folder, Console(quiet=True))

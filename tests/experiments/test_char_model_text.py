@@ -40,7 +40,10 @@ def corpus(tmp_path, monkeypatch):
     return str(path)
 
 
-@pytest.mark.parametrize("options", [{}, {"bytes": True}, {"min_count": 2}, {"validation": 0.5}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"bytes": True}, {"min_count": 2}, {"validation": 0.5}, {"tuning": True, "bytes": True}],
+)
 def test_a_large_text_is_the_text_in_memory(corpus, monkeypatch, options):
     config = dataclasses.replace(CONFIG, corpus=corpus, **options)
     expected = read_text(config)
@@ -53,6 +56,18 @@ def test_a_large_text_is_the_text_in_memory(corpus, monkeypatch, options):
     assert expected.vocabulary.unknown == ("bytes" not in options)
     for field in ("train", "validation"):
         np.testing.assert_array_equal(getattr(found, field), getattr(expected, field))
+
+
+def test_a_run_for_tuning_reads_the_training_part_alone(corpus):
+    plain, tuning = (
+        read_text(dataclasses.replace(CONFIG, corpus=corpus, tuning=t)) for t in (False, True)
+    )
+    known = plain.vocabulary.decode(plain.train)
+    parts = [tuning.vocabulary.decode(part) for part in (tuning.train, tuning.validation)]
+    assert "".join(parts) == known
+    assert len(parts[0]) == int(0.9 * len(known))
+    assert tuning.split == "first 90% / last 10% of the training part"
+    assert tuning.sha256 == plain.sha256
 
 
 def test_a_large_text_is_read_with_the_vocabulary_of_a_trained_model(corpus, monkeypatch):
@@ -76,7 +91,8 @@ def test_a_run_on_a_large_text_is_the_run_in_memory(corpus, tmp_path, monkeypatc
         folder = RunDirectory("char_model", config, tmp_path / name)
         train(config, folder, Console(quiet=True))
         results.append(json.loads((folder.path / "result.json").read_text()))
-        results[-1] = {k: v for k, v in results[-1].items() if "second" not in k}
+        for measured in ("train_seconds", "chars_per_second", "throughput"):
+            del results[-1][measured]
     assert results[0] == results[1]
 
 

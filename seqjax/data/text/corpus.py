@@ -1,5 +1,6 @@
 """Texts: a file, a folder, or a corpus with a name."""
 
+import glob
 import hashlib
 import http.client
 import os
@@ -44,7 +45,8 @@ def read_corpus(
 
     Args:
       name: a UTF-8 file, whose byte order mark is removed; a folder, whose ``*.txt`` files at any
-        depth are sorted and joined by newlines; ``"python_docs"``, the help texts of this Python
+        depth are sorted and joined by newlines; a pattern such as ``"src/**/*.py"``, whose files
+        are too; ``"python_docs"``, the help texts of this Python
         (about 465,000 characters, which differ between versions); or ``"tiny_shakespeare"``, which
         is looked up in the data folders, then in the files of tensorflow-datasets
         (``$TFDS_DATA_DIR`` or ``~/tensorflow_datasets``), and otherwise downloaded into the first
@@ -81,19 +83,29 @@ def read_corpus(
 
 
 def corpus_files(path: str | Path) -> list[Path]:
-    """The files of a text: a file, or the ``*.txt`` files of a folder at any depth, in order.
+    """The files of a text in order: a file, the ``*.txt`` files of a folder, or those of a pattern.
 
     Raises:
-      ValueError: the folder holds no such file.
+      ValueError: there is no such file in the folder, or of the pattern.
 
     >>> [str(path) for path in corpus_files("play.txt")]
     ['play.txt']
     """
     path = Path(path).expanduser()
-    files = sorted(p for p in path.rglob("*.txt") if p.is_file()) if path.is_dir() else [path]
-    if not files:
-        raise ValueError(f"{path}: this folder holds no *.txt files; name a file in it")
-    return files
+    if path.is_dir():
+        found = sorted(p for p in path.rglob("*.txt") if p.is_file())
+        if not found:
+            raise ValueError(
+                f"{path}: this folder holds no *.txt files; name its files by a pattern, such as "
+                f"'{path}/**/*.py'"
+            )
+        return found
+    if path.exists() or not glob.has_magic(str(path)):
+        return [path]
+    found = sorted(p for p in map(Path, glob.glob(str(path), recursive=True)) if p.is_file())
+    if not found:
+        raise ValueError(f"{path}: no file matches this pattern; ** matches any folders")
+    return found
 
 
 def data_folders() -> list[Path]:
@@ -120,7 +132,7 @@ def unreadable(path: Path, error: OSError) -> ValueError:
     """
     return ValueError(
         f"{path}: cannot read this corpus: {error.strerror}; give a UTF-8 file, a folder of "
-        f"*.txt files, or one of {', '.join(NAMED_CORPORA)}"
+        f"*.txt files, a pattern such as src/**/*.py, or one of {', '.join(NAMED_CORPORA)}"
     )
 
 

@@ -33,7 +33,7 @@ class Pieces(Iterable[str]):
     Each iteration reads the files again, with a few megabytes of memory.
 
     Args:
-      path: a UTF-8 file, or a folder of ``*.txt`` files, as in `read_corpus`.
+      path: a UTF-8 file, a folder of ``*.txt`` files, or a pattern, as in `read_corpus`.
       errors: as in `read_corpus`.
 
     Raises:

@@ -1,0 +1,1 @@
+"""A page about a trained character model: its curves, samples, surprises, units and calibration."""
