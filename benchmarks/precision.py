@@ -25,7 +25,8 @@ import tyro
 from experiments.char_model.config import PRESETS, build_model
 from experiments.char_model.config import Config as ModelConfig
 from experiments.char_model.evaluation import streaming
-from experiments.char_model.run import BLOCK, EVALUATION_ROWS
+from experiments.char_model.run import BLOCK
+from experiments.char_model.scores import EVALUATION_ROWS
 from experiments.char_model.text import Text, read_text
 from experiments.char_model.train import (
     Rows,

@@ -5,7 +5,6 @@ import os
 import pathlib
 import pkgutil
 import re
-import socket
 import subprocess
 import sys
 import types
@@ -78,9 +77,12 @@ BY_NAME = {
     "": seqjax,
     "attention": seqjax.attention,
     "cells": seqjax.cells,
+    "checkpoint": seqjax.checkpoint,
     "decoding": seqjax.decoding,
     "forecasting": seqjax.forecasting,
+    "hosts": seqjax.hosts,
     "losses": seqjax.losses,
+    "training": seqjax.training,
     "wrappers": seqjax.wrappers,
 }
 
@@ -101,8 +103,8 @@ def test_every_public_name_has_a_reference_entry(package):
 
 def test_every_public_module_has_a_reference_entry():
     listed = set(re.findall(r"automodule:: seqjax\.(\S+)", reference()))
-    packages = {"attention", "cells", "decoding", "forecasting", "losses", "wrappers"}
-    packages |= {"tasks", "operations", "data"}
+    packages = {"attention", "cells", "checkpoint", "decoding", "forecasting", "hosts", "losses"}
+    packages |= {"wrappers", "tasks", "training", "operations", "data"}
     names = {
         module.name.removeprefix("seqjax.")
         for module in pkgutil.walk_packages(seqjax.__path__, "seqjax.")
@@ -151,21 +153,12 @@ def test_two_processes_train_as_one_does():
     program = ROOT / "docs" / "guides" / "many_hosts.py"
 
     def losses(processes):
-        with socket.socket() as free:
-            free.bind(("localhost", 0))
-            coordinator = f"localhost:{free.getsockname()[1]}"
-        env = os.environ | {"JAX_NUM_CPU_DEVICES": str(2 // processes)}
-        running = [
-            subprocess.Popen(
-                [sys.executable, program, coordinator, str(processes), str(process)],
-                env=env, stdout=subprocess.PIPE, text=True,
-            )
-            for process in range(processes)
-        ]  # fmt: skip
-        printed = [process.communicate(timeout=300)[0] for process in running]
-        assert [process.returncode for process in running] == [0] * processes
-        lines = printed[0].splitlines()
-        return [float(line) for line in lines if not line.startswith("[Gloo]")]
+        done = subprocess.run(
+            [sys.executable, "-m", "seqjax.launch", "--processes", str(processes), program],
+            env=os.environ | {"JAX_NUM_CPU_DEVICES": str(2 // processes)},
+            capture_output=True, text=True, check=True, timeout=300,
+        )  # fmt: skip
+        return [*map(float, done.stdout.splitlines())]
 
     assert len(losses(1)) == 3
     assert losses(1) == pytest.approx(losses(2), rel=1e-5)

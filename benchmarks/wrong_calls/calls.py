@@ -152,6 +152,7 @@ def examples() -> tuple[Example, ...]:
         and not jax.tree.leaves(v.opt_state)
     )
     mesh = devices.data_mesh(4)
+    rule = lambda path, shape, devices: jax.sharding.PartitionSpec()  # noqa: E731
     is_optimizer = lambda v: isinstance(v, optax.GradientTransformation)  # noqa: E731
     learn: dict[str, Any] = {
         "loss_fn": Argument(loss_fn, callable),
@@ -362,7 +363,7 @@ def examples() -> tuple[Example, ...]:
             "mean_value_and_grad",
             training.mean_value_and_grad,
             loss_fn=learn["loss_fn"],
-            axis_name=Argument(None, lambda v: v is None or isinstance(v, str)),
+            accumulate=Argument(1, between(1, 2**31 - 1, is_integer)),
         ),
         of(
             "train_step",
@@ -370,8 +371,8 @@ def examples() -> tuple[Example, ...]:
             **learn,
             state=Argument(train, is_state),
             batch=Argument(batch[0], lambda v: True),
-            axis_name=Argument(None, lambda v: v is None),
             key=run["key"],
+            accumulate=Argument(1, between(1, 1, is_integer)),
         ),
         of(
             "train_steps",
@@ -379,14 +380,22 @@ def examples() -> tuple[Example, ...]:
             **learn,
             state=Argument(train, is_state),
             batches=Argument(batch, is_arrays),
-            axis_name=Argument(None, lambda v: v is None),
             key=run["key"],
+            accumulate=Argument(1, between(1, 1, is_integer)),
         ),
         of(
             "data_parallel_steps",
             training.data_parallel_steps,
             **learn,
             mesh=Argument(mesh, lambda v: isinstance(v, jax.sharding.Mesh)),
+            accumulate=Argument(1, between(1, 2**31 - 1, is_integer)),
+        ),
+        of(
+            "state_shardings",
+            training.state_shardings,
+            state=Argument(train, lambda v: isinstance(v, training.TrainState)),
+            mesh=Argument(mesh, lambda v: isinstance(v, jax.sharding.Mesh)),
+            rule=Argument(rule, lambda v: v is rule),
         ),
         of(
             "data_parallel_steps of a batch",
