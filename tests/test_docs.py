@@ -76,12 +76,16 @@ INTERNAL = {"arrays", "checks", "values", "terminal", "engine", "interop.layout"
 BY_NAME = {
     "": seqjax,
     "attention": seqjax.attention,
+    "catalogue": seqjax.catalogue,
     "cells": seqjax.cells,
     "checkpoint": seqjax.checkpoint,
+    "ctc": seqjax.ctc,
     "decoding": seqjax.decoding,
+    "export": seqjax.export,
     "forecasting": seqjax.forecasting,
     "hosts": seqjax.hosts,
     "losses": seqjax.losses,
+    "testing": seqjax.testing,
     "training": seqjax.training,
     "wrappers": seqjax.wrappers,
 }
@@ -103,8 +107,7 @@ def test_every_public_name_has_a_reference_entry(package):
 
 def test_every_public_module_has_a_reference_entry():
     listed = set(re.findall(r"automodule:: seqjax\.(\S+)", reference()))
-    packages = {"attention", "cells", "checkpoint", "decoding", "forecasting", "hosts", "losses"}
-    packages |= {"wrappers", "tasks", "training", "operations", "data"}
+    packages = {*BY_NAME, "tasks", "types", "operations", "data"} - {""}
     names = {
         module.name.removeprefix("seqjax.")
         for module in pkgutil.walk_packages(seqjax.__path__, "seqjax.")

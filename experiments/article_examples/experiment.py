@@ -16,7 +16,8 @@ from experiments.article_examples.config import Config
 from experiments.run_directory import RunDirectory
 from seqjax import GRU, LSTM, BasicRNN, Bidirectional, Dropout, OutputProjection, Stack, unroll
 from seqjax.data import ListSource, Loader, Padded, Report, plan
-from seqjax.data.schema import Feature, Schema, encode
+from seqjax.data.encoding import encode
+from seqjax.data.schema import Feature, Schema
 from seqjax.truncation import chunks, truncated_unroll
 from seqjax.types import Array
 

@@ -2,6 +2,7 @@
 
 from seqjax.cells.cfn import CFN, CFNParams
 from seqjax.cells.conv_lstm import ConvLSTM, ConvLSTMParams
+from seqjax.cells.coupled_lstm import CoupledInputForgetGateLSTM
 from seqjax.cells.elman import BasicRNN, BasicRNNParams
 from seqjax.cells.grid_lstm import GridLSTM, GridLSTMParams
 from seqjax.cells.group_lstm import GLSTM
@@ -11,17 +12,16 @@ from seqjax.cells.intersection import IntersectionRNN, IntersectionRNNParams
 from seqjax.cells.lru import LRU, RGLRU, LRUParams, RGLRUParams
 from seqjax.cells.lstm import (
     LSTM,
-    CoupledInputForgetGateLSTM,
     LSTMNormParams,
     LSTMParams,
     LSTMState,
-    Peepholes,
 )
 from seqjax.cells.mgu import MGU, MGUParams
 from seqjax.cells.mingru import MinGRU, MinLSTM, MinParams
 from seqjax.cells.minimal import MinimalRNN, MinimalRNNParams
 from seqjax.cells.mlstm import MLSTM, MLSTMParams, MLSTMState
 from seqjax.cells.nas import NAS, NASParams
+from seqjax.cells.peepholes import Peepholes
 from seqjax.cells.phased import PhasedLSTM, PhasedLSTMParams, TimedInputs
 from seqjax.cells.slstm import SLSTM, SLSTMParams, SLSTMState
 from seqjax.cells.sru import SRU, SRUParams, SRUState

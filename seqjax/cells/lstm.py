@@ -1,34 +1,18 @@
 """The long short-term memory: one set of equations for all of its variants."""
 
 import dataclasses
-import functools
 from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from seqjax.cells.peepholes import Peepholes, peep
 from seqjax.checks import check_clip, check_rate, check_size
 from seqjax.operations.affine import affine, broadcast_like, split_gates
+from seqjax.operations.clipping import clip
 from seqjax.operations.initializers import glorot_uniform, orthogonal
 from seqjax.operations.normalization import LayerNorm, layer_norm
 from seqjax.types import Activation, Array, Cell, Noise, Role, State, with_roles
-
-
-class Peepholes(NamedTuple):
-    """The peephole kernels of an LSTM, from its memory to its gates.
-
-    A kernel is diagonal, ``[H]``, or a full matrix, ``[H, H]``, in a `PhasedLSTM`. It is None for a
-    gate that has no peephole.
-
-    Attributes:
-      i: the kernel of the input gate.
-      f: the kernel of the forget gate.
-      o: the kernel of the output gate.
-    """
-
-    i: Array | None = None
-    f: Array | None = None
-    o: Array | None = None
 
 
 class LSTMNormParams(NamedTuple):
@@ -288,12 +272,12 @@ class LSTM(Cell):
         """Compute ``c'`` and ``h'`` from the state and the projected inputs."""
         gates = self._gates_of(params, state.h, z)
         c = self._memory(params, state.c, gates[:-1], z.kept)
-        o = self.gate_activation(_peep(gates[-1], params.peepholes.o, c))
+        o = self.gate_activation(peep(gates[-1], params.peepholes.o, c))
         h = o * self.activation(c)
         if params.projection_kernel is not None:
             h = affine(h, params.projection_kernel)
         if self.projection_clip is not None:
-            h = _clip(h, self.projection_clip)
+            h = clip(h, self.projection_clip)
         return LSTMState(c, h), h
 
     def merge_embedding(self, params: LSTMParams, table: Array) -> LSTMParams | None:
@@ -341,9 +325,9 @@ class LSTM(Cell):
         self, params: LSTMParams, c: Array, gates: tuple[Array, ...], kept: Array | None
     ) -> Array:
         *z_i, z_f, z_g = gates
-        f = self.gate_activation(_peep(z_f, params.peepholes.f, c))
+        f = self.gate_activation(peep(z_f, params.peepholes.f, c))
         # a coupled input gate has no columns in z
-        i = self.gate_activation(_peep(z_i[0], params.peepholes.i, c)) if z_i else 1 - f
+        i = self.gate_activation(peep(z_i[0], params.peepholes.i, c)) if z_i else 1 - f
         g = self._candidate(z_g)
         if kept is not None:
             g = jnp.where(kept, g / (1 - self.recurrent_dropout), 0)
@@ -351,60 +335,5 @@ class LSTM(Cell):
         if params.norm is not None:
             c = layer_norm(c, params.norm.memory_gain, params.norm.memory_shift)
         if self.cell_clip is not None:
-            c = _clip(c, self.cell_clip, self.straight_through)
+            c = clip(c, self.cell_clip, self.straight_through)
         return c
-
-
-@dataclasses.dataclass(frozen=True)
-class CoupledInputForgetGateLSTM(LSTM):
-    """The LSTM with coupled input and forget gates (CIFG).
-
-    Maps ``[B, T, D]`` to ``[B, T, R]``; the state is ``c``, ``[B, H]``, and ``h``, ``[B, R]``. The
-    gate order is f, g, o (forget, candidate, output)::
-
-        f  = sigmoid(x @ W_f + h @ U_f + b_f)
-        g  = activation(x @ W_g + h @ U_g + b_g)
-        o  = sigmoid(x @ W_o + h @ U_o + b_o)
-        c' = f * c + (1 - f) * g
-        h' = o * activation(c')
-
-    The output is ``h'``. Kernels and bias are ``[..., 3H]``, and only f and o have peepholes.
-    Everything else is as in `LSTM`. The cell corresponds to TensorFlow's
-    ``CoupledInputForgetGateLSTMCell``.
-
-    Args:
-      units: H. This and all other options are those of `LSTM`.
-
-    Raises:
-      ValueError: as in `LSTM`.
-
-    Reference: Greff, Srivastava, Koutnik, Steunebrink and Schmidhuber, "LSTM: a search space
-    odyssey", 2017.
-
-    >>> from seqjax import CoupledInputForgetGateLSTM, unroll
-    >>> cell = CoupledInputForgetGateLSTM(units=4)
-    >>> params = cell.init(jax.random.key(0), input_size=3)
-    >>> state, ys = unroll(cell, params, jnp.ones((2, 7, 3), jnp.float32))
-    >>> params.input_kernel.shape, ys.shape
-    ((3, 12), (2, 7, 4))
-    """
-
-    _gates: ClassVar[str] = "fgo"
-
-
-def _peep(gate: Array, peephole: Array | None, c: Array) -> Array:
-    return gate if peephole is None else gate + affine(c, peephole)
-
-
-def _clip(a: Array, bound: float, straight_through: bool = False) -> Array:
-    return _clip_straight_through(a, bound) if straight_through else jnp.clip(a, -bound, bound)
-
-
-@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
-def _clip_straight_through(a: Array, bound: float) -> Array:
-    return jnp.clip(a, -bound, bound)
-
-
-@_clip_straight_through.defjvp
-def _pass(bound: float, primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
-    return _clip_straight_through(*primals, bound), *tangents

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.arrays import given_array
-from seqjax.cells.lstm import LSTM, LSTMParams, LSTMProjected, LSTMState, Peepholes
+from seqjax.cells.lstm import LSTM, LSTMParams, LSTMProjected, LSTMState
+from seqjax.cells.peepholes import Peepholes
 from seqjax.checks import check_pair, check_range, check_size
 from seqjax.operations.affine import broadcast_like
 from seqjax.operations.initializers import glorot_uniform

@@ -4,7 +4,8 @@ from seqjax.data.batching import Example, Report, Source, plan
 from seqjax.data.collation import Batch
 from seqjax.data.list_source import ListSource
 from seqjax.data.loader import Loader, Position
-from seqjax.data.policies import Bucketed, Packed, Padded, Placement, Policy
+from seqjax.data.placement import Placement
+from seqjax.data.policies import Bucketed, Packed, Padded, Policy
 from seqjax.data.ragged import Ragged
 from seqjax.data.windows import Windows
 

@@ -13,7 +13,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from seqjax.checks import check_count, check_integers, check_iterable, check_size
-from seqjax.data.policies import Placement, Policy, check_policy
+from seqjax.data.placement import Placement
+from seqjax.data.policies import Policy, check_policy
 
 # context features [*shape]; sequence features [T, *step_shape], or Ragged if each step is a list
 Example = dict[str, Any]

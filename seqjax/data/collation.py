@@ -9,7 +9,8 @@ import numpy as np
 
 from seqjax.checks import check_size
 from seqjax.data.batching import Example, Source
-from seqjax.data.policies import Placement, check_boundaries
+from seqjax.data.placement import Placement
+from seqjax.data.policies import check_boundaries
 from seqjax.data.ragged import Ragged
 from seqjax.data.schema import Schema
 

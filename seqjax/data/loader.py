@@ -11,7 +11,8 @@ import numpy as np
 from seqjax.checks import check_count, check_flag, check_size
 from seqjax.data.batching import Report, Source, check_source, plan
 from seqjax.data.collation import Batch, Collation
-from seqjax.data.policies import Placement, Policy, check_policy
+from seqjax.data.placement import Placement
+from seqjax.data.policies import Policy, check_policy
 
 
 class Position(NamedTuple):

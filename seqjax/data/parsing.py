@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from seqjax.data.batching import Example
+from seqjax.data.encoding import narrow
 from seqjax.data.ragged import Ragged
-from seqjax.data.schema import BYTES, Feature, Schema, narrow
+from seqjax.data.schema import BYTES, Feature, Schema
 from seqjax.data.tensorflow import tensorflow_without_gpus
 from seqjax.data.tfrecord import CorruptRecordError
 

@@ -4,46 +4,12 @@ import dataclasses
 import itertools
 import operator
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from seqjax.checks import check_flag, check_integers, check_iterable, check_size
-
-
-class Placement(NamedTuple):
-    """The positions of examples in a batch: example i is in ``rows[i]``, from step ``at[i]`` on.
-
-    Attributes:
-      shape: ``(B, T)``, the rows and the steps of the batch.
-      rows: ``int[n]``, the row of each example.
-      at: ``int[n]``, the step at which each example starts.
-      packed: whether a row may hold several examples.
-    """
-
-    shape: tuple[int, int]
-    rows: np.ndarray
-    at: np.ndarray
-    packed: bool = False
-
-    def part(self, index: int, parts: int) -> tuple[np.ndarray, "Placement"]:
-        """Split the rows into equal parts, and return one of them.
-
-        Args:
-          index: the part to return, in ``[0, parts)``.
-          parts: the number of parts; it must divide B.
-
-        Returns:
-          ``bool[n]``, whether each example is in the part, and the positions of those that are.
-
-        >>> whole = Placement((4, 5), np.array([0, 1, 3]), np.array([0, 0, 2]))
-        >>> whole.part(1, 2)
-        (array([False, False,  True]), Placement(shape=(2, 5), rows=array([1]), ...
-        """
-        size = self.shape[0] // parts
-        inside = self.rows // size == index
-        rows = self.rows[inside] - index * size
-        return inside, Placement((size, self.shape[1]), rows, self.at[inside], self.packed)
+from seqjax.data.placement import Placement, one_a_row
 
 
 @runtime_checkable
@@ -114,7 +80,7 @@ class Padded:
         """Give each example its own row."""
         lengths = check_integers("Padded", "lengths", lengths, least=1)
         least = self.batch_size if self.fill_remainder else 0
-        return _one_a_row(lengths, _round_up(int(lengths.max()), self.multiple), least)
+        return one_a_row(lengths, _round_up(int(lengths.max()), self.multiple), least)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -227,7 +193,7 @@ class Bucketed:
         boundary = self.boundaries[bucket]
         steps = boundary if self.multiple is None else _round_up(longest, self.multiple)
         least = self._sizes[bucket] if self.fill_remainder else 0
-        return _one_a_row(lengths, min(steps, boundary), least)
+        return one_a_row(lengths, min(steps, boundary), least)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -344,11 +310,6 @@ def _check_remainder(owner: str, drop: bool, fill: bool) -> None:
             f"{owner}: drop_remainder and fill_remainder are both True; drop what does not fill a "
             "batch, or fill it with empty rows"
         )
-
-
-def _one_a_row(lengths: np.ndarray, steps: int, least_rows: int) -> Placement:
-    rows = np.arange(len(lengths))
-    return Placement((max(len(rows), least_rows), steps), rows, np.zeros_like(rows))
 
 
 def _without_longer(

@@ -7,14 +7,12 @@ Reading needs TensorFlow, which `seqjax.data.parsing` imports when a `RecordSour
 does not.
 """
 
-import contextlib
 import dataclasses
 import functools
 import hashlib
 import itertools
-import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,27 +20,17 @@ import numpy as np
 
 from seqjax.checks import check_count
 from seqjax.data.batching import Example
-from seqjax.data.parsing import NO_MESSAGE, Parser, dtype_and_count, is_flat, parse_message
+from seqjax.data.inference import infer_schema
+from seqjax.data.parsing import Parser
 from seqjax.data.schema import Feature, Schema, check_schema
-from seqjax.data.shards import (
-    NOT_WRITTEN,
-    File,
-    Shard,
-    find_files,
-    is_written,
-    open_data_set,
-    read_compressed,
-    read_records,
-)
+from seqjax.data.shards import find_files, open_data_set, opened, read_compressed
 from seqjax.data.statistics import Statistics
+from seqjax.data.survey import Survey, are_flat, foreign_files
 from seqjax.data.tfrecord import (
     DECOMPRESSED_BYTES,
     FRAME_BYTES,
     Compression,
     CorruptRecordError,
-    Record,
-    find_compression,
-    readable,
     unframe,
 )
 from seqjax.data.writing import MANIFEST, write
@@ -58,11 +46,8 @@ __all__ = [
     "write",
 ]
 
-_SURVEYED_AT_ONCE = 1024
 # A shuffled plan mixes this many shards at a time, which must all stay in memory.
 _DECOMPRESSED_SHARDS = 16
-
-_logger = logging.getLogger(__name__)
 
 
 class RecordSource:
@@ -126,7 +111,6 @@ class RecordSource:
         )
         path = self._path = Path(path)
         self._skip_corrupt, self._limit = skip_corrupt, max_decompressed_bytes
-        self._skipped: list[str] = []
         self._decompressed = functools.lru_cache(_DECOMPRESSED_SHARDS)(read_compressed)
         self._manifest_sha256: str | None = None
         self._statistics: Mapping[str, Statistics] | None = None
@@ -140,8 +124,9 @@ class RecordSource:
             if statistics is not None:
                 self._statistics = {name: statistics[name] for name in statistics if name in asked}
             self._parser = Parser(self.schema, flat=False)
+            survey = Survey(self._parser, self._decompressed, skip_corrupt)
             if skip_corrupt:
-                shards = [*map(self._survey_again, shards)]
+                shards = [*map(survey.shard, shards)]
         else:
             find_files(path)  # a missing file is the first error
             if schema is None:
@@ -149,11 +134,12 @@ class RecordSource:
                     f"{path}: give the schema; only directories made by write store one"
                 )
             self.schema = schema
-            files = _foreign_files(path, max_decompressed_bytes)
-            flat = bool(schema.sequence) and self._are_flat(files)
+            files = foreign_files(path, max_decompressed_bytes)
+            flat = bool(schema.sequence) and are_flat(files, self._decompressed)
             self._parser = Parser(schema, flat=flat)
-            shards = [self._survey(file, read_records(file, self._decompressed)) for file in files]
-        self._shards = shards
+            survey = Survey(self._parser, self._decompressed, skip_corrupt)
+            shards = [*map(survey.file, files)]
+        self._shards, self._skipped = shards, tuple(survey.skipped)
         self._starts = np.cumsum([0, *self.shards])
         self._offsets, self._sizes, self._lengths, self._checksums = (
             np.concatenate(column) for column in list(zip(*shards, strict=True))[2:]
@@ -235,7 +221,7 @@ class RecordSource:
     @property
     def skipped(self) -> tuple[str, ...]:
         """The records and files that were skipped, one message for each problem."""
-        return tuple(self._skipped)
+        return self._skipped
 
     def read(self, indices: np.ndarray) -> list[Example]:
         """Read examples.
@@ -288,7 +274,7 @@ class RecordSource:
         # one file after another, so that only one is open at a time
         by_shard = sorted(range(len(shards)), key=shards.__getitem__)
         for shard, numbers in itertools.groupby(by_shard, shards.__getitem__):
-            with self._opened(self._shards[shard].file) as (read, damage):
+            with opened(self._shards[shard].file, self._decompressed) as (read, damage):
                 for k in numbers:
                     try:
                         record = read(sizes[k] + FRAME_BYTES, offsets[k])
@@ -298,179 +284,9 @@ class RecordSource:
                         raise CorruptRecordError(f"{name}: {error}{damage}") from None
         return payloads
 
-    @contextlib.contextmanager
-    def _opened(self, file: File) -> Iterator[tuple[Callable[[int, int], bytes], str]]:
-        """Yield ``read(size, offset)`` of the decompressed file, and its known problem."""
-        if file.compression is None:
-            # unlike a memory map, this is safe if the file is truncated in the meantime
-            with readable(file.path), file.path.open("rb", buffering=0) as stream:
-
-                def read(size: int, offset: int) -> bytes:
-                    stream.seek(offset)
-                    return stream.read(size)
-
-                yield read, ""
-        else:
-            content, problem = self._decompressed(file)
-            yield (
-                lambda size, offset: content[offset : offset + size],
-                f" ({problem})" if problem else "",
-            )
-
-    def _indexed(self, shard: Shard) -> Iterator[Record]:
-        """Read all records of a file by its index, so that a damaged header costs one record."""
-        columns = (shard.offsets.tolist(), shard.sizes.tolist(), shard.checksums.tolist())
-        with self._opened(shard.file) as (read, damage):
-            for offset, size, checksum in zip(*columns, strict=True):
-                known = None if checksum < 0 else checksum
-                try:
-                    record = unframe(read(size + FRAME_BYTES, offset), size, known)
-                    yield Record(offset, record, None)
-                except CorruptRecordError as error:
-                    yield Record(offset, None, f"{error}{damage}")
-
-    def _are_flat(self, files: Sequence[File]) -> bool:
-        """Whether the first good record is a ``tf.train.Example`` message."""
-        records = (record for file in files for record in read_records(file, self._decompressed))
-        with contextlib.suppress(CorruptRecordError):  # _survey reports it
-            for record in records:
-                if record.payload is not None:
-                    return is_flat(record.payload)
-        return False
-
-    def _survey_again(self, shard: Shard) -> Shard:
-        """Read all records of a file that `write` made, and index the good ones."""
-        skipped = len(self._skipped)
-        good = self._survey(shard.file, self._indexed(shard), len(shard.sizes))
-        checksums = shard.checksums[good.numbers]
-        if (
-            (shard.checksums < 0).any()
-            and len(self._skipped) == skipped
-            and not is_written(shard.file)
-        ):  # intact records, but perhaps of another file
-            lost = len(good.sizes)
-            self._report(f"{shard.file.path}: {NOT_WRITTEN}; its {lost} records are lost")
-            return Shard(shard.file, *[column[:0] for column in shard[1:]])
-        return good._replace(checksums=checksums)
-
-    def _survey(self, file: File, records: Iterator[Record], known: int | None = None) -> Shard:
-        """Read all records of a file, and index those that can be parsed."""
-        _logger.info("%s: reading all records", file.path)
-        index: list[tuple[int, int, int, int]] = []
-        numbered = enumerate(records)
-        found = False
-        try:
-            while chunk := list(itertools.islice(numbered, _SURVEYED_AT_ONCE)):
-                found = True
-                for number, record in chunk:
-                    if record.problem:
-                        self._report(f"{file.path}: record {number}: {record.problem}")
-                index += self._parsed(file, [item for item in chunk if not item[1].problem])
-            if not found and known is None:
-                self._report(f"{file.path}: the file is empty")
-        except CorruptRecordError as error:  # the file as a whole cannot be read
-            if not self._skip_corrupt:
-                raise
-            lost = "all records" if known is None else f"its {known} records"
-            self._report(f"{error}; {lost} are lost")
-        numbers, offsets, sizes, lengths = np.array(index, np.int64).reshape(-1, 4).T
-        return Shard(file, numbers, offsets, sizes, lengths, np.full(len(index), -1))
-
-    def _parsed(
-        self, file: File, numbered: Sequence[tuple[int, Record]]
-    ) -> list[tuple[int, int, int, int]]:
-        payloads = [record.payload or b"" for _, record in numbered]
-        if not payloads:
-            return []
-        try:
-            _, lengths = self._parser.parse(payloads)
-        except ValueError as error:
-            if len(payloads) == 1:
-                self._report(f"{file.path}: record {numbered[0][0]}: {error}")
-                return []
-            half = len(payloads) // 2
-            return self._parsed(file, numbered[:half]) + self._parsed(file, numbered[half:])
-        return [
-            (number, record.offset, len(payload), length)
-            for (number, record), payload, length in zip(
-                numbered, payloads, lengths.tolist(), strict=True
-            )
-        ]
-
-    def _report(self, message: str) -> None:
-        if not self._skip_corrupt:
-            raise CorruptRecordError(message)
-        _logger.warning("skipped: %s", message)
-        self._skipped.append(message)
-
 
 def _open_again(path: Path, schema: Schema, skip_corrupt: bool, limit: int) -> RecordSource:
     return RecordSource(path, schema, skip_corrupt=skip_corrupt, max_decompressed_bytes=limit)
-
-
-def _foreign_files(path: Path, limit: int) -> list[File]:
-    return [File(file, find_compression(file), limit) for file in find_files(path)]
-
-
-def infer_schema(
-    path: str | os.PathLike[str],
-    *,
-    records: int = 100,
-    max_decompressed_bytes: int = DECOMPRESSED_BYTES,
-) -> Schema:
-    """Infer a schema from the first records of a file.
-
-    A feature whose size differs between records, or between steps, becomes one of lists, such as
-    ``int64[*]``. In ``tf.train.Example`` messages it becomes a sequence. Features that a schema
-    cannot describe are omitted and logged as a warning.
-
-    Args:
-      path: a file or a pattern; see `RecordSource`.
-      records: the number of records to read.
-      max_decompressed_bytes: see `RecordSource`.
-
-    Raises:
-      CorruptRecordError: one of the records is damaged, or there are no records.
-      ValueError: there is no such file.
-
-    >>> import tempfile
-    >>> directory = tempfile.mkdtemp()
-    >>> schema = Schema(sequence={"x": Feature(np.float32, (2,))})
-    >>> write(directory, schema, [{"x": np.zeros((n, 2))} for n in range(3)])
-    3
-    >>> infer_schema(directory + "/*.tfrecord") == schema
-    True
-    """
-    forms: dict[tuple[str, str], set[tuple[str, int]]] = {}  # dtypes and sizes by kind and name
-    files = _foreign_files(Path(path), max_decompressed_bytes)
-    numbered = (
-        (f"{file.path}: record {number}", record)
-        for file in files
-        for number, record in enumerate(read_records(file, read_compressed))
-    )
-    for name, record in itertools.islice(numbered, records):
-        message = record.payload is not None and parse_message(record.payload)
-        if not message:
-            raise CorruptRecordError(f"{name}: {record.problem or NO_MESSAGE}")
-        for key, value in message.context.feature.items():
-            forms.setdefault(("context", key), set()).add(dtype_and_count(value))
-        for key, steps in message.feature_lists.feature_list.items():
-            forms.setdefault(("sequence", key), set()).update(map(dtype_and_count, steps.feature))
-    if not forms:
-        raise CorruptRecordError(f"{path}: holds no record with features")
-    is_flat = all(kind == "context" for kind, _ in forms)
-    schema: dict[str, dict[str, Feature]] = {"context": {}, "sequence": {}}
-    for (kind, name), found in sorted(forms.items()):
-        dtypes, sizes = sorted({d for d, _ in found if d}), {size for _, size in found}
-        if len(dtypes) != 1:
-            _logger.warning("%s: %s is omitted, because it holds %s", path, name, sorted(found))
-        elif len(sizes) == 1:
-            schema[kind][name] = Feature(dtypes[0], () if sizes == {1} else tuple(sizes))
-        elif is_flat:
-            schema["sequence"][name] = Feature(dtypes[0])
-        else:
-            schema[kind][name] = Feature(dtypes[0], (None,))
-    return Schema(**schema)
 
 
 def _check_part(path: Path, asked: Schema, stored: Schema) -> None:

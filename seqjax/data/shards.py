@@ -1,5 +1,6 @@
 """The files of a data set and the positions of their records, read without TensorFlow."""
 
+import contextlib
 import glob
 import io
 import logging
@@ -196,3 +197,25 @@ def read_compressed(file: File) -> tuple[bytes, str | None]:
     if problem is None and file.crc not in (None, google_crc32c.value(data)):
         problem = "the file does not match its checksum"
     return content, problem
+
+
+@contextlib.contextmanager
+def opened(
+    file: File, decompressed: Callable[[File], tuple[bytes, str | None]]
+) -> Iterator[tuple[Callable[[int, int], bytes], str]]:
+    """Yield ``read(size, offset)`` of the decompressed file, and its known problem."""
+    if file.compression is None:
+        # unlike a memory map, this is safe if the file is truncated in the meantime
+        with readable(file.path), file.path.open("rb", buffering=0) as stream:
+
+            def read(size: int, offset: int) -> bytes:
+                stream.seek(offset)
+                return stream.read(size)
+
+            yield read, ""
+    else:
+        content, problem = decompressed(file)
+        yield (
+            lambda size, offset: content[offset : offset + size],
+            f" ({problem})" if problem else "",
+        )

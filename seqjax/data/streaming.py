@@ -9,12 +9,10 @@ import dataclasses
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-import google_crc32c
 import numpy as np
 
 from seqjax.checks import check_count, check_size
@@ -22,12 +20,11 @@ from seqjax.data.batching import Example, Report, permutation
 from seqjax.data.collation import Batch, Collation
 from seqjax.data.parsing import Parser, is_flat
 from seqjax.data.policies import Bucketed, Packed, Padded
-from seqjax.data.schema import Schema, check_schema
+from seqjax.data.schema import Schema
+from seqjax.data.stream_files import find_files
+from seqjax.data.stream_state import ITERATOR, read_state, write_state
 from seqjax.data.tensorflow import tensorflow_without_gpus
-from seqjax.data.tfrecord import Compression, CorruptRecordError, frame, walk
-from seqjax.data.writing import MANIFEST, read_manifest
-
-_STATE, _PENDING, _ITERATOR = "state.json", "pending.tfrecord", "iterator"
+from seqjax.data.tfrecord import Compression, CorruptRecordError
 
 
 class _Record(NamedTuple):
@@ -124,17 +121,15 @@ class RecordStream(Iterator[Batch]):
         check_count(owner, "process", process, high=processes - 1)
         if not isinstance(compression, Compression | None):
             raise ValueError(f"compression must be a Compression or None, got {compression!r}")
-        self._files, stored, compression = _find_files(os.fspath(path), compression)
-        self.schema = _schema(os.fspath(path), schema, stored)
-        if len(self._files) < processes:
+        self._files, self.schema = find_files(os.fspath(path), schema, compression)
+        if len(self._files.paths) < processes:
             raise ValueError(
-                f"{path}: {processes} processes cannot share {len(self._files)} files; write the "
-                "records to more files"
+                f"{path}: {processes} processes cannot share {len(self._files.paths)} files; write "
+                "the records to more files"
             )
         self._policy, self._seed, self._epochs = policy, seed, epochs
         self._shuffle_buffer, self._window = shuffle_buffer, window
         self._interleave = interleave or (1 if seed is None else 16)
-        self._compression = compression.name if compression else ""
         self._process, self._processes = process, processes
         self._collation = Collation.of(owner, self.schema, pad_values, widths)
         self._parser: Parser | None = None
@@ -188,38 +183,22 @@ class RecordStream(Iterator[Batch]):
                 f"{folder}: a stream that ended in an error has no state to continue from; resume "
                 f"from an earlier one; the error was: {self._error}"
             )
-        if folder.exists():
-            raise ValueError(f"{folder}: exists; save each state to a folder of its own")
-        partial = folder.with_name(f".{folder.name}.{os.getpid()}")
+        groups = [*self._pending, self._carried]
+        about = {
+            "options": self._options(),
+            "epoch": self._epoch,
+            "count": self._count,
+            "formed": self._formed,
+            "numbers": [[record.number for record in group] for group in groups],
+        }
+        payloads = [record.payload for group in groups for record in group]
         try:
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
-            groups = [*self._pending, self._carried]
-            payloads = b"".join(frame(record.payload) for group in groups for record in group)
-            (partial / _PENDING).write_bytes(payloads)
-            state = {
-                "options": self._options(),
-                "epoch": self._epoch,
-                "count": self._count,
-                "formed": self._formed,
-                "numbers": [[record.number for record in group] for group in groups],
-            }
-            self._checkpoint().write(str(partial / _ITERATOR))
-            state["crc32c"] = {path.name: _checksum(path) for path in sorted(partial.iterdir())}
-            content = json.dumps(state)
-            crc = google_crc32c.value(content.encode())
-            (partial / _STATE).write_text(f"{crc}\n{content}\n", encoding="utf-8")
-            os.rename(partial, folder)
+            write_state(folder, about, payloads, self._checkpoint().write)
         except (OSError, tf.errors.OpError) as error:
             raise ValueError(f"{folder}: cannot be written: {error}") from None
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
 
     def _restore(self, folder: Path) -> None:
-        state = _read_state(folder)
-        path = folder / _PENDING
-        with path.open("rb") as file:
-            payloads = [record.payload or b"" for record in walk(file, path.stat().st_size)]
+        state, payloads = read_state(folder)
         differ = {
             name: (state["options"][name], value)
             for name, value in self._options().items()
@@ -232,7 +211,7 @@ class RecordStream(Iterator[Batch]):
             )
         self._epoch, self._count, self._formed = state["epoch"], state["count"], state["formed"]
         self._start_epoch()
-        self._checkpoint().read(str(folder / _ITERATOR)).assert_consumed()
+        self._checkpoint().read(str(folder / ITERATOR)).assert_consumed()
         groups = []
         for numbers in state["numbers"]:
             of_group, payloads = payloads[: len(numbers)], payloads[len(numbers) :]
@@ -241,11 +220,10 @@ class RecordStream(Iterator[Batch]):
 
     def _options(self) -> dict[str, Any]:
         """What a state must agree on."""
-        stat = tensorflow_without_gpus().io.gfile.stat
-        sizes = [(file, int(stat(file).length)) for file in self._files]
-        files = hashlib.sha256(json.dumps(sizes).encode()).hexdigest()
+        sizes = json.dumps(self._files.sizes()).encode()
         return {
-            "files": f"{len(self._files)} with names and sizes of sha256 {files[:16]}",
+            "files": f"{len(self._files.paths)} with names and sizes of sha256 "
+            + hashlib.sha256(sizes).hexdigest()[:16],
             "schema": json.dumps(self.schema.to_json()),
             "policy": str(self._policy),
             "pad_values": str(self._collation.pad_values),
@@ -264,7 +242,7 @@ class RecordStream(Iterator[Batch]):
     def _start_epoch(self) -> None:
         """Make the pipeline of ``tf.data`` for the current epoch."""
         tf = tensorflow_without_gpus()
-        files, seed = self._files, 0
+        files, seed = self._files.paths, 0
         if self._seed is not None:
             bits = np.random.PCG64([self._seed, self._epoch])
             files = [files[k] for k in permutation(bits, len(files))]
@@ -272,7 +250,7 @@ class RecordStream(Iterator[Batch]):
         files = files[self._process :: self._processes]
         names = tf.data.Dataset.from_tensor_slices(files)
         records = names.interleave(
-            lambda name: tf.data.TFRecordDataset(name, self._compression),
+            lambda name: tf.data.TFRecordDataset(name, self._files.compression),
             cycle_length=min(self._interleave, len(files)),
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
@@ -289,7 +267,7 @@ class RecordStream(Iterator[Batch]):
         try:
             payloads = next(self._iterator, None)
         except tf.errors.OpError as error:
-            raise CorruptRecordError(self._damage() or error.message) from None
+            raise CorruptRecordError(self._files.damage() or error.message) from None
         records = self._carried
         if payloads is not None:
             found = payloads.numpy().tolist()
@@ -304,7 +282,7 @@ class RecordStream(Iterator[Batch]):
             batches = policy.batches(order, lengths)
             fitting = dataclasses.replace(policy, drop_remainder=False).batches(order, lengths)
         except ValueError as error:  # an example is longer than the policy allows
-            name = self._name(records[int(np.argmax(lengths))].payload)
+            name = self._files.name(records[int(np.argmax(lengths))].payload)
             raise ValueError(f"{name}: {error}") from None
         self._pending = [[records[k] for k in batch] for batch in batches]
         self._formed += len(batches)
@@ -331,86 +309,11 @@ class RecordStream(Iterator[Batch]):
         if self._parser is None:
             flat = bool(self.schema.sequence) and is_flat(payloads[0])
             self._parser = Parser(self.schema, flat=flat)
-        examples, lengths = self._parser.parse_named(payloads, lambda k: self._name(payloads[k]))
+        examples, lengths = self._parser.parse_named(
+            payloads, lambda k: self._files.name(payloads[k])
+        )
         columns = numbers, payloads, examples, lengths.tolist()
         return [_Record(*row) for row in zip(*columns, strict=True)]
 
-    def _name(self, wanted: bytes) -> str:
-        """The file and the number of a record, which are searched for only if they are needed."""
-        for file in self._files:
-            for number, payload in enumerate(self._records_of(file)):
-                if payload == wanted:
-                    return f"{file}: record {number}"
-        return "a record that is no longer in the files"
-
-    def _damage(self) -> str | None:
-        """The first file that cannot be read to its end, and the record."""
-        tf = tensorflow_without_gpus()
-        for file in self._files:
-            number = 0
-            try:
-                for _ in self._records_of(file):
-                    number += 1
-            except tf.errors.OpError as error:
-                return f"{file}: record {number}: {error.message}"
-        return None
-
-    def _records_of(self, file: str) -> Iterator[bytes]:
-        tf = tensorflow_without_gpus()
-        yield from tf.data.TFRecordDataset(file, self._compression).as_numpy_iterator()
-
     def __iter__(self) -> Self:
         return self
-
-
-def _read_state(folder: Path) -> dict[str, Any]:
-    """Read what `RecordStream.save` wrote, if all of its files are as they were written."""
-    try:
-        crc, content = (folder / _STATE).read_bytes().split(b"\n", 1)
-        content = content.removesuffix(b"\n")
-        if int(crc) != google_crc32c.value(content):
-            raise ValueError(f"{_STATE} does not match its checksum")
-        state: dict[str, Any] = json.loads(content)
-        for name, wanted in state["crc32c"].items():
-            if _checksum(folder / name) != wanted:
-                raise ValueError(f"{name} does not match its checksum")
-    except OSError as error:
-        raise ValueError(
-            f"{folder}: holds no state of a stream: {error.strerror}; give a folder that save wrote"
-        ) from None
-    except ValueError as error:
-        raise ValueError(f"{folder}: is damaged: {error}; resume from another state") from None
-    return state
-
-
-def _checksum(path: Path) -> int:
-    return google_crc32c.value(path.read_bytes())
-
-
-def _find_files(
-    path: str, compression: Compression | None
-) -> tuple[list[str], Schema | None, Compression | None]:
-    """The files, and what a directory of `write` says about them."""
-    gfile = tensorflow_without_gpus().io.gfile
-    if (Path(path) / MANIFEST).exists():
-        manifest = read_manifest(Path(path))
-        files = [os.path.join(path, shard["file"]) for shard in manifest["shards"]]
-        stored = manifest["compression"]
-        return files, Schema.from_json(manifest["schema"]), stored and Compression(stored)
-    files = [path] if gfile.exists(path) and not gfile.isdir(path) else sorted(gfile.glob(path))
-    files = [file for file in files if not gfile.isdir(file)]
-    if not files:
-        raise ValueError(
-            f"{path}: there is no such file, no file matches it as a pattern, and it is no "
-            "directory that seqjax.data.records.write made"
-        )
-    return files, None, compression
-
-
-def _schema(path: str, schema: Schema | None, stored: Schema | None) -> Schema:
-    if schema is not None:
-        check_schema(schema)
-        return schema
-    if stored is None:
-        raise ValueError(f"{path}: give the schema; only directories made by write store one")
-    return stored

@@ -23,8 +23,9 @@ import google_crc32c
 import numpy as np
 
 from seqjax.checks import check_size
+from seqjax.data.encoding import conform_example, serialize
 from seqjax.data.ragged import Ragged
-from seqjax.data.schema import Schema, check_schema, conform_example, serialize
+from seqjax.data.schema import Schema, check_schema
 from seqjax.data.statistics import RunningStatistics, Statistics, to_arrays
 from seqjax.data.tfrecord import (
     Compression,
@@ -159,8 +160,8 @@ class DataSetWriter(contextlib.AbstractContextManager["DataSetWriter"]):
         """Write an example.
 
         Args:
-          example: the result of `seqjax.data.schema.conform_example`.
-          record: the result of `seqjax.data.schema.serialize` for it.
+          example: the result of `seqjax.data.encoding.conform_example`.
+          record: the result of `seqjax.data.encoding.serialize` for it.
         """
         self._running.add(example)
         self._writers[self.count % self._shards].add(*record)

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.extend import core
-from jax.extend.core import primitives
 
-from seqjax.engine.equations import Atom, aval_of, bind, depends_on, evaluate, is_product
+from seqjax.engine.equations import Atom, aval_of, bind, is_product
+from seqjax.engine.known import known_values, with_kernel_transposed
 from seqjax.engine.linearise import Linearised
 from seqjax.engine.sums import Sum, Timed, add, add_timed, at_all_steps, scale, where
 from seqjax.operations.affine import vary
@@ -67,7 +67,7 @@ def tangent_step(
       d_fixed: the tangents of the inexact arrays in ``fixed``; None for 0.
       d_zs: the tangents of the inexact arrays in ``zs``; None for 0.
     """
-    known = _values(form, fixed, states, zs, kept)
+    known = known_values(form, fixed, states, zs, kept)
     of_fixed, of_state, of_z = form.tangents
     sums = {v: Sum({n: None}) for n, v in enumerate(of_state)}
     for variables, tangents, varies in ((of_fixed, d_fixed, False), (of_z, d_zs, True)):
@@ -82,44 +82,6 @@ def tangent_step(
     after = [builder.total(builder.sum_of(v), aval_of(v)) for v in form.after]
     y = [builder.total(builder.sum_of(v), aval_of(v)) for v in form.y]
     return TangentStep(builder.instructions, after, y, builder.values)
-
-
-def _values(
-    form: Linearised,
-    fixed: Sequence[Array],
-    states: Sequence[Array | None],
-    zs: Sequence[Array],
-    kept: Sequence[Array | None],
-) -> dict[core.Var, Timed]:
-    """All values that the equations of tangents read."""
-    known = {v: Timed(x, False) for v, x in zip(form.inputs[0], fixed, strict=True)}
-    for variables, arrays in zip(form.inputs[1:], (states, zs, kept), strict=True):
-        known |= {
-            v: Timed(x, True) for v, x in zip(variables, arrays, strict=True) if v in form.used
-        }
-    known = {v: x for v, x in known.items() if v in form.used}
-    varying = depends_on([v for v, x in known.items() if x.varies], form.equations)
-    wanted = {v for e in form.linear for v in e.invars if isinstance(v, core.Var)}
-    computed = {v for e in form.equations for v in e.outvars}
-
-    constant = [e for e in form.equations if e.outvars[0] not in varying]
-    found = evaluate(constant, {v: x.value for v, x in known.items() if not x.varies})
-    known |= {v: Timed(found[v], False) for v in wanted & computed - varying}
-
-    outputs = [v for e in form.equations for v in e.outvars if v in wanted and v in varying]
-    inputs = [v for v, x in known.items() if x.varies]
-    if not outputs:
-        return known
-
-    def one(*arrays: Array) -> list[Array]:
-        values = evaluate(
-            [e for e in form.equations if e.outvars[0] in varying],
-            found | dict(zip(inputs, arrays, strict=True)),
-        )
-        return [values[v] for v in outputs]
-
-    all_steps = jax.vmap(one)(*(known[v].value for v in inputs))
-    return known | {v: Timed(x, True) for v, x in zip(outputs, all_steps, strict=True)}
 
 
 class _Product:
@@ -266,7 +228,7 @@ class _Builder:
         operands = {
             n: self.total(total, aval_of(equation.invars[n])) for n, total in linear.items()
         }
-        equation, others = _with_kernel_transposed(equation, others)
+        equation, others = with_kernel_transposed(equation, others)
         own = {n: self._own(value) for n, value in others.items()}
 
         def apply(parts: list[Array], step: list[Array]) -> list[Array]:
@@ -311,26 +273,6 @@ def _zeros(aval: jax.core.ShapedArray) -> Array:
     """Zeros of a type, varying over the same axes of `jax.shard_map`."""
     kind = aval.manual_axis_type
     return vary(jnp.zeros(aval.shape, aval.dtype), frozenset(kind.varying if kind else ()))
-
-
-def _with_kernel_transposed(
-    equation: core.JaxprEqn, others: dict[int, Timed]
-) -> tuple[core.JaxprEqn, dict[int, Timed]]:
-    """Transpose a kernel ``[H, N]`` to ``[N, H]`` for the transposed loop.
-
-    XLA folds a transposition inside of a loop into the product, which then reads the kernel across
-    its rows and takes up to 1.5 times as long.
-    """
-    if equation.primitive is not primitives.dot_general_p or 1 not in others or others[1].varies:
-        return equation, others
-    (lhs_contracted, contracted), (lhs_batch, batch) = equation.params["dimension_numbers"]
-    kernel = others[1].value
-    free = [n for n in range(kernel.ndim) if n not in contracted and n not in batch]
-    order = [*batch, *free, *contracted]
-    names = tuple(range(len(batch))), tuple(range(len(order) - len(contracted), len(order)))
-    numbers = (lhs_contracted, names[1]), (lhs_batch, names[0])
-    params = {**equation.params, "dimension_numbers": numbers}
-    return equation.replace(params=params), {**others, 1: Timed(kernel.transpose(order), False)}
 
 
 # Rules for primitives whose tangent is a sum of the same parts as the tangents of their operands.

@@ -6,9 +6,10 @@ from typing import Any, Literal, NamedTuple, get_args
 import jax
 import jax.numpy as jnp
 
+from seqjax.attention.heads import attend, project_memory
 from seqjax.attention.mechanism import Alignment, Mechanism
 from seqjax.checks import check_choice, check_size
-from seqjax.operations.affine import accumulation_dtype, affine
+from seqjax.operations.affine import affine
 from seqjax.operations.features import check_features
 from seqjax.operations.initializers import glorot_uniform
 from seqjax.types import (
@@ -246,17 +247,7 @@ class ContextAttention(ParametrisedWrapper):
             )
         inner = self.cell.with_context(params.cell, memory, mask)
         cell = params.cell if inner is None else inner
-        return params._replace(cell=cell, context=self._project(params, memory, mask))
-
-    def _project(self, params: ContextAttentionParams, memory: Array, mask: Array) -> Context:
-        of_heads = jax.vmap(self.mechanism.keys, (0, None), -3, axis_size=self.heads)
-        keys = of_heads(params.mechanism, memory)
-        values = memory.astype(accumulation_dtype(memory.dtype))
-        if params.value_kernel is not None:
-            values = affine(memory, params.value_kernel)
-            values = values.reshape(*values.shape[:-1], self.heads, -1)
-            values = jnp.moveaxis(values, -2, -3)
-        return Context(keys, values, mask.astype(values.dtype))
+        return params._replace(cell=cell, context=self._bound(params, memory, mask))
 
     def initial_state(
         self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
@@ -346,23 +337,16 @@ class ContextAttention(ParametrisedWrapper):
     ) -> tuple[Array, Alignment]:
         """The attention vector and alignment for ``query [B, H]``."""
         context = self._context(params)
-
-        def one_head(params: Params, keys: Array, before: Alignment, noise: Noise) -> Alignment:
-            return self.mechanism.align(params, query, keys, context.mask > 0, before, noise)
-
-        axes = 0, -3, -2, None if noise is None else -2
-        align = jax.vmap(one_head, axes, out_axes=-2)
-        alignment = align(params.mechanism, context.keys, before, noise)
-        weights = alignment.weights.astype(context.values.dtype)
-        shared = params.value_kernel is None
-        found = jnp.einsum(
-            "...ns,...sm->...nm" if shared else "...ns,...nsm->...nm", weights, context.values
-        )
-        found = found.reshape(*found.shape[:-2], -1)
+        found, alignment = attend(self.mechanism, params.mechanism, context, query, before, noise)
         if params.attention_kernel is None:
             return found, alignment
         joined = jnp.concatenate([query, found.astype(query.dtype)], -1)
         return self.activation(affine(joined, params.attention_kernel)), alignment
+
+    def _bound(self, params: ContextAttentionParams, memory: Array, mask: Array) -> Context:
+        return project_memory(
+            self.mechanism, params.mechanism, params.value_kernel, self.heads, memory, mask
+        )
 
     def _output(self, h: Array, attention: Array) -> Array:
         if self.outputs == "both":
@@ -378,7 +362,7 @@ class ContextAttention(ParametrisedWrapper):
         context = params.context
         shape = context.mask.shape
         memory = jax.ShapeDtypeStruct((*shape, self.memory_size), context.values.dtype)
-        expected = jax.eval_shape(self._project, params, memory, context.mask)
+        expected = jax.eval_shape(self._bound, params, memory, context.mask)
         for name, want, have in zip(Context._fields, expected, context, strict=True):
             if have.shape != want.shape:
                 raise ValueError(

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from seqjax.data.convert.columns import Missing, missing_value
+from seqjax.data.encoding import conform_example
 from seqjax.data.ragged import Ragged
-from seqjax.data.schema import Feature, Schema, conform_example
+from seqjax.data.schema import Feature, Schema
 from seqjax.data.statistics import MISSING
 
 

@@ -13,8 +13,9 @@ from seqjax.data.convert.columns import Missing
 from seqjax.data.convert.files import check_twice
 from seqjax.data.convert.missing import schema_with_marks, settle_missing
 from seqjax.data.convert.splitting import hash_of, limits, parse_split
+from seqjax.data.encoding import serialize
 from seqjax.data.ragged import Ragged
-from seqjax.data.schema import Schema, serialize
+from seqjax.data.schema import Schema
 from seqjax.data.statistics import Statistics
 from seqjax.data.tfrecord import Compression
 from seqjax.data.writing import DataSetWriter

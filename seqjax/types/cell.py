@@ -1,27 +1,10 @@
-"""The shape glossary and the cell contract, on which the whole library agrees.
-
-Docstrings and comments write shapes with these letters:
-
-====  =====================================================================
-B     batch: any number of leading axes, or none
-T     time steps
-D     input features
-H     units of a cell, the width of its state
-V     vocabulary size, or number of classes
-G     gates of a cell
-S     positions of a context, such as the steps of an encoder
-====  =====================================================================
-
-``[B, T, D]`` is batch-major and ``[T, B, D]`` is time-major. Public functions take batch-major
-arrays unless ``time_major=True``. Inside a cell, time is always the first axis.
-"""
+"""The contract of a cell, and of the loop that runs it."""
 
 import abc
 import dataclasses
-import enum
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -36,69 +19,9 @@ from seqjax.checks import (
     check_number,
     check_size,
 )
+from seqjax.types.arrays import Activation, Array, Noise, Params, Projected, PyTree, Size, State
+from seqjax.types.state import Role
 from seqjax.values import PlainValue
-
-Array = jax.Array
-PyTree = Any
-Params = PyTree  # arrays, as `Cell.init` returns them
-State = PyTree  # arrays [B, ...] that one step passes to the next
-Noise = PyTree | None  # arrays [T, B, ...], constant over T if dropout is locked
-Projected = PyTree  # arrays [T, B, ...], the result of `Cell.project`
-Size = Any  # int, or tuple[int, ...] for several feature axes
-# Use a named function: every evaluation of a lambda is a new function and so a new cell.
-Activation = Callable[[Array], Array]
-
-
-class HiddenState(NamedTuple):
-    """The state of a cell that carries one array.
-
-    Attributes:
-      h: ``[B, H]``, the hidden vector.
-    """
-
-    h: Array
-
-
-class Context(NamedTuple):
-    """What a cell attends to, as `seqjax.with_context` binds it to parameters.
-
-    Attributes:
-      keys: ``[B, N, S, K]``, compared with the queries of N heads.
-      values: ``[B, S, M]``, shared by all heads, or ``[B, N, S, M]``; 0 outside of the mask.
-      mask: floating ``[B, S]``, 1 at valid positions and 0 at others, so that all parameters are
-        floating.
-    """
-
-    keys: Array
-    values: Array
-    mask: Array
-
-
-class Role(enum.Enum):
-    """The role of one array in the state of a cell.
-
-    Attributes:
-      HIDDEN: the vector that the next step multiplies by a kernel, such as the ``h`` of an LSTM.
-      MEMORY: a memory beside a hidden vector, such as the ``c`` of an LSTM.
-      JOINT: one of several arrays that represent one quantity and must change together.
-      ALIGNMENT: the weights ``[B, N, S]`` with which N heads last attended to a context.
-      OTHER: any other array.
-    """
-
-    HIDDEN = "hidden"
-    MEMORY = "memory"
-    JOINT = "joint"
-    ALIGNMENT = "alignment"
-    OTHER = "other"
-
-
-def with_roles(kind: Callable[..., State], *roles: State) -> State:
-    """Return a state of type ``kind`` that holds a role for each of its arrays.
-
-    >>> with_roles(HiddenState, Role.HIDDEN).h.name
-    'HIDDEN'
-    """
-    return kind(*roles)
 
 
 class Loop(abc.ABC):
@@ -335,62 +258,3 @@ def _checked_state(initial_state: Callable[..., State]) -> Callable[..., State]:
         return initial_state(self, batch_shape, dtype)
 
     return checked
-
-
-class LinearCell(Cell):
-    """A cell whose recurrence is linear and elementwise::
-
-        s' = a * s + b
-
-    ``a`` and ``b`` depend on the inputs alone, so `seqjax.unroll` can compute all steps at once
-    with ``jax.lax.associative_scan``, at a depth that grows with log T.
-    """
-
-    @abc.abstractmethod
-    def coefficients(self, params: Params, z: Projected) -> tuple[State, State]:
-        """Return ``(a, b)``, each with the structure and shapes of the state."""
-
-    @abc.abstractmethod
-    def readout(self, params: Params, state: State, z: Projected) -> PyTree:
-        """Compute the output from the new state, for one step or for all steps."""
-
-    def step(self, params: Params, state: State, z: Projected) -> tuple[State, PyTree]:
-        """Compute ``a * s + b`` and its readout."""
-        a, b = self.coefficients(params, z)
-        state = jax.tree.map(lambda a, s, b: a * s + b, a, state, b)
-        return state, self.readout(params, state, z)
-
-
-class ChunkwiseCell(Cell):
-    """A cell that can compute many steps at once from the state before them.
-
-    `seqjax.unroll` then runs chunks of ``chunk_size`` steps one after another, with the method
-    ``"auto"``. `Cell.step` remains the definition of the cell, and gives the same values up to
-    rounding.
-    """
-
-    chunk_size: int
-
-    @abc.abstractmethod
-    def run_chunk(
-        self,
-        params: Params,
-        state: State,
-        zs: Projected,
-        mask: Array | None = None,
-        starts: Array | None = None,
-    ) -> tuple[State, PyTree]:
-        """Take all steps of a chunk, which may be shorter than ``chunk_size``.
-
-        Args:
-          params: the parameters of the cell.
-          state: the state before the first step, arrays ``[B, ...]``.
-          zs: the projected inputs, arrays ``[T, B, ...]``.
-          mask: ``bool[T, B]``; a step where it is False does not change the state, and may have any
-            output. Defaults to all True.
-          starts: ``bool[T, B]``; the state is `Cell.initial_state` before a step where it is True.
-            Defaults to all False.
-
-        Returns:
-          The state after the last step, and the outputs ``[T, B, H]``.
-        """
