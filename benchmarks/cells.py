@@ -52,7 +52,7 @@ def parameter_count(entry: Entry) -> int:
 
 def options(cell: Cell) -> str:
     """The names of the options of a cell, except its sizes and inner cells."""
-    sizes = {"units", "size", "cell", "layers", "forward", "backward"}
+    sizes = {"units", "size", "cell", "layers", "members", "forward", "backward"}
     fields = dataclasses.fields(cell)  # type: ignore[arg-type] # every concrete cell is one
     names = [field.name for field in fields if field.name not in sizes]
     return listed(names)

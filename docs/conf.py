@@ -104,7 +104,11 @@ def find_object(
     objects = env.domains.python_domain.objects
     own_module = f"{node.get('py:module')}."
     for prefix in ("", own_module, "seqjax.", "seqjax.cells.", "seqjax.wrappers."):
-        entry = objects.get(canonical_name(prefix + target))
+        name = canonical_name(prefix + target) or ""
+        entry = objects.get(name)
+        owner, _, attribute = name.rpartition(".")
+        if entry is None and owner in objects:  # a method is known by the name that the page shows
+            entry = objects.get(f"{objects[owner].node_id}.{attribute}")
         if entry is not None:
             return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, content)
     return None

@@ -15,6 +15,7 @@ from experiments.errors import NotFiniteError
 from experiments.run_directory import RunDirectory
 from seqjax.checks import check_size
 from seqjax.hosts import Hosts, await_loss, join, leave
+from seqjax.machine import usable_cores
 from seqjax.terminal import replace_what_cannot_be_shown
 
 
@@ -59,7 +60,7 @@ def check_learning_rate(rate: float) -> None:
 def set_up() -> None:
     """Set up this process: one CPU device per core, and output that any terminal can show."""
     # repeats `seqjax.devices.one_cpu_device_per_core`, because --help must not import JAX
-    os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(os.cpu_count() or 1))
+    os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(usable_cores()))
     replace_what_cannot_be_shown()
 
 

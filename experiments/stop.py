@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from types import FrameType
 
 from experiments.errors import StoppedError
+from seqjax.hosts import stopping
 
 
 class Stop:
@@ -38,8 +39,9 @@ class Stop:
         Raises:
           StoppedError: the caller is within `at_once`.
         """
-        self._name = name
-        if self._at_once:
+        self._name = self._name or name
+        at_once, self._at_once = self._at_once, False  # the save that follows goes to its end
+        if at_once:
             self.check()
 
     def check(self) -> None:
@@ -61,7 +63,11 @@ class Stop:
 
 @contextlib.contextmanager
 def on_signals() -> Iterator[Stop]:
-    """Turn SIGTERM and Ctrl-C into a `Stop`; a second of the same kind has its usual effect."""
+    """Turn SIGTERM and Ctrl-C into a `Stop`.
+
+    A second Ctrl-C has its usual effect. A second SIGTERM has none, because a cluster may send it
+    both to the launcher, which forwards it, and to the processes of the launcher.
+    """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():  # only it can handle signals
         yield stop
@@ -69,7 +75,9 @@ def on_signals() -> Iterator[Stop]:
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
     def catch(number: int, frame: FrameType | None) -> None:
-        signal.signal(number, before[signal.Signals(number)])
+        if number == signal.SIGINT:
+            signal.signal(number, before[signal.SIGINT])
+        stopping()
         stop.request(signal.Signals(number).name)
 
     for number in before:

@@ -2,7 +2,6 @@
 
 import functools
 import math
-import os
 from collections.abc import Sequence
 
 import jax
@@ -10,11 +9,12 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from seqjax.arrays import given_array
 from seqjax.checks import check_size
+from seqjax.machine import usable_cores
 from seqjax.types import PyTree
 
 
 def one_cpu_device_per_core() -> None:
-    """Make each CPU core a JAX device.
+    """Make each CPU core that this process may use a JAX device.
 
     XLA runs a program of many small operations on one core. With one device per core, work that
     `split_leading_axis` or `seqjax.training.data_parallel_steps` splits runs on all cores. Call
@@ -26,7 +26,7 @@ def one_cpu_device_per_core() -> None:
     Raises:
       RuntimeError: JAX has already started.
     """
-    jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
+    jax.config.update("jax_num_cpu_devices", usable_cores())
 
 
 def data_mesh(rows: int, *, alone: bool = False) -> Mesh:

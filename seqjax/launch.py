@@ -17,9 +17,10 @@ settings, and environment variables that are already set keep their values.
 ``--processes N`` starts the program N times on this machine. A program that calls
 `seqjax.hosts.join` then joins its processes. They share the CPU cores; on GPUs, each uses one. The
 output is that of process 0 and the errors of all. When a process fails, the others are ended, and
-the exit code is that of the process. Ctrl-C and SIGTERM reach all.
+the exit code is that of the process. Ctrl-C, SIGTERM and SIGHUP reach all, SIGHUP as SIGTERM.
 """
 
+import contextlib
 import os
 import queue
 import signal
@@ -31,6 +32,8 @@ import time
 from collections.abc import Mapping, Sequence
 from types import FrameType
 
+from seqjax.machine import usable_cores
+
 SETTINGS: Mapping[str, str] = {
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",  # large pages, where the system grants them
     "MALLOC_MMAP_MAX_": "0",  # no separate mappings, which are unmapped when they are freed
@@ -41,6 +44,9 @@ SETTINGS: Mapping[str, str] = {
 
 GRACE = 10.0
 """Seconds that the other processes have to end after one has failed."""
+
+SAVING = 60.0
+"""Seconds that they have after a signal, on which a program may save its state."""
 
 
 def launch(arguments: list[str]) -> None:
@@ -60,7 +66,7 @@ def environments(processes: int, environment: Mapping[str, str]) -> list[dict[st
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    cores = max(1, (os.cpu_count() or 1) // processes)
+    cores = max(1, usable_cores() // processes)
     return [
         {
             **SETTINGS,
@@ -82,14 +88,19 @@ def launch_processes(processes: int, arguments: Sequence[str]) -> int:
     of the signal that ended it.
     """
     running: list[subprocess.Popen[bytes]] = []
+    readers: list[threading.Thread] = []
     ended: queue.SimpleQueue[int] = queue.SimpleQueue()
+    received: list[int] = []
 
     def forward(number: int, frame: FrameType | None) -> None:
+        number = signal.SIGTERM if number == signal.SIGHUP else number
+        received.append(number)
         for child in running:
             _signal(child, number)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, forward)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # as nohup does
+            signal.signal(number, forward)
     for process, environment in enumerate(environments(processes, os.environ)):
         child = subprocess.Popen(
             [sys.executable, *arguments],
@@ -99,15 +110,22 @@ def launch_processes(processes: int, arguments: Sequence[str]) -> int:
             stderr=subprocess.PIPE if process else None,
             process_group=0,  # a terminal would send Ctrl-C to all, and so twice
         )
+        before = len(received)
         running.append(child)
-        threading.Thread(target=_watch, args=(process, child, ended), daemon=True).start()
+        for number in received[:before]:  # it was not there yet
+            _signal(child, number)
+        reader = threading.Thread(target=_watch, args=(process, child, ended), daemon=True)
+        readers.append(reader)
+        reader.start()
     for _ in running:
         process = ended.get()
         code = running[process].returncode
         if code:
             how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"failed ({code})"
-            print(f"process {process} {how}; the others are ended", file=sys.stderr)
-            _end(running)
+            _say(f"process {process} {how}; the others are ended\n")
+            _end(running, SAVING if received else GRACE)
+            for reader in readers:  # the last lines of the others
+                reader.join(1)
             return code if code > 0 else 128 - code
     return 0
 
@@ -118,17 +136,22 @@ def _watch(process: int, child: "subprocess.Popen[bytes]", ended: "queue.SimpleQ
         prefix = f"process {process}: "
         for line in child.stderr:
             text = line.decode(errors="replace")
-            sys.stderr.write(text if text.startswith(prefix) else prefix + text)
-            sys.stderr.flush()
+            _say(text if text.startswith(prefix) else prefix + text)
     child.wait()
     ended.put(process)
 
 
-def _end(running: "Sequence[subprocess.Popen[bytes]]") -> None:
+def _say(text: str) -> None:
+    with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
+        sys.stderr.write(text)
+        sys.stderr.flush()
+
+
+def _end(running: "Sequence[subprocess.Popen[bytes]]", grace: float) -> None:
     """End processes that wait for one that has failed."""
     for child in running:
         _signal(child, signal.SIGTERM)
-    until = time.monotonic() + GRACE
+    until = time.monotonic() + grace
     for child in running:
         try:
             child.wait(max(0.0, until - time.monotonic()))

@@ -1,5 +1,6 @@
 """Checkpoints: bit for bit, the last and the best, and nothing read that is not whole."""
 
+import errno
 import math
 import pathlib
 import shutil
@@ -81,7 +82,32 @@ def test_the_same_state_is_left_as_it_is_and_another_replaces_it(tmp_path):
         assert checkpoints.about() == {"n": 1}
         checkpoints.save(1, {"w": jnp.zeros(2)}, {"n": 3}, 0.5)
         assert checkpoints.about() == {"n": 3}
+        # an evaluation that was interrupted, and its repetition
+        checkpoints.save(2, {"w": jnp.ones(2)}, {"n": 4}, math.inf)
+        checkpoints.save(2, {"w": jnp.ones(2)}, {"n": 5}, 0.25)
+        assert checkpoints.about() == {"n": 5}
+        assert checkpoints.steps() == {"last": 2, "best": 2}
+        checkpoints.restore({"w": jnp.zeros(2)}, "best")
+        checkpoints.save(3, {"w": jnp.zeros(2)}, {"n": 6}, 0.75)
+        assert checkpoints.steps() == {"last": 3, "best": 2}
         assert checkpoints.restore({"w": jnp.ones(2)}).state["w"].tolist() == [0, 0]
+
+
+def test_a_fault_of_the_machine_is_no_damage(tmp_path, monkeypatch):
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, {"w": jnp.ones(2)}, {}, 0.5)
+        checkpoints.save(2, {"w": jnp.zeros(2)}, {}, 0.75)
+
+        def fails(path, **_):
+            raise OSError(errno.EIO, "Input/output error")
+
+        with monkeypatch.context() as fault:
+            fault.setattr(pathlib.Path, "read_text", fails)
+            with pytest.raises(OSError, match=r"cannot be read now .* try again"):
+                checkpoints.restore({"w": jnp.ones(2)})
+            with pytest.raises(OSError, match="Input/output error"):
+                checkpoints.save(3, {"w": jnp.ones(2)}, {}, 0.75)
+        assert checkpoints.restore({"w": jnp.ones(2)}, "best").step == 1  # it was not removed
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Work split over devices gives the numbers of one device."""
 
+import os
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from seqjax.devices import data_mesh, split_leading_axis
+from seqjax.machine import usable_cores
 
 
 def test_an_axis_splits_where_it_divides():
@@ -38,11 +40,17 @@ def test_what_has_no_axis_to_split_is_a_clear_error(tree):
 
 def test_every_core_becomes_a_device():
     code = (
-        "import os, jax; from seqjax.devices import one_cpu_device_per_core as f; f();"
-        "print(jax.device_count() == os.cpu_count())"
+        "import os, jax; os.sched_setaffinity(0, {cores}) if {cores} else None;"
+        "from seqjax.devices import one_cpu_device_per_core as f; f(); print(jax.device_count())"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "True"
+
+    def devices(cores):
+        command = [sys.executable, "-c", code.format(cores=cores)]
+        return int(subprocess.run(command, capture_output=True, check=True).stdout)
+
+    assert devices(cores=()) == usable_cores()
+    if hasattr(os, "sched_setaffinity"):
+        assert devices(cores={min(os.sched_getaffinity(0))}) == 1  # as a cluster may bind it
 
 
 @pytest.mark.slow

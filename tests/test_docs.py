@@ -71,7 +71,16 @@ def test_the_readme_is_short():
 
 
 # Modules that only other modules of the library use
-INTERNAL = {"arrays", "checks", "values", "terminal", "engine", "interop.layout", "data.shards"}
+INTERNAL = {
+    "arrays",
+    "checks",
+    "machine",
+    "values",
+    "terminal",
+    "engine",
+    "interop.layout",
+    "data.shards",
+}
 # Packages whose names the reference lists one by one
 BY_NAME = {
     "": seqjax,

@@ -86,7 +86,7 @@ def test_when_a_process_fails_the_others_are_ended():
 
 
 def test_signals_reach_all_processes():
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         command = [sys.executable, "-m", "seqjax.launch", "--processes", "2", "-c", WAIT]
         command[-1] = WAIT.format(act="")
         launcher = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -95,7 +95,7 @@ def test_signals_reach_all_processes():
         launcher.send_signal(number)
         _, error = launcher.communicate(timeout=30)
         assert launcher.returncode == 0, error
-        name = number.name.encode()
+        name = b"SIGINT" if number == signal.SIGINT else b"SIGTERM"
         assert sorted(error.splitlines()) == [name, b"process 1: " + name]
 
 

@@ -6,10 +6,11 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from seqjax.data.ngram import ngram_losses
+from seqjax.data.ngram import ngram_losses, ngram_token_losses
 
 Ngrams = Literal["sample", "all", "none"]
 ORDERS = (3, 5)
+MIXED = 7  # order of the n-grams that a model is mixed with
 COUNTED = 5_000_000  # characters of a sample
 SCORED = 1_000_000
 BYTES = 130  # of memory per character, at most, to count n-grams
@@ -59,3 +60,22 @@ def baselines(train: np.ndarray, validation: np.ndarray, size: int, ngrams: Ngra
     if ngrams == "sample":
         train, validation = train[-COUNTED:], validation[:SCORED]
     return Baselines(ngram_losses(train, validation, ORDERS, size), len(train), len(validation))
+
+
+def ngrams_mixed(train: np.ndarray, tokens: np.ndarray, size: int) -> np.ndarray:
+    """The losses of the 7-grams that a model is mixed with, for each token after the first.
+
+    They count at most the last 5 million characters of ``train``.
+    """
+    return ngram_token_losses(train[-COUNTED:], tokens, MIXED, size)[1:]
+
+
+def mixed(losses: np.ndarray, of_ngrams: np.ndarray, weight: float) -> np.ndarray:
+    """The losses of a mixture of two models, in which ``of_ngrams`` has a weight in (0, 1).
+
+    >>> nats = mixed(-np.log(np.array([0.5])), -np.log(np.array([0.1])), 0.25)
+    >>> print(np.exp(-nats))
+    [0.4]
+    """
+    both: np.ndarray = -np.logaddexp(np.log(1 - weight) - losses, np.log(weight) - of_ngrams)
+    return both

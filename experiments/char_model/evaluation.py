@@ -48,30 +48,41 @@ def _losses(
     return state, losses
 
 
-def token_losses(model: Cell, params: Params, tokens: np.ndarray) -> np.ndarray:
+def mean_score(losses: np.ndarray) -> Score:
+    """The score of the losses of single tokens.
+
+    >>> mean_score(np.array([1.0, 2.0], np.float32))
+    Score(nats=1.5)
+    """
+    return Score(float(losses.mean(dtype=np.float64)))
+
+
+def token_losses(
+    model: Cell, params: Params, tokens: np.ndarray, rows: int = 1, track: Track = iter
+) -> np.ndarray:
     """The loss of each token after the first, given all tokens before it.
+
+    Several ``rows`` split the text into as many parts, which are read as one batch. Each part
+    starts with a zero state 500 characters early. This is much faster and approximates the losses.
 
     Args:
       model: a cell from tokens to logits.
       params: the parameters of the model.
       tokens: ``int[N + 1]``.
+      rows: the number of parts.
+      track: shows the progress.
 
     Returns:
       ``float32[N]``, in nats.
     """
-    return _stream(model, params, tokens, rows=1, warm_up=0)
+    return _stream(model, params, tokens, rows, 500 if rows > 1 else 0, track)
 
 
 def streaming(
     model: Cell, params: Params, tokens: np.ndarray, rows: int = 1, track: Track = iter
 ) -> Score:
-    """The score of ``tokens``, ``int[N + 1]``, read from start to end with the state carried.
-
-    Several ``rows`` split the text into as many parts, which are read as one batch. Each part
-    starts with a zero state 500 characters early. This is much faster and approximates the score.
-    """
-    losses = _stream(model, params, tokens, rows, 500 if rows > 1 else 0, track)
-    return Score(float(losses.mean(dtype=np.float64)))
+    """The mean of `token_losses`: the text is read with the state carried."""
+    return mean_score(token_losses(model, params, tokens, rows, track))
 
 
 def rows_for(tokens: np.ndarray) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import tyro
 
 from experiments.char_model.dynamic_options import STATIC, DynamicOptions
+from seqjax.checks import check_rate
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,57 +22,82 @@ Which = Literal["best", "last"]
 class Evaluate:
     """Score a trained model on its validation text or on another corpus."""
 
-    run: tyro.conf.Positional[Path]
-    """Folder of the run."""
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Folders of runs. Several models are scored one by one, and together as an ensemble, which
+    averages their log-probabilities."""
     which: Which = "best"
     """Checkpoint to read."""
     corpus: str | None = None
     """Another corpus, scored as a whole. None: the validation part of the run's corpus."""
     window: int = 256
     """Characters per independent window."""
+    mix_ngrams: float = 0.0
+    """Weight of 7-grams of the training text in a mixture with the model, such as 0.2."""
     dynamic: tyro.conf.OmitArgPrefixes[DynamicOptions] = STATIC
 
     def main(self, console: "Console") -> None:
         """Print the scores."""
-        import numpy as np
         from rich.table import Table
 
-        from experiments.char_model.baselines import baselines
+        from experiments.char_model.baselines import baselines, mixed, ngrams_mixed
         from experiments.char_model.dynamic import learn_and_score
-        from experiments.char_model.evaluation import Score, rows_for, streaming, windowed
+        from experiments.char_model.evaluation import (
+            Score,
+            mean_score,
+            rows_for,
+            token_losses,
+            windowed,
+        )
         from experiments.char_model.text import read_text
-        from experiments.char_model.trained import load
+        from experiments.char_model.trained import load, together
         from seqjax.data.text import read_corpus
 
         settings = self.dynamic.settings
-        trained = load(self.run, self.which)
-        if self.corpus is None:
+        check_rate("evaluate", "--mix-ngrams", self.mix_ngrams)
+        members = [load(run, self.which) for run in self.runs]
+        trained = together(members)
+        size, train = trained.vocabulary.size, None
+        if self.corpus is None or self.mix_ngrams:
             text = read_text(trained.config, trained.text)
-            tokens, name = text.validation, f"{trained.config.corpus}, {text.split}"
-            size, ngrams = text.vocabulary.size, trained.config.ngrams
-            floors = baselines(text.train, tokens, size, ngrams).nats
-        else:
-            tokens = trained.vocabulary.encode(read_corpus(self.corpus).text)
-            name, floors = self.corpus, {}
+            tokens, train = text.validation, text.train
+            name = f"{trained.config.corpus}, {text.split}"
+        if self.corpus is not None:
+            tokens, name = trained.vocabulary.encode(read_corpus(self.corpus).text), self.corpus
         _check_length(tokens)
-        table = Table(title=f"{name}: {len(tokens) - 1:,} characters, step {trained.step}")
-        for column in ("", "nats/char", "bits/char"):
-            table.add_column(column, justify="right" if column else "left")
+
         rows = rows_for(tokens)
         carried = "streaming, state carried" + f", in {rows} parts" * (rows > 1)
-        scores = {
-            carried: streaming(trained.model, trained.params, tokens, rows),
-            f"windows of {self.window}": windowed(
-                trained.model, trained.params, tokens, self.window
-            ),
-        }
+        losses, together_as = [], ""
+        if len(members) > 1:
+            for run, member in zip(self.runs, members, strict=True):
+                of_member = token_losses(member.model, member.params, tokens, rows)
+                losses.append((f"{run}, {carried}", of_member))
+            together_as = f"ensemble of {len(members)}, "
+        of_all = token_losses(trained.model, trained.params, tokens, rows)
+        losses.append((together_as + carried, of_all))
         if settings:
             learned = learn_and_score(settings, trained, tokens, console)
-            scores[f"dynamic, {settings.rule}"] = Score(float(learned.mean(dtype=np.float64)))
-        scores |= {
-            f"{order}-gram of the training text": Score(nats) for order, nats in floors.items()
-        }
-        for label, score in scores.items():
+            losses.append((f"{together_as}dynamic, {settings.rule}", learned))
+        scores = [(label, mean_score(of_tokens)) for label, of_tokens in losses]
+        of_windows = windowed(trained.model, trained.params, tokens, self.window)
+        scores.append((f"{together_as}windows of {self.window}", of_windows))
+        if self.mix_ngrams and train is not None:
+            of_ngrams = ngrams_mixed(train, tokens, size)
+            for label, of_tokens in losses:
+                both = mixed(of_tokens, of_ngrams, self.mix_ngrams)
+                label += f", and 7-grams with weight {self.mix_ngrams:g}"
+                scores.append((label, mean_score(both)))
+        if self.corpus is None and train is not None:
+            floors = baselines(train, tokens, size, trained.config.ngrams).nats
+            for order, nats in floors.items():
+                scores.append((f"{order}-gram of the training text", Score(nats)))
+        steps = ", ".join(str(member.step) for member in members)
+        table = Table(
+            title=f"{name}: {len(tokens) - 1:,} characters, step{'s' * (len(members) > 1)} {steps}"
+        )
+        for column in ("", "nats/char", "bits/char"):
+            table.add_column(column, justify="right" if column else "left")
+        for label, score in scores:
             table.add_row(label, f"{score.nats:.4f}", f"{score.bits:.4f}")
         console.print(table)
         if settings:

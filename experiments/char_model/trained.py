@@ -1,6 +1,7 @@
 """Reading the folder of a run: its config, its model, and the state of its checkpoints."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,7 +10,7 @@ import jax
 from experiments.char_model.config import Config, build_model, config_of_run
 from experiments.char_model.resume import TrainedOn, check_config, trained_on
 from experiments.char_model.train import init_state
-from seqjax import LanguageModel
+from seqjax import Cell, Ensemble
 from seqjax.checkpoint import Checkpoints
 from seqjax.data.text import Vocabulary
 from seqjax.types import Params
@@ -21,7 +22,7 @@ class Trained(NamedTuple):
     Attributes:
       config: the options of the run.
       vocabulary: the vocabulary of the model.
-      model: the model.
+      model: the model, a cell from tokens to logits.
       params: the moving average of the parameters.
       step: the step of the checkpoint.
       text: the text that the model was trained on.
@@ -29,7 +30,7 @@ class Trained(NamedTuple):
 
     config: Config
     vocabulary: Vocabulary
-    model: LanguageModel
+    model: Cell
     params: Params
     step: int
     text: TrainedOn
@@ -48,6 +49,35 @@ def load(folder: Path, which: str = "best") -> Trained:
         like = jax.eval_shape(lambda: init_state(config, model))
         restored = checkpoints.restore(like, which)
     return Trained(config, text.vocabulary, model, restored.state.average, restored.step, text)
+
+
+def together(trained: Sequence[Trained]) -> Trained:
+    """Several models as one, a `seqjax.Ensemble`; a single one stays as it is.
+
+    Raises:
+      ValueError: there is no model, or the models differ in their vocabulary or in their training
+        text.
+    """
+    if not trained:
+        raise ValueError("there is no run to read; give the folder of a run")
+    first, *others = trained
+    for other in others:
+        if other.vocabulary != first.vocabulary:
+            raise ValueError("the runs differ in their vocabulary; give runs of the same text")
+        parts = [
+            (one.text.sha256 or one.config.corpus, one.config.validation, one.config.tuning)
+            for one in (first, other)
+        ]
+        if parts[0] != parts[1]:
+            raise ValueError(
+                "the runs were trained on different texts or parts, so one may have read what the "
+                "other has not; give runs of one text with the same --validation and --tuning"
+            )
+    if not others:
+        return first
+    return first._replace(
+        model=Ensemble([one.model for one in trained]), params=tuple(one.params for one in trained)
+    )
 
 
 def _checkpoints(folder: Path) -> Checkpoints:

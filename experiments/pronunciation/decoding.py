@@ -9,9 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.pronunciation.dictionary import Pronunciation
-from experiments.pronunciation.ensemble import Ensemble
 from experiments.pronunciation.symbols import END, Symbols
-from seqjax import WithState, unroll
+from seqjax import Ensemble, WithState, unroll
 from seqjax.decoding import Beam, Decoded, beam_search, decode
 from seqjax.seq2seq import EncoderDecoder, EncoderDecoderParams
 from seqjax.types import Array, Params, Role, State

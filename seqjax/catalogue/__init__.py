@@ -57,6 +57,12 @@ CATALOGUE = (
         "`core_multi*`, `torch_*_2l_*`",
     ),
     Entry(
+        "Ensemble",
+        lambda units: seqjax.Ensemble([seqjax.LSTM(units)] * 2),
+        "Hansen and Salamon 1990",
+        "the average of its members",
+    ),
+    Entry(
         "Bidirectional",
         lambda units: seqjax.Bidirectional(seqjax.LSTM(units), seqjax.LSTM(units)),
         "Schuster and Paliwal 1997",

@@ -88,6 +88,7 @@ class Checkpoints:
         finally:
             if self._thread:
                 self._thread.shutdown()
+                self._thread = None
 
     def save(self, step: int, state: PyTree, about: dict[str, Any], loss: float) -> None:
         """Write a checkpoint and remove all others but the best.
@@ -97,7 +98,7 @@ class Checkpoints:
 
         Args:
           step: the number of the checkpoint. A checkpoint of this step that already holds the same
-            arrays is left unchanged.
+            arrays, and a loss that ranks as well, is left unchanged.
           state: a pytree of arrays, including keys from `jax.random.key`. Under `jax.distributed`,
             arrays of NumPy and of local devices have the same values in all processes.
           about: any JSON data, such as the config.

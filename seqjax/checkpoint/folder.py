@@ -76,16 +76,18 @@ class Folder:
 
         An earlier checkpoint of this step and those of later steps are removed too.
         """
-        if step in self.steps():
-            self._remove(step)
+        old = [self._set_aside(step)] if step in self.steps() else []
         path.rename(self.checkpoint(step))
         steps = self.steps()
         best = self.best([other for other in steps if other <= step])
-        for other in steps:
-            if other not in (step, best):
-                self._remove(other)
+        try:
+            old += [self._set_aside(other) for other in steps if other not in (step, best)]
+            for other in old:
+                shutil.rmtree(other)
+        except OSError as error:  # the checkpoint is saved, and the next save tries again
+            self._warn(f"an old checkpoint cannot be removed: {error}")
 
-    def _remove(self, step: int) -> None:
-        # renamed first, so that no reader finds an incomplete checkpoint
+    def _set_aside(self, step: int) -> Path:
+        # renamed before it is removed, so that no reader finds an incomplete checkpoint
         path = self.checkpoint(step)
-        shutil.rmtree(path.rename(path.with_name(f"{step}{_TEMPORARY}-removed")))
+        return path.rename(path.with_name(f"{step}{_TEMPORARY}-removed"))

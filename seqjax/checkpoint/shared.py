@@ -158,7 +158,7 @@ class SharedFolder:
                 raise OSError(f"{where}: {error}") from error
 
         total, exists = self._agreement.reach(f"save step {step}", report, prepare)
-        if exists and self._holds(step, state, total):
+        if exists and self._holds(step, state, total, header["loss"]):
             return
         path = self.path / self._decided(f"begin step {step}", begin)
         own_arrays = self._alone and jax.process_count() > 1
@@ -180,13 +180,17 @@ class SharedFolder:
 
         self._agreement.reach(f"write step {step}", act, commit)
 
-    def _holds(self, step: int, state: PyTree, total: dict[str, int]) -> bool:
-        """Whether an intact checkpoint of ``step`` holds the arrays of ``state``."""
+    def _holds(self, step: int, state: PyTree, total: dict[str, int], loss: float) -> bool:
+        """Whether an intact checkpoint of ``step`` holds these arrays and a loss that is as low.
+
+        A run that is stopped in an evaluation saves an infinite loss, and later the true one.
+        """
         try:
             self.read(step, state)
         except ValueError:
             return False
-        return self.header(step).checksums == total
+        held = self.header(step)
+        return held.checksums == total and stored.rank(held.loss) <= stored.rank(loss)
 
     def _decided(self, what: str, decide: Callable[[], T]) -> T:
         """What process 0 decides without the reports of others."""

@@ -1,5 +1,6 @@
 """One checkpoint on disk: arrays in the format of orbax, and a JSON header with checksums."""
 
+import errno
 import gc
 import json
 import logging
@@ -15,6 +16,11 @@ import orbax.checkpoint as ocp
 from etils import epath  # the paths of orbax
 
 from seqjax.types import PyTree
+
+# faults of the machine or of a network file system, not of the file
+_PASSING = {
+    errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ETIMEDOUT,
+}  # fmt: skip
 
 
 class CorruptCheckpointError(ValueError):
@@ -52,11 +58,13 @@ class Stored:
 
         Raises:
           CorruptCheckpointError: the header is damaged.
+          OSError: the machine or the network has a fault that may pass.
         """
         path = self.path / "about"
         try:
             header: Any = json.loads((path / "metadata").read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
+            _raise_if_passing(error)
             raise self.corrupt(f"{path} cannot be read ({error})") from None
         if isinstance(header, dict) and header.keys() == {"about", "arrays"}:
             return self._early_header(header, warn)
@@ -72,6 +80,7 @@ class Stored:
         try:
             loss = float(json.loads(path.read_text(encoding="utf-8"))["loss"])
         except (OSError, ValueError, TypeError, KeyError) as error:
+            _raise_if_passing(error)
             raise self.corrupt(f"{path} holds no loss ({error!r})") from None
         warn(
             f"the checkpoint of step {self.step} in {self.path.parent} was saved without "
@@ -84,6 +93,7 @@ class Stored:
 
         Raises:
           CorruptCheckpointError: the arrays cannot be read.
+          OSError: the machine or the network has a fault that may pass.
         """
         handler = ocp.StandardCheckpointHandler()
         try:
@@ -91,6 +101,7 @@ class Stored:
                 epath.Path(self.path / "state"), args=ocp.args.StandardRestore(template)
             )
         except Exception as error:  # orbax and its storage raise many types
+            _raise_if_passing(error)
             reason = reason_of(error)
         finally:
             handler.close()
@@ -158,6 +169,14 @@ def reason_of(error: BaseException) -> str:
     while error.__cause__:
         error = error.__cause__
     return str(error).strip().partition("\n")[0][:300]
+
+
+def _raise_if_passing(error: BaseException) -> None:
+    """Raise ``OSError`` for a fault that may pass, after which an intact checkpoint can be read."""
+    while error.__cause__:
+        error = error.__cause__
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) in _PASSING:
+        raise OSError(f"a checkpoint cannot be read now ({error!r}); try again") from error
 
 
 def check_wide_types(arrays: PyTree, where: str) -> None:

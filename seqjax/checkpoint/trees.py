@@ -41,9 +41,15 @@ def plain(tree: PyTree) -> PyTree:
 
 def with_keys(like: PyTree, tree: PyTree) -> PyTree:
     """The inverse of `plain`, where ``like`` has the keys."""
-    return jax.tree.map(
-        lambda want, have: jax.random.wrap_key_data(have) if _is_key(want) else have, like, tree
-    )
+
+    def one(want: Any, have: Any) -> Any:
+        if not _is_key(want):
+            return have
+        implementation = []  # of the generator; traced, because ``want`` may be a mere type
+        jax.eval_shape(lambda key: implementation.append(jax.random.key_impl(key)), want)
+        return jax.random.wrap_key_data(have, impl=implementation[0])
+
+    return jax.tree.map(one, like, tree)
 
 
 def types_of(tree: PyTree) -> dict[str, str]:

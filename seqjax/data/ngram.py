@@ -1,6 +1,6 @@
 """N-gram language models, whose loss is a baseline for other language models."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -57,20 +57,42 @@ def ngram_losses(
     >>> {order: round(loss, 3) for order, loss in losses.items()}
     {1: 0.693, 2: 0.051, 3: 0.062}
     """
-    check_size("ngram_losses", "vocabulary_size", vocabulary_size)
+    orders = set(orders)
+    found = _probabilities("ngram_losses", train, validation, orders, vocabulary_size)
+    return {order: -float(np.log(p).mean()) for order, p in found}
+
+
+def ngram_token_losses(train: Any, validation: Any, order: int, vocabulary_size: int) -> np.ndarray:
+    """The loss of each token of ``validation``, ``float64[M]``, for a mixture with another model.
+
+    Arguments and errors are those of `ngram_losses`, which computes the mean.
+
+    >>> losses = ngram_token_losses([0, 1] * 50, [0, 1, 0], order=2, vocabulary_size=2)
+    >>> print(losses.round(2))
+    [0.69 0.02 0.02]
+    """
+    owner = "ngram_token_losses"
+    ((_, p),) = _probabilities(owner, train, validation, {order}, vocabulary_size)
+    losses: np.ndarray = -np.log(p)
+    return losses
+
+
+def _probabilities(
+    owner: str, train: Any, validation: Any, orders: set[int], vocabulary_size: int
+) -> Iterator[tuple[int, np.ndarray]]:
+    """The probability of each token under the model of each order."""
+    check_size(owner, "vocabulary_size", vocabulary_size)
     train, validation = (check_token_row(t, vocabulary_size) for t in (train, validation))
     if not (train.size and validation.size):
         raise ValueError(
-            f"ngram_losses: got {train.size} tokens to count and {validation.size} to score; "
+            f"{owner}: got {train.size} tokens to count and {validation.size} to score; "
             "give 1 or more of each"
         )
-    orders = set(orders)
     for order in orders:
-        check_size("ngram_losses", "order", order)
+        check_size(owner, "order", order)
 
     tokens = np.concatenate([train, validation]).astype(np.int64)
     end = len(train)
-    losses = {}
     probabilities = np.full(len(validation), 1 / vocabulary_size)
     shorter = np.zeros(len(tokens), np.int64)
     grams = number_longer(shorter, tokens, 1)
@@ -84,13 +106,11 @@ def ngram_losses(
         known = (contexts[place], grams[scored], contexts[scored], backoff)
         if n in orders:
             occurrences = np.bincount(grams[n - 1 : end], minlength=len(place))
-            logs = np.log(probabilities[: n - 1]).sum() + np.log(_model(occurrences, *known)).sum()
-            losses[n] = float(-logs / len(validation))
+            yield n, np.append(probabilities[: n - 1], _model(occurrences, *known))
         _, first = np.unique(longer[n:end], return_index=True)
         predecessors = np.bincount(grams[n:end][first], minlength=len(place))
         backoff[:] = _model(predecessors, *known)
         shorter, grams = grams, longer
-    return losses
 
 
 def number_longer(grams: np.ndarray, tokens: np.ndarray, n: int) -> np.ndarray:

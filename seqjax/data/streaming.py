@@ -184,15 +184,15 @@ class RecordStream(Iterator[Batch]):
                 f"from an earlier one; the error was: {self._error}"
             )
         groups = [*self._pending, self._carried]
-        about = {
-            "options": self._options(),
-            "epoch": self._epoch,
-            "count": self._count,
-            "formed": self._formed,
-            "numbers": [[record.number for record in group] for group in groups],
-        }
         payloads = [record.payload for group in groups for record in group]
         try:
+            about = {
+                "options": self._options(),
+                "epoch": self._epoch,
+                "count": self._count,
+                "formed": self._formed,
+                "numbers": [[record.number for record in group] for group in groups],
+            }
             write_state(folder, about, payloads, self._checkpoint().write)
         except (OSError, tf.errors.OpError) as error:
             raise ValueError(f"{folder}: cannot be written: {error}") from None

@@ -160,7 +160,7 @@ class Generate(Function):
 
     Raises:
       ValueError: ``length`` is not a whole number of at least 1, or ``sampling`` is not a
-        `Sampling`.
+        `seqjax.sampling.Sampling`.
 
     >>> Generate(length=100, sampling=Sampling(temperature=0.8)).length
     100

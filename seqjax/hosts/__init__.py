@@ -15,7 +15,7 @@ the others with a line that names it.
 from seqjax.hosts.agreement import await_all, check_agreement, gather
 from seqjax.hosts.options import Hosts
 from seqjax.hosts.start import join, leave
-from seqjax.hosts.watch import await_loss, watch
+from seqjax.hosts.watch import await_loss, stopping, watch
 
 __all__ = [
     "Hosts",
@@ -25,5 +25,6 @@ __all__ = [
     "gather",
     "join",
     "leave",
+    "stopping",
     "watch",
 ]

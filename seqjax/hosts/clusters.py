@@ -48,19 +48,20 @@ def find(environment: Mapping[str, str]) -> Cluster | None:
     >>> find(step | {"SLURM_STEP_NUM_TASKS": "1"}) is None  # a shell in an allocation for two
     True
     """
-    if all(name in environment for name in _SLURM):
-        # SLURM_NTASKS may be that of the allocation
-        tasks = int(environment.get("SLURM_STEP_NUM_TASKS", environment["SLURM_NTASKS"]))
-        return Cluster("SLURM", {"num_processes": tasks}) if tasks > 1 else None
+    # before SLURM, whose variables mpirun leaves to the processes that it starts in an allocation
     if int(environment.get("OMPI_COMM_WORLD_SIZE", "1")) > 1:
         if "OMPI_MCA_orte_hnp_uri" in environment:
-            return Cluster("Open MPI", {})
+            return Cluster("Open MPI", {"cluster_detection_method": "ompi"})
         _need(
             "mpi4py",
             "Open MPI started several processes, and since its version 5 JAX finds them by mpi4py",
             "pip install mpi4py",
         )
         return Cluster("Open MPI", {"cluster_detection_method": "mpi4py"})
+    if all(name in environment for name in _SLURM):
+        # SLURM_NTASKS may be that of the allocation
+        tasks = int(environment.get("SLURM_STEP_NUM_TASKS", environment["SLURM_NTASKS"]))
+        return Cluster("SLURM", {"num_processes": tasks}) if tasks > 1 else None
     if "KUBERNETES_SERVICE_HOST" in environment and "JOB_COMPLETION_INDEX" in environment:
         _need(
             "kubernetes",

@@ -59,9 +59,12 @@ def join(hosts: Hosts | None = None, config: Mapping[str, Any] | None = None) ->
         hosts = Hosts.from_environment(os.environ, hosts.start_timeout, hosts.lost_after)
     if hosts.processes == 1:
         return
-    import jax
 
-    heartbeat = {"heartbeat_timeout_seconds": max(100, math.ceil(2 * hosts.lost_after))}
+    limits = {
+        "heartbeat_timeout_seconds": max(100, math.ceil(2 * hosts.lost_after)),
+        # processes may end hours apart; a lost one is found by `watch`
+        "shutdown_timeout_seconds": 7 * 24 * 3600,
+    }
     if hosts.coordinator is not None:
         began = time.monotonic()
         _check_address(hosts)
@@ -72,7 +75,7 @@ def join(hosts: Hosts | None = None, config: Mapping[str, Any] | None = None) ->
             "process_id": hosts.process,
             "cluster_detection_method": "deactivate",
         }
-        how |= heartbeat
+        how |= limits
         _initialize(how, left, functools.partial(_who_is_missing, hosts))
     else:
         found = clusters.find(os.environ)
@@ -80,15 +83,16 @@ def join(hosts: Hosts | None = None, config: Mapping[str, Any] | None = None) ->
             return
         missing = f"not all processes of {found.name} came within {hosts.start_timeout:g} s"
         try:
-            _initialize(dict(found.arguments) | heartbeat, hosts.start_timeout, lambda: missing)
+            _initialize(dict(found.arguments) | limits, hosts.start_timeout, lambda: missing)
         except ValueError as error:
             if found.name == "TPU" and "should be defined" in str(error):
                 return  # JAX finds no other host of this TPU
             raise
-    if jax.process_count() > 1:
-        watch(hosts.lost_after)
+    if runtime.processes() > 1:
+        watch(hosts.lost_after)  # before JAX starts its devices, which waits for all processes
+        options = {"--lost-after": hosts.lost_after, **dict(config or {})}
         with _without_lines_of_gloo():
-            check_agreement(_versions() | json.loads(json.dumps(dict(config or {}), default=str)))
+            check_agreement(_versions() | json.loads(json.dumps(options, default=str)))
 
 
 def leave(code: int, error: BaseException | None = None) -> NoReturn:
@@ -214,10 +218,10 @@ def _connections(port: int) -> int | None:
 
 def _versions() -> dict[str, str]:
     versions = {"python": platform.python_version()}
-    for name in ("jax", "jaxlib", "seqjax"):
+    for name in ("jax", "jaxlib", "numpy", "optax", "orbax-checkpoint", "seqjax"):
         try:
             versions[name] = version(name)
-        except PackageNotFoundError:  # seqjax may be used without being installed
+        except PackageNotFoundError:  # an extra, or seqjax on the path
             versions[name] = "unknown"
     return versions
 

@@ -15,6 +15,7 @@ from seqjax.wrappers.context_attention import (
     ContextAttentionState,
 )
 from seqjax.wrappers.dropout import Dropout, DropoutNoise
+from seqjax.wrappers.ensemble import Ensemble
 from seqjax.wrappers.grid_rnn import GridDenseParams, GridRNN, GridRNNParams
 from seqjax.wrappers.language_model import LanguageModel, LanguageModelParams
 from seqjax.wrappers.learned_state import LearnedState, LearnedStateParams
@@ -44,6 +45,7 @@ __all__ = [
     "Directions",
     "Dropout",
     "DropoutNoise",
+    "Ensemble",
     "GridDenseParams",
     "GridRNN",
     "GridRNNParams",

@@ -324,10 +324,10 @@ class ContextAttention(ParametrisedWrapper):
         noise = noise or ContextAttentionNoise(None, None)
         inner, hs = self.cell.sequence(loop, params.cell, state.cell, xs, noise.cell)
 
-        def attend(h: Array, noise: Noise) -> tuple[Array, Alignment]:
+        def one_step(h: Array, noise: Noise) -> tuple[Array, Alignment]:
             return self._attend(params, h, state.alignment, noise)
 
-        attention, alignment = jax.vmap(attend)(hs, noise.mechanism)
+        attention, alignment = jax.vmap(one_step)(hs, noise.mechanism)
         ys = self._output(hs, attention)
         last = loop.last((attention, alignment), (state.attention, state.alignment))
         return ContextAttentionState(inner, *last), ys

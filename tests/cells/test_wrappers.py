@@ -9,6 +9,7 @@ from seqjax import (
     GRU,
     LSTM,
     Dropout,
+    Ensemble,
     Highway,
     InputProjection,
     LanguageModel,
@@ -282,3 +283,39 @@ def test_a_language_model_equals_a_plain_loop(tied):
 def test_a_tied_readout_needs_an_embedding_of_the_output_width():
     with pytest.raises(ValueError, match="tied readout needs embedding_size=4"):
         LanguageModel(GRU(4), 3, tied=True)
+
+
+def test_an_ensemble_averages_log_probabilities():
+    members = [
+        Dropout(LanguageModel(GRU(units), vocabulary_size=5), output_rate=0.4) for units in (3, 4)
+    ]
+    ensemble = Ensemble(members)
+    params = ensemble.init(jax.random.key(0), 5, jnp.float64)
+    tokens = jnp.array([[1, 4, 0, 2], [3, 0, 0, 1]])
+    state, found = unroll(ensemble, params, tokens, deterministic=True)
+    expected = np.zeros((2, 4, 5))
+    for member, p, s in zip(members, params, state, strict=True):
+        end, logits = unroll(member, p, tokens, deterministic=True)
+        close(s, end)
+        shifted = np.exp(logits - np.max(logits, -1, keepdims=True))
+        expected += np.log(shifted / shifted.sum(-1, keepdims=True)) / 2
+    close(found, expected)
+
+
+def test_the_members_of_an_ensemble_draw_different_noise():
+    cell = Dropout(LSTM(H), output_rate=0.5)
+    first, second = draw_masks(Ensemble([cell, cell]))
+    assert (first.output != second.output).any()
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ([], "members must be a list of at least 1 cell, got \\[\\]"),
+        ([GRU(3), None], "Ensemble: cell must be a cell, .*got None"),
+        ([GRU(3), GRU(4)], "logits of the same classes, got \\[3, 4\\] classes"),
+    ],
+)
+def test_members_that_do_not_make_an_ensemble(members, message):
+    with pytest.raises(ValueError, match=message):
+        Ensemble(members)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqjax.data.ngram import ngram_loss, ngram_losses
+from seqjax.data.ngram import ngram_loss, ngram_losses, ngram_token_losses
 from seqjax.data.text import Vocabulary, read_corpus, split
 from tests.textbook import TOKENS, VOCABULARY, Textbook
 
@@ -22,6 +22,15 @@ def test_a_text_scores_as_the_textbook_says():
         expected = Textbook(TOKENS[:50].tolist(), order, VOCABULARY.size).loss(TOKENS[50:].tolist())
         assert loss == pytest.approx(expected, rel=1e-12)
         assert loss == ngram_loss(TOKENS[:50], TOKENS[50:], order, VOCABULARY.size)
+
+
+@pytest.mark.parametrize("order", [1, 3])
+def test_each_token_scores_as_the_textbook_says(order):
+    rest = TOKENS[50:70]
+    book = Textbook(TOKENS[:50].tolist(), order, VOCABULARY.size)
+    sums = [n * book.loss(rest[:n].tolist()) if n else 0.0 for n in range(len(rest) + 1)]
+    found = ngram_token_losses(TOKENS[:50], rest, order, VOCABULARY.size)
+    assert found == pytest.approx(np.diff(sums), rel=1e-9)
 
 
 @settings(max_examples=50)

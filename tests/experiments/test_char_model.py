@@ -47,7 +47,7 @@ from seqjax import (
     unroll,
 )
 from seqjax.checkpoint import Checkpoints
-from seqjax.data.ngram import ngram_losses
+from seqjax.data.ngram import ngram_losses, ngram_token_losses
 from seqjax.devices import data_mesh
 
 TEXT = "the quick brown fox jumps over the lazy dog. " * 60
@@ -104,8 +104,19 @@ def test_a_run_writes_what_it_promises_and_is_read_back(corpus, tmp_path, capsys
     assert again.nats == result["val"]["streaming_nats"]
 
     console = Console(width=80)
-    cli.Evaluate(folder.path).main(console)
+    cli.Evaluate((folder.path,)).main(console)
     assert f"{again.nats:.4f}" in capsys.readouterr().out
+    cli.Evaluate((folder.path, folder.path)).main(console)  # an ensemble of twice the same model
+    assert capsys.readouterr().out.count(f"{again.nats:.4f}") == 3
+    cli.Evaluate((folder.path,), mix_ngrams=0.25).main(console)
+    net = token_losses(trained.model, trained.params, text.validation)
+    of_ngrams = ngram_token_losses(text.train, text.validation, 7, text.vocabulary.size)[1:]
+    both = -np.log(0.75 * np.exp(-net) + 0.25 * np.exp(-of_ngrams)).mean()
+    assert f"{both:.4f}" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="--mix-ngrams must be a probability in"):
+        cli.Evaluate((folder.path,), mix_ngrams=1.0).main(console)
+    with pytest.raises(ValueError, match="there is no run to read; give the folder of a run"):
+        cli.Evaluate(()).main(console)
     cli.Sample(folder.path, prime="the ", length=50).main(console)
     first = capsys.readouterr().out
     assert first.startswith("the ")
@@ -244,11 +255,20 @@ def test_a_signal_stops_what_changes_nothing_at_once():
             assert signal.getsignal(number) is handler
 
 
-def test_a_second_signal_has_its_usual_effect(sigint_handled):
+def test_a_second_interrupt_has_its_usual_effect(sigint_handled):
     with on_signals():
         os.kill(os.getpid(), signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_second_sigterm_does_not_interrupt_the_save():
+    with on_signals() as stop:
+        with pytest.raises(StoppedError, match="SIGTERM"), stop.at_once():
+            os.kill(os.getpid(), signal.SIGTERM)
+        for _ in range(2):  # while the state is saved
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.name == "SIGTERM"
 
 
 @pytest.mark.parametrize("ngrams", ["sample", "all", "none"])

@@ -122,7 +122,7 @@ def test_the_commands_learn(folder, trained, tokens, capsys):
 
     validation = read_text(trained.config, trained.text).validation
     nats = learn_and_score(SETTINGS[1], trained, validation, QUIET).mean(dtype=np.float64)
-    cli.Evaluate(folder, dynamic=options).main(console)
+    cli.Evaluate((folder,), dynamic=options).main(console)
     shown = capsys.readouterr().out
     assert re.search(rf"dynamic, rms +│ +{nats:.4f}", shown)
     assert "dynamic: --dynamic rms --learning-rate 0.001 --decay 0.01 --chunk 7" in shown

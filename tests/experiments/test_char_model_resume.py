@@ -64,7 +64,7 @@ def test_another_text_is_refused_by_name_and_taken_where_it_is_meant(run):
     corpus = run.parent / "corpus.txt"
     before = corpus.read_text()
     corpus.write_text(before.replace("quick", "quack"))  # of the same characters
-    for attempt in (lambda: resume(run), lambda: cli.Evaluate(run).main(Console())):
+    for attempt in (lambda: resume(run), lambda: cli.Evaluate((run,)).main(Console())):
         with pytest.raises(ValueError, match=rf"the text of {corpus} is not the text .*sha256"):
             attempt()
     corpus.write_text(before.replace("quick", "slick"))  # without one that was in it

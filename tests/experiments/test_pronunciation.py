@@ -23,7 +23,6 @@ from experiments.pronunciation.baselines import baselines
 from experiments.pronunciation.config import PRESETS, Config, config_from_json
 from experiments.pronunciation.decoding import align, pronounce, word_batches
 from experiments.pronunciation.dictionary import parse, part_of, read_dictionary
-from experiments.pronunciation.ensemble import Ensemble
 from experiments.pronunciation.evaluation import evaluate
 from experiments.pronunciation.examples import (
     SCHEMA,
@@ -41,7 +40,6 @@ from experiments.pronunciation.train import averaging, make_loss
 from experiments.pronunciation.trained import load, speaker_of
 from experiments.run_directory import RunDirectory, only_one
 from experiments.stop import Stop
-from seqjax import GRU, LanguageModel, unroll
 from seqjax.data import Batch, ListSource, Loader
 
 SOUNDS = {"a": "AA", "e": "EH", "i": "IH", "o": "OW", "u": "UW"}
@@ -295,20 +293,6 @@ def test_the_average_of_parameters_follows_them():
         memory = min(0.5, (1 + n) / (10 + n))
         average = memory * average + (1 - memory) * np.asarray(params["w"])
         assert np.allclose(state[-1].average["w"], average)
-
-
-def test_an_ensemble_averages_log_probabilities():
-    members = [LanguageModel(GRU(units), vocabulary_size=5) for units in (3, 4)]
-    ensemble = Ensemble(members)
-    params = ensemble.init(jax.random.key(0), 5)
-    tokens = jnp.array([[1, 4, 0, 2]])
-    _, found = unroll(ensemble, params, tokens)
-    apart = [unroll(m, p, tokens)[1] for m, p in zip(members, params, strict=True)]
-    assert jnp.allclose(found, sum(map(jax.nn.log_softmax, apart)) / 2, atol=1e-6)
-    with pytest.raises(ValueError, match="at least one model, all of one vocabulary"):
-        Ensemble([members[0], LanguageModel(GRU(3), vocabulary_size=6)])
-    with pytest.raises(ValueError, match="at least one model"):
-        Ensemble([])
 
 
 def test_a_run_learns_and_is_read_back(finished, capsys, tmp_path):

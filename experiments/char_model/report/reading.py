@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqjax import LanguageModel, WithState, unroll
+from seqjax import Cell, WithState, unroll
 from seqjax.types import Array, Params, State
 
 CHUNK = 500  # steps per call
@@ -54,7 +54,7 @@ class Calibration(NamedTuple):
         return float((distance * self.counts).sum() / self.counts.sum())
 
 
-def read(model: LanguageModel, params: Params, tokens: np.ndarray) -> Reading:
+def read(model: Cell, params: Params, tokens: np.ndarray) -> Reading:
     """Read ``tokens``, ``int[N + 1]``, from a zero state and predict all but the first."""
     state = model.initial_state((1,))
     parts = []
@@ -72,7 +72,7 @@ def read(model: LanguageModel, params: Params, tokens: np.ndarray) -> Reading:
 
 @functools.partial(jax.jit, static_argnames="model")
 def _predict(
-    model: LanguageModel, params: Params, state: State, xs: Array, ys: Array
+    model: Cell, params: Params, state: State, xs: Array, ys: Array
 ) -> tuple[State, tuple[Array, Array, Array, Array]]:
     reader = WithState(model)
     state, (logits, states) = unroll(reader, params, xs, initial_state=state, deterministic=True)
@@ -89,7 +89,7 @@ def _is_units(leaf: Array | jax.ShapeDtypeStruct) -> bool:
     return floating and len(leaf.shape) == 3
 
 
-def _names(model: LanguageModel) -> list[str]:
+def _names(model: Cell) -> list[str]:
     state = jax.eval_shape(lambda: model.initial_state((1, 1)))
     names: list[str] = []
     for path, leaf in jax.tree_util.tree_leaves_with_path(state):
