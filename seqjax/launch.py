@@ -112,8 +112,8 @@ def launch_processes(processes: int, arguments: Sequence[str]) -> int:
         )
         before = len(received)
         running.append(child)
-        for number in received[:before]:  # it was not there yet
-            _signal(child, number)
+        for early in received[:before]:  # it was not there yet
+            _signal(child, early)
         reader = threading.Thread(target=_watch, args=(process, child, ended), daemon=True)
         readers.append(reader)
         reader.start()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import seqjax
 from experiments.cells import CellName, make_cell
 from experiments.command_line import check_seed, check_sizes, option
+from experiments.stored_config import config_from_json
 from seqjax.checks import check_number, check_range, check_rate
 
 if TYPE_CHECKING:
@@ -163,26 +164,6 @@ MAY_CHANGE = ("epochs", "max_seconds", "ngrams")
 """The options that a resumed run may change."""
 
 
-def config_from_json(plain: dict[str, Any]) -> Config:
-    """The config that `dataclasses.asdict` converted to ``plain``.
-
-    Raises:
-      ValueError: an option is unknown or invalid.
-    """
-    if not isinstance(plain, dict):
-        raise ValueError(f"the config must be an object of options, got {plain!r:.80}")
-    names = {field.name for field in dataclasses.fields(Config)}
-    if unknown := plain.keys() - names:
-        raise ValueError(
-            f"the config holds unknown options: {', '.join(sorted(unknown))}; was it written by "
-            "another version?"
-        )
-    try:
-        return Config(**plain)
-    except TypeError as error:
-        raise ValueError(f"an option of the config has the wrong type: {error}") from None
-
-
 def config_of_run(folder: Path, plain: dict[str, Any]) -> Config:
     """The config of the run in ``folder``; checks that its model can be built.
 
@@ -190,7 +171,7 @@ def config_of_run(folder: Path, plain: dict[str, Any]) -> Config:
       ValueError: an option is unknown or out of range, or the cell cannot be made.
     """
     try:
-        config = config_from_json(plain)
+        config = config_from_json(Config, plain)
         build_model(config, vocabulary_size=2)
     except ValueError as error:
         raise ValueError(f"the model in {folder} cannot be built: {error}") from error

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from experiments.char_model import scores
-from experiments.char_model.config import Config, build_model, config_from_json
+from experiments.char_model.config import Config, build_model
 from experiments.char_model.evaluation import Score
 from experiments.char_model.resume import Resume, TrainedOn, check_config, trained_on
 from experiments.char_model.rows import make_rows
@@ -36,6 +36,7 @@ from experiments.errors import NotFiniteError, StoppedError
 from experiments.processes import ALL, Group, Meeting
 from experiments.run_directory import RunDirectory, only_one
 from experiments.stop import on_signals
+from experiments.stored_config import config_from_json
 from seqjax import LanguageModel
 from seqjax.checkpoint import Checkpoints
 from seqjax.devices import data_mesh
@@ -144,7 +145,7 @@ class _Run:
             console.print(f"resumed at step {self.step}", highlight=False)
             interrupted = restored.about.get("evaluation_interrupted", False)
             if not interrupted:
-                self._check_extended(config_from_json(restored.about["config"]))
+                self._check_extended(config_from_json(Config, restored.about["config"]))
         self.evaluated = self.evaluations_due - interrupted
         meeting.group.together(self._prepare_files)
         self.mesh = mesh

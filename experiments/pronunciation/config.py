@@ -2,7 +2,6 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 from experiments.command_line import check_learning_rate, check_seed, check_sizes, option
 from seqjax.checks import check_count, check_range, check_rate
@@ -61,25 +60,6 @@ class Config:
         check_count(owner, "--warm-up", self.warm_up)
         check_range(owner, "--clip", self.clip, 0, float("inf"))
         check_seed(self.seed)
-
-
-def config_from_json(plain: Any) -> Config:
-    """The config that a run wrote as JSON.
-
-    Raises:
-      ValueError: an option is unknown or invalid.
-    """
-    names = {field.name for field in dataclasses.fields(Config)}
-    if not isinstance(plain, dict) or (unknown := plain.keys() - names):
-        held = f"unknown options: {', '.join(sorted(unknown))}" if isinstance(plain, dict) else (
-            f"{plain!r:.80} in the place of options"
-        )  # fmt: skip
-        raise ValueError(f"the config holds {held}; was it written by another version?")
-    path = plain.get("dictionary")
-    try:
-        return Config(**plain | {"dictionary": None if path is None else Path(path)})
-    except TypeError as error:
-        raise ValueError(f"an option of the config has the wrong type: {error}") from None
 
 
 PRESETS: dict[str, Config] = {

@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 
 import jax
 
-from experiments.pronunciation.config import Config, config_from_json
+from experiments.pronunciation.config import Config
 from experiments.pronunciation.decoding import Speaker
 from experiments.pronunciation.dictionary import Dictionary, read_dictionary
 from experiments.pronunciation.model import build_model
 from experiments.pronunciation.symbols import Symbols
 from experiments.pronunciation.train import average_of, init_state
+from experiments.stored_config import config_from_json
 from seqjax.checkpoint import Checkpoints
 from seqjax.seq2seq import EncoderDecoder, EncoderDecoderParams
 
@@ -91,7 +92,7 @@ class About(NamedTuple):
         """
         try:
             return cls(
-                config_from_json(about["config"]),
+                config_from_json(Config, about["config"]),
                 Symbols(tuple(about["letters"])),
                 Symbols(tuple(about["phonemes"])),
                 int(about["steps"]),
@@ -180,4 +181,4 @@ def read_config(folder: Path) -> Config:
         raise ValueError(
             f"{folder} holds no run to resume: {error}; give the folder of a run"
         ) from None
-    return config_from_json(plain)
+    return config_from_json(Config, plain)

@@ -12,6 +12,7 @@ from experiments.sequence_classification.config import Config
 from experiments.sequence_classification.inputs import Reader, reader_from_json
 from experiments.sequence_classification.run import Network, NetworkParams, build_model, predict
 from experiments.sequence_classification.sets import Examples, in_order
+from experiments.stored_config import config_from_json
 from seqjax.checkpoint import Checkpoints
 
 NAME = "sequence_classification"
@@ -107,8 +108,7 @@ def load(folder: Path) -> Trained:
                 f"the checkpoint in {folder} holds another kind of model; give the folder of a run "
                 f"of {NAME}"
             )
-        plain = about.pop("config")
-        config = Config(**{**plain, "classes": tuple(plain["classes"])})
+        config = config_from_json(Config, about.pop("config"))
         about["reader"] = reader_from_json(about["reader"])
         about["classes"] = tuple(about["classes"])
         keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), config.seeds))

@@ -11,8 +11,9 @@ import pytest
 import tyro
 
 from experiments.cells import NAMES, make_cell
-from experiments.char_model.config import Config, build_model, check_model, config_from_json
+from experiments.char_model.config import Config, build_model, check_model
 from experiments.memory_tasks import experiment as memory_tasks
+from experiments.stored_config import config_from_json
 from seqjax import LSTM, Bidirectional, Cell, Dropout, unroll
 from seqjax.operations.affine import affine
 from seqjax.operations.initializers import glorot_uniform
@@ -96,7 +97,7 @@ def test_the_command_line_takes_a_users_cell_for_the_character_model():
     assert model.cell.layers == (Janet(4), Janet(4))
     check_model(config)
     plain = json.loads(json.dumps(dataclasses.asdict(config)))
-    assert config_from_json(plain) == config
+    assert config_from_json(Config, plain) == config
 
 
 @pytest.mark.parametrize("cell", ["Janet", "noisy_lstm"])

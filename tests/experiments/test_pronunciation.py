@@ -20,7 +20,7 @@ from experiments.pronunciation import __main__ as cli
 from experiments.pronunciation import run as runs
 from experiments.pronunciation.alignment import SIZES, START, Alignment
 from experiments.pronunciation.baselines import baselines
-from experiments.pronunciation.config import PRESETS, Config, config_from_json
+from experiments.pronunciation.config import PRESETS, Config
 from experiments.pronunciation.decoding import align, pronounce, word_batches
 from experiments.pronunciation.dictionary import parse, part_of, read_dictionary
 from experiments.pronunciation.evaluation import evaluate
@@ -40,6 +40,7 @@ from experiments.pronunciation.train import averaging, make_loss
 from experiments.pronunciation.trained import load, speaker_of
 from experiments.run_directory import RunDirectory, only_one
 from experiments.stop import Stop
+from experiments.stored_config import config_from_json
 from seqjax.data import Batch, ListSource, Loader
 
 SOUNDS = {"a": "AA", "e": "EH", "i": "IH", "o": "OW", "u": "UW"}
@@ -432,11 +433,13 @@ def test_a_test_word_with_a_letter_unseen_in_training_is_refused(tmp_path):
 
 def test_configs_and_symbols_are_read_back():
     for config in PRESETS.values():
-        assert config_from_json(json.loads(json.dumps(dataclasses.asdict(config)))) == config
+        assert (
+            config_from_json(Config, json.loads(json.dumps(dataclasses.asdict(config)))) == config
+        )
     with pytest.raises(ValueError, match="unknown options: units"):
-        config_from_json({"units": 3})
-    with pytest.raises(ValueError, match="in the place of options"):
-        config_from_json([])
+        config_from_json(Config, {"units": 3})
+    with pytest.raises(ValueError, match="must be an object of options"):
+        config_from_json(Config, [])
     phonemes = Symbols.of([("K", "AE"), ("T",)])
     assert phonemes.decode(phonemes.encode(("T", "AE"))) == ("T", "AE")
     assert phonemes.size == 4
