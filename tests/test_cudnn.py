@@ -17,7 +17,7 @@ MASKS = {
     "lengths": {"lengths": jnp.array([6, 0, 3])},
     "holes": {"mask": jnp.array([[0, 1, 1, 0, 1, 0], [1, 0, 0, 0, 0, 1], [0] * 6], bool)},
 }
-QUICK = {("lengths", False), ("holes", True)}
+QUICK = {("holes", True)}
 on_gpu = pytest.mark.skipif(jax.default_backend() != "gpu", reason="needs an NVIDIA GPU")
 
 

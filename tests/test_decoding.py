@@ -391,8 +391,8 @@ def test_each_row_of_a_batch_is_as_if_alone(name, beam):
     # without a length penalty, which would let all rows run to the last step
     [
         pytest.param("attention", Beam(3, coverage_penalty=0.5), marks=pytest.mark.slow),
-        ("attention", Beam(8, threshold=1.0)),
-        pytest.param("GRU", Beam(4, groups=2, diversity=0.9), marks=pytest.mark.slow),
+        pytest.param("attention", Beam(8, threshold=1.0), marks=pytest.mark.slow),
+        ("GRU", Beam(4, groups=2, diversity=0.9)),
     ],
 )
 def test_hypotheses_in_smaller_arrays_are_as_if_together(name, beam):

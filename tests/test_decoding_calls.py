@@ -99,6 +99,7 @@ def test_constraints_leave_exactly_the_possible_sequences(constraints, possible)
         np.testing.assert_allclose([found[row][t] for t in expected], [*expected.values()])
 
 
+@pytest.mark.slow
 def test_decode_obeys_constraints():
     options = {"end": END, "max_length": L, "prefix": [[3, 3], [0, 9]], "prefix_lengths": [2, 1]}
     forbidden = np.array([[True, False, True, False], [False, True, True, False]])

@@ -255,9 +255,10 @@ def test_steps_and_unrolls_go_on_from_a_state(tmp_path):
     ("dtype", "sampling"),
     [
         (jnp.float32, Sampling(0.7, top_k=3, top_p=0.9)),
-        pytest.param(jnp.bfloat16, Sampling(), marks=pytest.mark.slow),
+        (jnp.bfloat16, Sampling()),
     ],
 )
+@pytest.mark.slow
 def test_a_generator_of_any_batch_and_prompt(dtype, sampling, tmp_path):
     model = LanguageModel(Stack([LSTM(4), Dropout(GRU(3), 0.5)]), 5, embedding_size=2)
     params = model.init(jax.random.key(0), 5, dtype)

@@ -47,7 +47,7 @@ def close(tree, expected, tolerance):
         ),
     ],
 )
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", [pytest.param("noisy stack", marks=pytest.mark.slow), "linear"])
 def test_changes_no_value_and_no_gradient(name, masked, method):
     cell = CELLS[name]
     params, xs = inputs(cell)

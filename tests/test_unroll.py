@@ -346,7 +346,14 @@ def test_a_second_call_with_an_equal_cell_does_not_compile_again(compilations, m
     assert not compilations
 
 
-@pytest.mark.parametrize(("masked", "remat"), [(False, None), (True, None), (True, 3)])
+@pytest.mark.parametrize(
+    ("masked", "remat"),
+    [
+        pytest.param(False, None, marks=pytest.mark.slow),
+        pytest.param(True, None, marks=pytest.mark.slow),
+        (True, 3),
+    ],
+)
 def test_runs_in_shard_map_and_under_explicit_sharding(masked, remat):
     run = functools.partial(unroll, remat=remat)
     lengths = jnp.array([4, 2]) if masked else None

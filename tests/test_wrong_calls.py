@@ -15,7 +15,7 @@ def check(count, seed):
 
 
 def test_wrong_calls_end_in_clear_errors():
-    check(60, seed=0)
+    check(25, seed=0)
 
 
 @pytest.mark.slow

@@ -334,6 +334,7 @@ def test_a_source_that_gives_arrays_for_lists_is_a_value_error():
 # A model of words of characters: masks at both levels.
 
 
+@pytest.mark.slow
 def test_padding_of_both_levels_changes_nothing():
     rng = np.random.default_rng(0)
     sentences = [[rng.integers(0, 6, rng.integers(0, 5)) for _ in range(n)] for n in (3, 1, 4)]

@@ -200,7 +200,9 @@ def test_lists_are_padded_to_widths(tmp_path):
     assert batch.inner_lengths["w"].tolist() == [[3, 1], [1, 0]]
 
 
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize(
+    "policy", [*POLICIES[:2], pytest.param(POLICIES[2], marks=pytest.mark.slow)]
+)
 def test_only_the_last_examples_of_an_epoch_are_dropped(data, policy):
     policy = dataclasses.replace(policy, drop_remainder=True)
     stream = RecordStream(data, policy, epochs=1, window=7)

@@ -108,6 +108,7 @@ def test_true_truncation_changes_the_gradient_and_nothing_else():
         assert np.abs(true_grads.cell.recurrent_kernel - grads.cell.recurrent_kernel).max() > 1e-4
 
 
+@pytest.mark.slow
 def test_a_frozen_cell_keeps_its_weights_while_the_readout_learns():
     params = OutputProjection(BasicRNN(4), 2).init(jax.random.key(0), 2)
     for frozen in (False, True):

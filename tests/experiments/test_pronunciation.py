@@ -258,6 +258,7 @@ def test_buckets_have_the_least_padding_of_all():
         assert padding(found) == min(padding((*way, sizes[-1])) for way in ways)
 
 
+@pytest.mark.slow
 def test_a_batch_weighs_each_phoneme_the_same_and_missing_rows_not_at_all():
     words = [([1, 2, 0], [3, 0]), ([2, 0], [1, 2, 3, 0]), ([1, 0], [1, 0])]
     source = ListSource(
