@@ -66,7 +66,7 @@ import os, signal, sys, time
 process = int(os.environ["SEQJAX_PROCESS"])
 {act}
 def end(number, frame):
-    print(signal.Signals(number).name, file=sys.stderr)
+    os.write(2, signal.Signals(number).name.encode() + b"\\n")  # as a whole
     sys.exit(0)
 for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, end)
