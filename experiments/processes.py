@@ -6,7 +6,6 @@ from typing import Any, TypeVar
 
 import jax
 import numpy as np
-from jax.experimental.multihost_utils import process_allgather
 from jax.sharding import NamedSharding
 from rich.console import Console
 
@@ -14,6 +13,7 @@ from experiments.errors import NotFiniteError, StoppedError
 from experiments.run_directory import RunDirectory
 from experiments.stop import Stop
 from seqjax.hosts import gather
+from seqjax.hosts.agreement import gather_rows
 from seqjax.types import PyTree
 
 T = TypeVar("T")
@@ -77,8 +77,8 @@ class Group:
             texts = self.gather([value.decode("latin-1") for value in rows])  # any byte is one
             return np.array([text.encode("latin-1") for part in texts for text in part], object)
         # bytes, because JAX would narrow 64 bits
-        plain = np.ascontiguousarray(rows).reshape(len(rows), -1).view(np.uint8)
-        joined = np.asarray(process_allgather(plain, tiled=True))
+        plain = np.ascontiguousarray(rows).ravel().view(np.uint8)
+        joined = gather_rows(plain)
         return joined.view(rows.dtype).reshape(-1, *rows.shape[1:])
 
     def together(self, act: Callable[[], T]) -> T:

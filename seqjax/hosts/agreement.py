@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from seqjax.checks import describe
+from seqjax.hosts import runtime
 
 # JAX is imported by the functions, because a command line shows its options without it
 
@@ -61,13 +62,13 @@ def gather(value: Any) -> list[Any]:
     row = np.zeros(_SHORT, np.uint8)
     start = np.concatenate([length, data])[:_SHORT]
     row[: len(start)] = start
-    rows = _gather_rows(row)
+    rows = gather_rows(row)
     sizes = [int.from_bytes(row[:_HEADER].tobytes(), "little") for row in rows]
     rows = rows[:, _HEADER:]
     if max(sizes) > _SHORT - _HEADER:
         padded = np.zeros(max(sizes), np.uint8)
         padded[: len(data)] = data
-        rows = _gather_rows(padded)
+        rows = gather_rows(padded)
     return [json.loads(row[:size].tobytes()) for row, size in zip(rows, sizes, strict=True)]
 
 
@@ -80,37 +81,40 @@ def await_all() -> None:
 
     >>> await_all()
     """
-    from jax._src import distributed  # the store has no public name
-
-    state, number = distributed.global_state, next(_meetings)
-    if state.client is None or state.num_processes == 1:
+    processes, number = runtime.processes(), next(_meetings)
+    if processes == 1:
         return
     name = f"seqjax/await_all/{number}"
-    state.client.key_value_set(f"{name}/{state.process_id}", "here")
-    while len(state.client.key_value_dir_get(f"{name}/")) < state.num_processes:
+    runtime.put(f"{name}/{runtime.process()}", "here")
+    while len(runtime.entries(name)) < processes:
         time.sleep(_PAUSE)
 
 
-def _gather_rows(row: np.ndarray) -> np.ndarray:
-    """``uint8[P, N]`` from the ``uint8[N]`` of each process."""
+def gather_rows(row: np.ndarray) -> np.ndarray:
+    """``uint8[P, N]`` from the ``uint8[N]`` of each process; all must call it.
+
+    >>> gather_rows(np.array([7, 8], np.uint8))
+    array([[7, 8]], dtype=uint8)
+    """
     import jax
 
     if jax.process_count() == 1:
         return row[None]
-    program, rows, owners = _gathering()
-    shape = (len(owners), len(row))
+    program, rows = _gathering()
+    shape = (jax.process_count(), len(row))
     together = jax.make_array_from_callback(shape, rows, lambda _: row[None])
-    each: np.ndarray = np.asarray(program(together).addressable_data(0))
-    return each[[owners.index(process) for process in range(jax.process_count())]]
+    return np.asarray(program(together).addressable_data(0))
 
 
 @functools.cache
-def _gathering() -> tuple[Callable[[Any], Any], Any, list[int]]:
-    """A program that copies one row of each device to all, and the processes of the devices."""
+def _gathering() -> tuple[Callable[[Any], Any], Any]:
+    """A program that copies one row of each process to all, and the sharding of the rows."""
     import jax
     from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-    mesh = Mesh(np.array(jax.devices()), ("device",), axis_types=(AxisType.Auto,))
-    rows = NamedSharding(mesh, PartitionSpec("device"))
-    program = jax.jit(lambda row: row, out_shardings=NamedSharding(mesh, PartitionSpec()))
-    return program, rows, [device.process_index for device in jax.devices()]
+    # processes may have different numbers of devices
+    first = {device.process_index: device for device in reversed(jax.devices())}
+    devices = [first[process] for process in range(jax.process_count())]
+    mesh = Mesh(np.array(devices), ("process",), axis_types=(AxisType.Auto,))
+    rows = NamedSharding(mesh, PartitionSpec("process"))
+    return jax.jit(lambda row: row, out_shardings=NamedSharding(mesh, PartitionSpec())), rows
