@@ -47,6 +47,9 @@ class Config:
     blocks: bool = False
     """Whether each layer is a normalised residual block around the cell, with a gated feed-forward
     part. Replaces --residual, and turns on --layer-norm."""
+    members: int = 1
+    """Models that train side by side on the same chunks, from different initial parameters, and
+    predict together as an ensemble. Each takes as long as one."""
     embedding_size: int | None = None
     """Features of the embedding. None: tokens select rows of the first layer's kernel."""
     tied: bool = False
@@ -118,7 +121,7 @@ class Config:
     def __post_init__(self) -> None:
         owner = "char_model"
         sizes = ("min_count", "units", "layers", "batch_size", "num_steps", "window", "evaluations")
-        check_sizes(owner, self, *sizes, "ngram_order")
+        check_sizes(owner, self, *sizes, "ngram_order", "members")
         for name in (
             "input_dropout",
             "layer_dropout",
@@ -150,14 +153,35 @@ class Config:
 
     @property
     def optimizer_chain(self) -> optax.GradientTransformationExtraArgs:
-        """The optimizer except for the learning rate, which is an argument of each step."""
+        """The optimizer except for the learning rate, which is an argument of each step.
+
+        Each member of an ensemble has its own.
+        """
         import optax
 
         parts = [] if self.clip is None else [optax.clip_by_global_norm(self.clip)]
         parts.append(optax.scale_by_adam(b2=self.b2))
         if self.optimizer == "adamw":
             parts.append(optax.add_decayed_weights(self.weight_decay))
-        return optax.chain(*parts)
+        chain = optax.chain(*parts)
+        return chain if self.members == 1 else _for_each_member(chain)
+
+
+def _for_each_member(
+    chain: optax.GradientTransformationExtraArgs,
+) -> optax.GradientTransformationExtraArgs:
+    """The optimizer for a tuple of parameters, whose gradients are clipped one by one."""
+    import optax
+
+    def init(params: Any) -> Any:
+        return tuple(map(chain.init, params))
+
+    def update(grads: Any, state: Any, params: Any = None, **_: Any) -> tuple[Any, Any]:
+        done = [chain.update(*one) for one in zip(grads, state, params, strict=True)]
+        updates, states = zip(*done, strict=True)
+        return updates, states
+
+    return optax.GradientTransformationExtraArgs(init, update)
 
 
 MAY_CHANGE = ("epochs", "max_seconds", "ngrams")
@@ -244,8 +268,13 @@ def check_model(config: Config) -> None:
     jax.eval_shape(run, jax.ShapeDtypeStruct((1, 2), "int32"))
 
 
-def build_model(config: Config, vocabulary_size: int) -> seqjax.LanguageModel:
-    """The model that the options make."""
+def build_model(config: Config, vocabulary_size: int) -> seqjax.Cell:
+    """The model that the options make, or an ensemble of such models."""
+    model = _build_member(config, vocabulary_size)
+    return model if config.members == 1 else seqjax.Ensemble([model] * config.members)
+
+
+def _build_member(config: Config, vocabulary_size: int) -> seqjax.LanguageModel:
     layers: list[seqjax.Cell] = []
     for n in range(config.layers):
         cell = make_cell(config.cell, config.units)

@@ -37,7 +37,7 @@ from experiments.processes import ALL, Group, Meeting
 from experiments.run_directory import RunDirectory, only_one
 from experiments.stop import on_signals
 from experiments.stored_config import config_from_json
-from seqjax import LanguageModel
+from seqjax import Cell
 from seqjax.checkpoint import Checkpoints
 from seqjax.devices import data_mesh
 from seqjax.types import PyTree
@@ -123,7 +123,7 @@ class _Run:
         console: Console,
         meeting: Meeting,
         text: Text,
-        model: LanguageModel,
+        model: Cell,
         mesh: Mesh,
         checkpoints: Checkpoints,
         board: "EventLog | None",

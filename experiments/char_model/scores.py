@@ -15,7 +15,7 @@ from experiments.char_model.evaluation import Track, rows_for, streaming, window
 from experiments.char_model.text import Text
 from experiments.errors import NotFiniteError
 from experiments.processes import Watch
-from seqjax import LanguageModel
+from seqjax import Cell
 from seqjax.sampling import Sampling, generate, prime
 from seqjax.types import Params, PyTree
 
@@ -32,16 +32,14 @@ def local(tree: PyTree) -> PyTree:
     return jax.tree.map(lambda leaf: leaf.addressable_data(0), tree)
 
 
-def during_training(
-    model: LanguageModel, text: Text, params: Params, bars: Progress, watch: Watch
-) -> float:
+def during_training(model: Cell, text: Text, params: Params, bars: Progress, watch: Watch) -> float:
     """The loss on the validation text in nats per character, read in parts."""
     with _shown(bars, "evaluating", watch) as track:
         start = text.validation[:EVALUATED]
         return streaming(model, params, start, EVALUATION_ROWS, track).nats
 
 
-def sample(model: LanguageModel, text: Text, params: Params, seed: int, step: int) -> str:
+def sample(model: Cell, text: Text, params: Params, seed: int, step: int) -> str:
     """A sampled text of 200 characters.
 
     Raises:
@@ -57,7 +55,7 @@ def sample(model: LanguageModel, text: Text, params: Params, seed: int, step: in
 
 
 def final(
-    model: LanguageModel, text: Text, config: Config, params: Params, bars: Progress, watch: Watch
+    model: Cell, text: Text, config: Config, params: Params, bars: Progress, watch: Watch
 ) -> dict[str, Any]:
     """The scores of the whole validation text, for ``result.json``."""
     rows = rows_for(text.validation)

@@ -3,7 +3,7 @@
 import functools
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from experiments.char_model.config import Config
 from experiments.processes import place
-from seqjax import LanguageModel, sequence_loss, unroll
+from seqjax import Cell, Ensemble, sequence_loss, unroll
 from seqjax.data.ngram_targets import SoftTargets
 from seqjax.operations.masking import zero_outside
 from seqjax.regularization import drop_weights
@@ -84,10 +84,10 @@ def steps_per_epoch(config: Config, length: int) -> int:
     return (length - span(config)) // config.num_steps + 1
 
 
-def init_state(config: Config, model: LanguageModel) -> RunState:
+def init_state(config: Config, model: Cell) -> RunState:
     """The state of training at step 0."""
     key, init_key = jax.random.split(jax.random.key(config.seed))
-    params = model.init(init_key, model.vocabulary_size)
+    params = model.init(init_key, model.output_size)  # the vocabulary size
     return RunState(
         jnp.zeros((), jnp.int32),
         params,
@@ -151,14 +151,15 @@ def spread(mesh: Mesh, state: RunState) -> RunState:
 @functools.lru_cache(maxsize=8)
 def make_block(
     config: Config,
-    model: LanguageModel,
+    model: Cell,
     mesh: Mesh,
     unroll: Callable[..., tuple[State, Array]] = unroll,
 ) -> jax.stages.Wrapped:
     """Make the jitted ``(state, data, rates[K], count) -> (state, losses[K])`` of ``count`` steps.
 
     ``data`` are the chunks of K steps from `block_data`. The losses are those of the characters,
-    also where the model learns from soft targets too.
+    also where the model learns from soft targets too. The members of an ensemble train as if each
+    was alone, and the loss is the mean of theirs.
 
     The number of steps is an argument of the compiled function. Blocks of any length therefore take
     the same steps, and results do not depend on how a run is cut into blocks. Each device computes
@@ -170,6 +171,21 @@ def make_block(
 
     def loss_fn(
         params: Params, carry: State, chunk: Data, key: Array
+    ) -> tuple[Array, State, Array]:
+        if config.members == 1:
+            return loss_of_one(model, params, carry, chunk, key)
+        members = cast(Ensemble, model).members
+        keys = jax.random.split(key, config.members)
+        each = [
+            loss_of_one(member, p, c, chunk, k)
+            for member, p, c, k in zip(members, params, carry, keys, strict=True)
+        ]
+        losses, carries, of_characters = zip(*each, strict=True)
+        # the sum, so that each member has the gradient of its own loss
+        return jnp.stack(losses).sum(), carries, jnp.stack(of_characters).mean()
+
+    def loss_of_one(
+        model: Cell, params: Params, carry: State, chunk: Data, key: Array
     ) -> tuple[Array, State, Array]:
         xs, ys = jnp.asarray(chunk.inputs), jnp.asarray(chunk.targets)[:, -T:]
         if config.weight_dropout:

@@ -30,6 +30,7 @@ from experiments.char_model import train as training
 from experiments.char_model.config import PRESETS, Config, build_model, check_model
 from experiments.char_model.evaluation import streaming, token_losses, windowed
 from experiments.char_model.figure import learning_curve
+from experiments.char_model.rows import make_rows
 from experiments.char_model.text import read_text
 from experiments.char_model.train import learning_rate
 from experiments.char_model.trained import load, read_config
@@ -201,8 +202,11 @@ class StopsAfter(Stop):
         super().check()
 
 
-def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(corpus, tmp_path, monkeypatch):
-    config = dataclasses.replace(SMALL, corpus=corpus, epochs=2)
+@pytest.mark.parametrize("members", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(
+    members, corpus, tmp_path, monkeypatch
+):
+    config = dataclasses.replace(SMALL, corpus=corpus, epochs=2, members=members)
     whole = RunDirectory("char_model", config, tmp_path / "whole")
     train(config, whole)
     stopped = RunDirectory("char_model", config, tmp_path / "stopped")
@@ -739,6 +743,41 @@ def test_a_run_that_is_killed_again_and_again_ends_in_the_same_parameters(tmp_pa
     (expected, step), (actual, last) = parameters(whole), parameters(killed)
     assert step == last
     jax.tree.map(np.testing.assert_array_equal, actual, expected)
+
+
+def test_the_members_of_an_ensemble_train_as_if_alone(corpus):
+    config = dataclasses.replace(
+        SMALL, corpus=corpus, input_dropout=0.0, weight_dropout=0.0, clip=0.05, members=2
+    )
+    alone = dataclasses.replace(config, members=1)
+    text = read_text(config)
+    rows = make_rows(config, text, Console(quiet=True))
+    rates = np.full(5, 0.01, np.float32)
+
+    def after_five_steps(config, state, model):
+        mesh = data_mesh(config.batch_size)
+        data = training.spread_block(mesh, config, rows, 0, 5)._replace(
+            weight=np.full(5, 0.5, np.float32)
+        )
+        block = training.make_block(config, model, mesh)
+        return block(training.spread(mesh, state), data, rates, np.int32(5))
+
+    ensemble = build_model(config, text.vocabulary.size)
+    start = training.init_state(config, ensemble)
+    copies = jax.tree.map(np.asarray, (start.params, start.carry))
+    together, losses = after_five_steps(config, start, ensemble)
+    each = []
+    for n, member in enumerate(ensemble.members):
+        params, carry = (jax.tree.map(jnp.asarray, part[n]) for part in copies)
+        state = training.init_state(alone, member)._replace(
+            params=params, average=jax.tree.map(jnp.copy, params), carry=carry
+        )
+        end, own = after_five_steps(alone, state, member)
+        each.append(own)
+        for ours, theirs in ((together.params[n], end.params), (together.average[n], end.average)):
+            jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), ours, theirs)
+    np.testing.assert_allclose(losses, np.mean(each, 0), rtol=1e-6)
+    assert np.abs(each[0] - each[1]).max() > 1e-3
 
 
 def test_presets_are_what_they_say():
