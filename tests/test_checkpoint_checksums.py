@@ -38,6 +38,17 @@ def test_blocks_of_any_grid_add_up_to_the_checksum_of_the_array(data):
     assert total == zlib.crc32(content)
 
 
+@given(content=st.binary(max_size=40), piece=st.integers(1, 9))
+def test_pieces_add_up_to_the_checksum_of_an_array_and_of_a_file(tmp_path_factory, content, piece):
+    folder = tmp_path_factory.mktemp("files")
+    (folder / "a").write_bytes(content)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checksums, "_PIECE", piece)
+        assert checksums.of_files(folder, ["a"]) == {"a": zlib.crc32(content)}
+        whole = checksums.local({"b": np.frombuffer(content, "uint8")}).whole
+    assert whole == {"['b']": zlib.crc32(content)}
+
+
 @pytest.mark.parametrize("spec", [(), ("a",), (None, "a"), ("a", "b"), (("a", "b"),), (None, "b")])
 def test_shards_of_devices_add_up_and_replicas_are_compared(spec):
     devices = np.array([jax.devices()[0], jax.devices()[1]]).reshape(2, 1)

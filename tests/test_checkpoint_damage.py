@@ -1,6 +1,9 @@
 """Damage of every kind to a checkpoint is named, and the other checkpoint is read in its place."""
 
 import gc
+import json
+import re
+import zlib
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +11,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 
-from seqjax.checkpoint import Checkpoints, CorruptCheckpointError
+from seqjax.checkpoint import Checkpoints, CorruptCheckpointError, stored
 from seqjax.checkpoint.trees import plain, types_of
 
 # orbax may leave coroutines behind where an array cannot be read
@@ -52,6 +55,21 @@ def files(folder):
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
+def change_header(folder, step, change):
+    """Change the header of a checkpoint and sign it, as if it had been written so."""
+    path = folder / str(step) / "about" / "metadata"
+    header = json.loads(path.read_text())
+    change(header)
+    path.write_text(json.dumps(stored.signed(header)))
+
+
+def accept_files(folder, step):
+    """Take the files of a checkpoint as they are for what was written."""
+    state = folder / str(step) / "state"
+    sums = {str(path.relative_to(state)): zlib.crc32(path.read_bytes()) for path in files(state)}
+    change_header(folder, step, lambda header: header.update(files=sums))
+
+
 def change_bit(folder, step, item="state"):
     """Change a bit in the middle of the largest file of an item."""
     path = max(files(folder / str(step) / item), key=lambda path: path.stat().st_size)
@@ -88,10 +106,16 @@ def test_a_changed_bit_is_named_and_the_other_checkpoint_is_read(
             checkpoints.restore(LIKE, which)
 
 
-def test_an_array_of_another_step_is_named(folder, caplog):
+def test_arrays_of_another_step_are_named(folder, caplog):
     (folder / "1" / "state").rename(folder / "other")
     (folder / "2" / "state").rename(folder / "1" / "state")
     (folder / "other").rename(folder / "2" / "state")
+    with Checkpoints(folder) as checkpoints:
+        with pytest.raises(CorruptCheckpointError, match=rf"{folder}/1/state/\S+ cannot be read"):
+            checkpoints.restore(LIKE)
+        assert f"step 2 in {folder} is damaged" in caplog.text
+    accept_files(folder, 1)
+    accept_files(folder, 2)
     with Checkpoints(folder) as checkpoints:
         with pytest.raises(CorruptCheckpointError, match="is damaged"):
             checkpoints.restore(LIKE)
@@ -177,6 +201,33 @@ def test_damaged_metrics_of_the_last_do_not_block_the_best(tmp_path, caplog):
     assert "step 2" in caplog.text
 
 
+def test_a_checkpoint_without_checksums_of_files_is_read_and_checked(folder, caplog):
+    change_header(folder, 2, lambda header: header.pop("files"))
+    with Checkpoints(folder) as checkpoints:
+        assert is_right(checkpoints.restore(LIKE), 2)
+        assert not caplog.text
+        change_bit(folder, 2)
+        assert is_right(checkpoints.restore(LIKE), 1)
+        assert f"step 2 in {folder} is damaged" in caplog.text
+
+
+def test_the_storage_gets_no_damaged_file(folder, monkeypatch):
+    # damaged bytes have ended the process in the native code that reads arrays
+    monkeypatch.setattr(stored.Stored, "state", lambda *_: pytest.fail("read the arrays"))
+    paths = files(folder / "2" / "state")
+    assert len(paths) > 3
+    with Checkpoints(folder) as checkpoints:
+        for path in paths:
+            content = path.read_bytes()
+            for damaged in (content[:-1], content + b"x", content[:-1] + b"x", None):
+                if damaged == content:
+                    continue
+                path.unlink() if damaged is None else path.write_bytes(damaged)
+                with pytest.raises(CorruptCheckpointError, match=re.escape(f"{path} ")):
+                    checkpoints._shared.read(2, LIKE)
+            path.write_bytes(content)
+
+
 def test_a_checkpoint_that_a_run_replaces_meanwhile_is_read_again(folder):
     with Checkpoints(folder) as checkpoints:
         shared = checkpoints._shared
@@ -197,6 +248,10 @@ def test_a_checkpoint_that_a_run_replaces_meanwhile_is_read_again(folder):
 def test_a_file_that_is_cut_is_named(folder, caplog):
     path = max(files(folder / "2" / "state"), key=lambda path: path.stat().st_size)
     path.write_bytes(path.read_bytes()[:100])
+    with Checkpoints(folder) as checkpoints:
+        assert is_right(checkpoints.restore(LIKE), 1)
+    assert f"{path} does not match its checksum" in caplog.text
+    accept_files(folder, 2)
     with Checkpoints(folder) as checkpoints:
         assert is_right(checkpoints.restore(LIKE), 1)
     assert f'"kernel/0.0" in OCDBT database at local file "{folder}/2/state/"' in caplog.text

@@ -1,4 +1,4 @@
-"""CRC-32 of the bytes of arrays, also of arrays that no process holds whole.
+"""CRC-32 of files and of the bytes of arrays, also of arrays that no process holds whole.
 
 The checksum of an array is the CRC-32 of its bytes in row-major order. It does not depend on the
 number of processes or devices, or on how the array is split over them. Because a CRC is linear over
@@ -13,8 +13,9 @@ after the piece. A piece of a split array consists of runs of adjacent bytes.
 
 import math
 import zlib
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -25,6 +26,7 @@ from seqjax.types import PyTree
 
 _POLYNOMIAL = 0xEDB88320  # of CRC-32; the lowest power of x is the highest bit
 _ONE = 1 << 31
+_PIECE = 1 << 24  # bytes of an array or a file that one thread takes at a time
 
 
 class Local(NamedTuple):
@@ -46,12 +48,24 @@ class DifferentArraysError(ValueError):
 def local(tree: PyTree) -> Local:
     """The checksums of the arrays in ``tree``, as far as this process holds them."""
     names, leaves = named(tree)
-    with ThreadPoolExecutor() as pool:  # zlib releases the interpreter lock
-        found = dict(zip(names, pool.map(_of_leaf, leaves), strict=True))
+    # zlib releases the interpreter lock; a thread that waits for others needs a pool of its own
+    with ThreadPoolExecutor() as pool, ThreadPoolExecutor() as pieces:
+        values = pool.map(lambda leaf: _of_leaf(leaf, pieces), leaves)
+        found = dict(zip(names, values, strict=True))
     return Local(
         {name: one for name, one in found.items() if isinstance(one, int)},
         {name: one for name, one in found.items() if isinstance(one, list)},
     )
+
+
+def of_files(folder: Path, names: Iterable[str]) -> dict[str, int]:
+    """The checksum of each file, by its name in ``folder``.
+
+    Raises:
+      OSError: a file cannot be read.
+    """
+    with ThreadPoolExecutor() as pool:
+        return {name: _of_file(folder / name, pool) for name in names}
 
 
 def combined(processes: Sequence[Sequence[Any]], sizes: dict[str, int]) -> dict[str, int]:
@@ -115,12 +129,32 @@ def contribution(block: np.ndarray, start: Sequence[int], shape: Sequence[int]) 
     return _times(int(values), _power(tail))
 
 
-def _of_leaf(leaf: Any) -> int | list[list[int]]:
+def _of_leaf(leaf: Any, pool: Executor) -> int | list[list[int]]:
     if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
         if not leaf.is_fully_replicated:
             return _of_shards(leaf)
         leaf = leaf.addressable_data(0)
-    return zlib.crc32(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8).data)
+    data = np.ascontiguousarray(leaf).reshape(-1).view(np.uint8).data
+    return _of_pieces(len(data), lambda start: data[start : start + _PIECE], pool)
+
+
+def _of_file(path: Path, pool: Executor) -> int:
+    def read(start: int) -> bytes:
+        with path.open("rb") as file:
+            file.seek(start)
+            return file.read(_PIECE)
+
+    return _of_pieces(path.stat().st_size, read, pool)
+
+
+def _of_pieces(size: int, read: Callable[[int], bytes | memoryview], pool: Executor) -> int:
+    """The CRC-32 of ``size`` bytes, of which ``read(start)`` returns the piece at ``start``."""
+    starts, total = range(0, size, _PIECE), 0
+    for start, one in zip(
+        starts, pool.map(lambda start: zlib.crc32(read(start)), starts), strict=True
+    ):
+        total = _times(total, _power(min(_PIECE, size - start))) ^ one
+    return total
 
 
 def _of_shards(array: jax.Array) -> list[list[int]]:

@@ -88,9 +88,13 @@ class SharedFolder:
         header, checkpoint = self.header(step), Stored(self._files.checkpoint(step))
         state: PyTree = None
 
+        def check_files() -> None:
+            self._see(checkpoint.path)
+            files, process = header.files or {}, self._agreement.process
+            checkpoint.check_files(dict([*files.items()][process :: self._agreement.processes]))
+
         def act() -> checksums.Local:
             nonlocal state
-            self._see(checkpoint.path)
             template = jax.tree.map(trees.template, trees.plain(like))
             where = f"the checkpoint of step {step} in {self.path}"
             _check_structure(where, trees.types_of(template), header.arrays)
@@ -111,6 +115,7 @@ class SharedFolder:
                     raise checkpoint.corrupt(f"the array {name} in {path} does not match its "
                                              "checksum")  # fmt: skip
 
+        self._agreement.reach(f"check the files of step {step}", check_files)
         self._agreement.reach(f"read step {step}", act, check)
         return Restored(trees.with_keys(like, state), header.about, step)
 
@@ -173,7 +178,7 @@ class SharedFolder:
 
         def commit(_: Any) -> None:
             try:
-                stored.complete(path, stored.signed(header | {"checksums": total}))
+                stored.complete(path, header | {"checksums": total})
                 self._files.commit(path, step)
             except Exception as error:
                 raise OSError(f"{where}; {_intact(error)}") from error

@@ -7,7 +7,7 @@ import logging
 import math
 import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ import jax
 import orbax.checkpoint as ocp
 from etils import epath  # the paths of orbax
 
+from seqjax.checkpoint import checksums
 from seqjax.types import PyTree
 
 # faults of the machine or of a network file system, not of the file
@@ -37,7 +38,8 @@ class Header(NamedTuple):
     about: dict[str, Any]
     arrays: dict[str, str]  # dtype and shape by name
     loss: float
-    checksums: dict[str, int] | None  # by name; None in checkpoints of early versions
+    checksums: dict[str, int] | None  # of arrays by name; None in checkpoints of early versions
+    files: dict[str, int] | None  # checksums by name in ``state``; None in those of early versions
 
 
 class Stored:
@@ -72,7 +74,10 @@ class Stored:
             raise self.corrupt(f"{path} does not match its checksum")
         if header["step"] != self.step:
             raise self.corrupt(f"{path} belongs to step {header['step']}")
-        return Header(header["about"], header["arrays"], header["loss"], header["checksums"])
+        return Header(
+            header["about"], header["arrays"], header["loss"], header["checksums"],
+            header.get("files"),
+        )  # fmt: skip
 
     def _early_header(self, header: dict[str, Any], warn: Callable[[str], None]) -> Header:
         """The header of an early version without checksums, where orbax stored the loss."""
@@ -86,7 +91,27 @@ class Stored:
             f"the checkpoint of step {self.step} in {self.path.parent} was saved without "
             "checksums, so changed bits in it cannot be detected"
         )
-        return Header(header["about"], header["arrays"], loss, None)
+        return Header(header["about"], header["arrays"], loss, None, None)
+
+    def check_files(self, files: Mapping[str, int]) -> None:
+        """Compare files of the arrays with their checksums, by name.
+
+        The storage of orbax reads the files in native code, where damaged bytes have ended the
+        process. So `state` is called for files that are intact.
+
+        Raises:
+          CorruptCheckpointError: a file is damaged or missing.
+          OSError: the machine or the network has a fault that may pass.
+        """
+        folder = self.path / "state"
+        try:
+            found = checksums.of_files(folder, files)
+        except OSError as error:
+            _raise_if_passing(error)
+            raise self.corrupt(f"{error.filename or folder} cannot be read ({error})") from None
+        for name, checksum in files.items():
+            if found[name] != checksum:
+                raise self.corrupt(f"{folder / name} does not match its checksum")
 
     def state(self, template: PyTree) -> PyTree:
         """Read the arrays onto the shardings of ``template``; this does not check them.
@@ -140,12 +165,16 @@ def write_arrays(path: Path, state: PyTree) -> None:
 
 
 def complete(path: Path, header: dict[str, Any]) -> None:
-    """Join the pieces that all processes have written, and write the header."""
-    handler = ocp.StandardCheckpointHandler()
+    """Join the pieces that all processes have written, and write the header with checksums."""
+    handler, folder = ocp.StandardCheckpointHandler(), path / "state"
     try:
-        handler.finalize(epath.Path(path / "state"))
+        handler.finalize(epath.Path(folder))
     finally:
         handler.close()
+    names = sorted(
+        file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()
+    )
+    header = signed(header | {"files": checksums.of_files(folder, names)})
     (path / "about").mkdir()
     (path / "about" / "metadata").write_text(json.dumps(header), encoding="utf-8")
     # lets orbax read the checkpoint without being told what it holds
