@@ -30,8 +30,9 @@ class Checkpoints:
 
     A checkpoint is written under a temporary name and renamed when it is complete, so a run that is
     killed leaves its earlier checkpoints intact. A checkpoint holds only arrays and JSON; loading
-    it runs no code from it. It stores a CRC-32 of each array, of each file of arrays and of the JSON.
-    Every read checks them, and the files before they are parsed. One process may save while others read. The arrays have the format of orbax.
+    it runs no code from it. It stores a CRC-32 of each array, of each file of arrays and of the
+    JSON. Every read checks them, and the files before they are parsed. One process may save while
+    others read. The arrays have the format of orbax.
 
     Under `jax.distributed`, all processes make the same calls in the same order, with the same
     arguments, on one shared folder. Arrays may be split over the devices of all processes; each
