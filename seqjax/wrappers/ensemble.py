@@ -8,11 +8,12 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.types import Array, Cell, Loop, Noise, Params, Projected, PyTree, Size, State
+from seqjax.wrappers.composite import Composite
 from seqjax.wrappers.wrapper import check_one_axis
 
 
 @dataclasses.dataclass(frozen=True)
-class Ensemble(Cell):
+class Ensemble(Composite):
     """A cell that runs several models side by side and averages their log-probabilities.
 
     Maps the inputs of a member to ``[B, T, V]``. Parameters, state and noise are tuples with one
@@ -59,24 +60,14 @@ class Ensemble(Cell):
             )
 
     @property
+    def cells(self) -> tuple[Cell, ...]:
+        """The members."""
+        return tuple(self.members)
+
+    @property
     def output_size(self) -> Size:
         """The number of classes, V."""
         return self.members[0].output_size
-
-    @property
-    def is_noisy(self) -> bool:
-        """Whether any member is noisy."""
-        return any(member.is_noisy for member in self.members)
-
-    @property
-    def can_step(self) -> bool:
-        """Whether all members can run step by step."""
-        return all(member.can_step for member in self.members)
-
-    @property
-    def roles(self) -> tuple[State, ...]:
-        """The roles of each member."""
-        return tuple(member.roles for member in self.members)
 
     def init(self, key: Array, input_size: Size, dtype: Any = jnp.float32) -> tuple[Params, ...]:
         """Initialise each member with a separate key."""
@@ -96,39 +87,9 @@ class Ensemble(Cell):
         )
         return first
 
-    def initial_state(
-        self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
-    ) -> tuple[State, ...]:
-        """Return the zero state of each member."""
-        return tuple(member.initial_state(batch_shape, dtype) for member in self.members)
-
-    def first_state(
-        self,
-        params: tuple[Params, ...],
-        batch_shape: tuple[int, ...] = (),
-        dtype: Any = jnp.float32,
-    ) -> tuple[State, ...]:
-        """Return the first state of each member."""
-        return tuple(
-            member.first_state(p, batch_shape, dtype)
-            for member, p in zip(self.members, params, strict=True)
-        )
-
     def features(self, xs: PyTree) -> PyTree:
         """Return the features of the first member."""
         return self.members[0].features(xs)
-
-    def with_context(
-        self, params: tuple[Params, ...], memory: Array, mask: Array
-    ) -> tuple[Params, ...] | None:
-        """Bind the context to the members that attend, or return None if none does."""
-        bound = [
-            member.with_context(p, memory, mask)
-            for member, p in zip(self.members, params, strict=True)
-        ]
-        if all(p is None for p in bound):
-            return None
-        return tuple(p if b is None else b for p, b in zip(params, bound, strict=True))
 
     def draw_noise(
         self, key: Array, leading_shape: tuple[int, ...], input_size: Size

@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.types import Array, Cell, Loop, Noise, Params, Projected, PyTree, Size, State
+from seqjax.wrappers.composite import Composite
 
 
 @dataclasses.dataclass(frozen=True)
-class Stack(Cell):
+class Stack(Composite):
     """A stack of cells, in which the output of each cell is the input of the next.
 
     Maps the inputs of the lowest layer to the outputs of the top layer. Parameters and state are
@@ -51,24 +52,14 @@ class Stack(Cell):
         object.__setattr__(self, "layers", tuple(self.layers))
 
     @property
+    def cells(self) -> tuple[Cell, ...]:
+        """The layers, the lowest first."""
+        return tuple(self.layers)
+
+    @property
     def output_size(self) -> Size:
         """The output size of the top layer."""
         return self.layers[-1].output_size
-
-    @property
-    def is_noisy(self) -> bool:
-        """Whether any layer is noisy."""
-        return any(layer.is_noisy for layer in self.layers)
-
-    @property
-    def can_step(self) -> bool:
-        """Whether all layers can run step by step."""
-        return all(layer.can_step for layer in self.layers)
-
-    @property
-    def roles(self) -> tuple[State, ...]:
-        """The roles of each layer."""
-        return tuple(layer.roles for layer in self.layers)
 
     def init(self, key: Array, input_size: Size, dtype: Any = jnp.float32) -> tuple[Params, ...]:
         """Initialise each layer with a separate key."""
@@ -86,24 +77,6 @@ class Stack(Cell):
         """Return the time and batch axes, after the check of the lowest layer."""
         return self.layers[0].leading_shape(params[0], xs)
 
-    def initial_state(
-        self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
-    ) -> tuple[State, ...]:
-        """Return the zero state of each layer."""
-        return tuple(layer.initial_state(batch_shape, dtype) for layer in self.layers)
-
-    def first_state(
-        self,
-        params: tuple[Params, ...],
-        batch_shape: tuple[int, ...] = (),
-        dtype: Any = jnp.float32,
-    ) -> tuple[State, ...]:
-        """Return the first state of each layer."""
-        return tuple(
-            layer.first_state(p, batch_shape, dtype)
-            for layer, p in zip(self.layers, params, strict=True)
-        )
-
     def features(self, xs: PyTree) -> PyTree:
         """Return the features of the lowest layer."""
         return self.layers[0].features(xs)
@@ -114,18 +87,6 @@ class Stack(Cell):
         """Merge the table into the lowest layer, or return None if it cannot."""
         lowest = self.layers[0].merge_embedding(params[0], table)
         return None if lowest is None else (lowest, *params[1:])
-
-    def with_context(
-        self, params: tuple[Params, ...], memory: Array, mask: Array
-    ) -> tuple[Params, ...] | None:
-        """Bind the context to the layers that attend, or return None if none does."""
-        bound = [
-            layer.with_context(p, memory, mask)
-            for layer, p in zip(self.layers, params, strict=True)
-        ]
-        if all(p is None for p in bound):
-            return None
-        return tuple(p if b is None else b for p, b in zip(params, bound, strict=True))
 
     def draw_noise(
         self, key: Array, leading_shape: tuple[int, ...], input_size: Size
