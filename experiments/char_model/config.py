@@ -299,6 +299,20 @@ def _build_member(config: Config, vocabulary_size: int) -> seqjax.LanguageModel:
     )
 
 
+_SMALL = Config(
+    cell="coupled_lstm",  # its memory is a weighted mean, so it stays bounded, unlike an LSTM's
+    units=256,
+    layers=2,
+    residual=True,
+    ngram_targets=0.8,
+    num_steps=32,
+    fresh_state=0.01,
+    max_seconds=96,  # and 8 s to count n-grams
+    average=0.995,
+    learning_rate=1.3e-2,
+    evaluations=4,
+)
+
 PRESETS: dict[str, Config] = {
     "article": Config(
         cell="lstm",
@@ -315,32 +329,8 @@ PRESETS: dict[str, Config] = {
         clip=None,
         evaluations=3,
     ),
-    "small": Config(
-        cell="coupled_lstm",  # its memory is a weighted mean, so it stays bounded, unlike an LSTM's
-        units=256,
-        layers=2,
-        residual=True,
-        ngram_targets=0.8,
-        num_steps=32,
-        fresh_state=0.01,
-        max_seconds=96,  # and 8 s to count n-grams
-        average=0.995,
-        learning_rate=1.3e-2,
-        evaluations=4,
-    ),
-    "best": Config(
-        cell="coupled_lstm",
-        units=512,
-        layers=2,
-        residual=True,
-        layer_dropout=0.4,
-        output_dropout=0.5,
-        weight_dropout=0.4,
-        num_steps=32,
-        epochs=24,
-        average=0.999,
-        learning_rate=5e-3,
-        warm_up=500,
-        evaluations=12,
+    "small": _SMALL,
+    "best": dataclasses.replace(
+        _SMALL, members=10, ngram_targets_end=0.1, max_seconds=None, epochs=6, evaluations=12
     ),
 }
