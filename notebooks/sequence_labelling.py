@@ -76,12 +76,12 @@ print(
 characters = Characters.of(held_out)
 runs, curves = [], {}
 for network in config.networks:
-    steps = [*train(config, network, training, vocabulary.size)]
+    steps = [*train(config, network, range(config.seeds), training, vocabulary.size)]
     params, curves[network.name] = steps[-1][0], np.mean([loss for _, loss in steps], axis=1)
     probabilities = predict(network, params, held_out)
     count = sum(leaf[0].size for leaf in jax.tree.leaves(params))
     scores = score(characters, probabilities > 0.5)
-    runs.append(report.Run(network, count, probabilities, scores, wall_seconds=0.0))
+    runs.append(report.Run(network, count, probabilities[0], scores, wall_seconds=0.0))
 
 table = {
     name: score(characters, predicted)
