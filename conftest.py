@@ -1,6 +1,7 @@
 """JAX as strict as it gets, for tests and doctests alike."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 
 import hypothesis
@@ -29,6 +30,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="compile without most optimisations, as the quick tests do",
     )
+    parser.addoption(
+        "--one-in",
+        type=int,
+        default=1,
+        metavar="N",
+        help="run one in N of the tests of each file, for a second set of versions",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out all but one in N tests of a file; the first one always runs."""
+    counts: Counter[str] = Counter()
+    chosen: list[pytest.Item] = []
+    left: list[pytest.Item] = []
+    for item in items:
+        name = item.nodeid.partition("::")[0]
+        (left if counts[name] % config.option.one_in else chosen).append(item)
+        counts[name] += 1
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = chosen
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -55,23 +55,29 @@ def write_text(path, characters):
     return path
 
 
-@pytest.mark.parametrize("ngrams", ["none", "all"])
-def test_of_a_character_model(tmp_path, ngrams):
+@pytest.mark.parametrize(
+    ("options", "largest"),
+    [
+        ("--ngrams none", 4_000_000),
+        ("--ngram-targets 0 --ngrams none", 12_000_000),
+        ("--ngram-targets 0 --ngrams all", 4_000_000),
+    ],
+)
+def test_of_a_character_model(tmp_path, options, largest):
     used = {}
-    for characters in (1_000_000, {"none": 12_000_000, "all": 6_000_000}[ngrams]):
+    for characters in (1_000_000, largest):
         text = write_text(tmp_path / f"{characters}.txt", characters)
         used[characters] = peak(
             "experiments.char_model", "train", "--corpus", text, "--units", 16, "--max-seconds", 1,
-            "--evaluations", 1, "--validation", 0.02, "--ngrams", ngrams,
+            "--evaluations", 1, "--validation", 0.02, *options.split(),
             "--out", tmp_path / str(characters),
         )  # fmt: skip
-    name = {"none": "`char_model --ngrams none`", "all": "`char_model --ngrams all`"}[ngrams]
-    check(name, used)
+    check(f"`char_model {options}`", used)
 
 
 def test_of_truecasing(tmp_path):
     used = {}
-    for characters in (500_000, 2_500_000):
+    for characters in (300_000, 1_200_000):
         text = write_text(tmp_path / f"{characters}.txt", characters)
         used[characters] = peak(
             "experiments.sequence_labelling", "truecasing", "--corpus", text, "--seeds", 1,
@@ -84,7 +90,7 @@ def test_of_truecasing(tmp_path):
 def test_of_classification(tmp_path):
     rng, used = np.random.default_rng(0), {}
     features = Schema({"label": Feature(np.int64)}, {"x": Feature(np.float32, (4,))})
-    for count in (1000, 10_000):
+    for count in (1000, 6000):
         examples = (
             {"x": rng.normal(size=(200, 4)).astype(np.float32), "label": n % 3}
             for n in range(count)
