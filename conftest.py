@@ -41,6 +41,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out all but one in N tests of a file; the first one always runs."""
+    if config.option.one_in < 1:
+        raise pytest.UsageError(f"--one-in must be at least 1, got {config.option.one_in}")
     counts: Counter[str] = Counter()
     chosen: list[pytest.Item] = []
     left: list[pytest.Item] = []
