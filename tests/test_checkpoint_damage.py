@@ -212,7 +212,7 @@ def test_a_checkpoint_without_checksums_of_files_is_read_and_checked(folder, cap
 
 
 def test_the_storage_gets_no_damaged_file(folder, monkeypatch):
-    # damaged bytes have ended the process in the native code that reads arrays
+    # a read of damaged files has ended the process in native code
     monkeypatch.setattr(stored.Stored, "state", lambda *_: pytest.fail("read the arrays"))
     paths = files(folder / "2" / "state")
     assert len(paths) > 3

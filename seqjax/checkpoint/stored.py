@@ -96,8 +96,8 @@ class Stored:
     def check_files(self, files: Mapping[str, int]) -> None:
         """Compare files of the arrays with their checksums, by name.
 
-        The storage of orbax reads the files in native code, where damaged bytes have ended the
-        process. So `state` is called for files that are intact.
+        The storage of orbax reads the files in native code, where a read of damaged files has
+        ended the process. So `state` is called for files that are intact.
 
         Raises:
           CorruptCheckpointError: a file is damaged or missing.
