@@ -92,3 +92,11 @@ def test_a_cut_link_is_found_on_both_ends():
 @pytest.mark.slow
 def test_processes_that_end_are_not_lost():
     outputs(together("-m", "tests.watch_worker", SECONDS, "end", processes=2))
+
+
+@pytest.mark.slow
+def test_process_0_ends_after_the_saves_of_the_others():
+    with started("save", 3) as processes:
+        codes = [process.wait(60) for process in processes]
+        assert codes == [130] * 3, [process.error for process in processes]
+        assert [process.out for process in processes] == ["0\n", "0 1\n", "0 1 2\n"]

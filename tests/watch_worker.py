@@ -6,7 +6,7 @@ import time
 import jax
 import numpy as np
 
-from seqjax.hosts import Hosts, join
+from seqjax.hosts import Hosts, join, leave, runtime, stopping
 from tests.checkpoint_worker import place
 
 
@@ -17,6 +17,12 @@ def main(seconds, how):
     if how == "end":  # one waits for the other for longer than the time limit
         time.sleep(1.5 * float(seconds) * jax.process_index())
         return
+    if how == "save":  # orbax asks process 0, also where a process saves alone
+        stopping()
+        time.sleep(2.0 * jax.process_index())
+        runtime.put(f"saved/{jax.process_index()}", "")
+        print(*(name for name, _ in runtime.entries("saved")), flush=True)
+        leave(130)
     jax.block_until_ready(step(x))
     print("runs", flush=True)
     began = time.monotonic()

@@ -19,11 +19,10 @@ from seqjax.checks import describe
 from seqjax.hosts import clusters, runtime
 from seqjax.hosts.agreement import check_agreement
 from seqjax.hosts.options import Hosts, address_of
-from seqjax.hosts.watch import tell, watch
+from seqjax.hosts.watch import leave_last, tell, watch
 
 # JAX is imported by the functions, because a command line shows its options without it
 
-_DELIVERY = 0.2  # seconds in which process 0 passes the error of a process on to others
 _OWN_NAME = 30.0  # seconds; a cluster may know the name of a host only after its start
 
 
@@ -115,8 +114,8 @@ def leave(code: int, error: BaseException | None = None) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
-    if code and runtime.process() == 0:
-        time.sleep(_DELIVERY)
+    if code:
+        leave_last()
     os._exit(code)
 
 

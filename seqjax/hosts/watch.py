@@ -20,9 +20,12 @@ from seqjax.hosts import runtime
 
 # JAX is imported by the functions, because a command line shows its options without it
 
-_TO_FIRST, _TO_OTHERS, _END = (f"seqjax/watch/{name}" for name in ("to_first", "to_others", "end"))
+_TO_FIRST, _TO_OTHERS, _END, _LEFT = (
+    f"seqjax/watch/{name}" for name in ("to_first", "to_others", "end", "left")
+)
 _TIMES = 8  # messages within the time limit
 _GRACE = 0.5  # seconds for a process to show an error of its own, or of all
+_DELIVERY = 0.2  # seconds in which process 0 passes the error of a process on to others
 _LONGEST = 300  # characters of an error
 _AGAIN = "Start all processes again, from the last checkpoint"
 _delay = 0.0  # seconds within which a loss is found; 0 if nothing is watched
@@ -90,11 +93,39 @@ def tell(why: str) -> None:
         return
     _leaves.set()
     line = why.partition("\n")[0][:_LONGEST].rstrip(".: ")
-    message = f"process {runtime.process()} has failed: {line}. {_AGAIN}"
+    _put_soon(_END, f"process {runtime.process()} has failed: {line}. {_AGAIN}")
+
+
+def leave_last() -> None:
+    """Let process 0 end after the others, whose saves go through its connections.
+
+    If a signal told the processes to save, process 0 waits for the others as long as they have.
+    """
+    if runtime.process():
+        if _delay:  # the processes have met
+            _say_that_it_leaves()
+        return
+    if not (_delay and _stops.is_set()):
+        time.sleep(_DELIVERY)
+        return
+    until = time.monotonic() + _SAVING
+    while time.monotonic() < until:
+        with contextlib.suppress(ConnectionError):  # there is no entry yet
+            if len(runtime.entries(_LEFT)) == runtime.processes() - 1:
+                return
+        time.sleep(0.02)
+
+
+def _say_that_it_leaves() -> None:
+    _put_soon(f"{_LEFT}/{runtime.process()}", "")
+
+
+def _put_soon(key: str, value: str) -> None:
+    """Store a value, or give up after a moment."""
 
     def put() -> None:
         with contextlib.suppress(ConnectionError):  # another one was first, or is lost
-            runtime.put(_END, message)
+            runtime.put(key, value)
 
     thread = threading.Thread(target=put, daemon=True)  # process 0 may not answer
     thread.start()
@@ -197,7 +228,7 @@ class _Watch:
         """End this process when another one tells that it must."""
         while not self._parted.is_set():
             try:
-                self._end(runtime.wait_for(_END, 3600))
+                self._end(runtime.wait_for(_END, 3600), hears_first=True)
             except TimeoutError:
                 pass
             except ConnectionError:
@@ -210,7 +241,7 @@ class _Watch:
             f"process 0 is lost: its connection is closed; it was killed or has ended. {_AGAIN}"
         )
 
-    def _end(self, message: str) -> None:
+    def _end(self, message: str, hears_first: bool = False) -> None:
         """End this process with one line, unless it ends by itself."""
         with self._ends:
             # others without a relay depend on process 0
@@ -222,5 +253,7 @@ class _Watch:
                 sys.stderr.write(f"process {self._process}: {message}\n")
                 sys.stderr.flush()
                 sys.stdout.flush()
+                if hears_first and self._process:
+                    _say_that_it_leaves()
             finally:  # also where nobody reads them any more
                 os._exit(1)
