@@ -84,7 +84,7 @@ class Config:
     truncation: Literal["chunks", "true"] = "chunks"
     """chunks: errors stop at the start of their chunk. true: each flows back num_steps steps."""
     fresh_state: float = 0.0
-    """Rate at which a row starts a chunk from the zero state instead of the carried state."""
+    """Rate at which a row starts a chunk from the first state instead of the carried state."""
     epochs: float = 10.0
     """Passes over the training text; may be a fraction. Replaces the --max-seconds of a preset."""
     max_seconds: float | None = None

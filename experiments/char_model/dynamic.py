@@ -87,7 +87,7 @@ def gradient_statistics(model: Cell, params: Params, train: np.ndarray, chunk: i
         )
     xs, ys = (jnp.asarray(a.astype(np.int32)) for a in streams(tokens, 1))
     batches = chunks((xs, ys, jnp.ones(xs.shape, bool)), chunk)
-    start = model.initial_state((1,))
+    start = model.first_state(params, (1,))
     return mean_squared_gradient(_chunk_loss(model), params, start, batches)
 
 
@@ -116,7 +116,7 @@ def dynamic_losses(
       ``float32[N]``, in nats.
     """
     count = len(tokens) - 1
-    state = init_train_state(params, rule, model.initial_state((1,)))
+    state = init_train_state(params, rule, model.first_state(params, (1,)))
     losses = []
     for first in track(range(0, count, BLOCK * chunk)):
         at = first + np.arange(BLOCK * chunk)

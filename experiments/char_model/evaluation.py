@@ -63,7 +63,8 @@ def token_losses(
     """The loss of each token after the first, given all tokens before it.
 
     Several ``rows`` split the text into as many parts, which are read as one batch. Each part
-    starts with a zero state 500 characters early. This is much faster and approximates the losses.
+    starts with the first state 500 characters early. This is much faster, and approximates the
+    losses.
 
     Args:
       model: a cell from tokens to logits.
@@ -97,14 +98,14 @@ def rows_for(tokens: np.ndarray) -> int:
 def windowed(
     model: Cell, params: Params, tokens: np.ndarray, window: int, track: Track = iter
 ) -> Score:
-    """The score of independent windows that start from a zero state, as nanoGPT evaluates."""
+    """The score of independent windows, each from the first state, as nanoGPT evaluates."""
     inputs, targets, lengths = windows(tokens, window)
     filling = -len(lengths) % WINDOWS  # gives all batches one shape
     inputs, targets = (
         np.pad(a, [(0, filling), (0, 0)]).astype(np.int32) for a in (inputs, targets)
     )
     mask = np.arange(window) < np.pad(lengths, (0, filling))[:, None]
-    state, total = model.initial_state((WINDOWS,)), 0.0
+    state, total = model.first_state(params, (WINDOWS,)), 0.0
     for first in track(range(0, len(inputs), WINDOWS)):
         rows = np.s_[first : first + WINDOWS]
         _, losses = _losses(
@@ -125,7 +126,7 @@ def _stream(
     count = len(tokens) - 1
     length = -(-count // rows)
     result = np.zeros(count, np.float32)
-    state = model.initial_state((rows,))
+    state = model.first_state(params, (rows,))
     for first in track(range(0, warm_up + length, CHUNK)):
         steps = first + np.arange(CHUNK)
         at = np.arange(rows)[:, None] * length - warm_up + steps  # the places of the inputs

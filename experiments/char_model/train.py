@@ -15,7 +15,7 @@ from experiments.char_model.config import Config
 from experiments.processes import place
 from seqjax import Cell, Ensemble, sequence_loss, unroll
 from seqjax.data.ngram_targets import SoftTargets
-from seqjax.operations.masking import zero_outside
+from seqjax.operations.masking import select
 from seqjax.regularization import drop_weights
 from seqjax.training import mean_value_and_grad
 from seqjax.truncation import truncated_chunk
@@ -170,14 +170,14 @@ def make_block(
     compute_dtype = jnp.dtype(config.precision)
 
     def loss_fn(
-        params: Params, carry: State, chunk: Data, key: Array
+        params: Params, carry: State, starts: Array, chunk: Data, key: Array
     ) -> tuple[Array, State, Array]:
         if config.members == 1:
-            return loss_of_one(model, params, carry, chunk, key)
+            return loss_of_one(model, params, carry, starts, chunk, key)
         members = cast(Ensemble, model).members
         keys = jax.random.split(key, config.members)
         each = [
-            loss_of_one(member, p, c, chunk, k)
+            loss_of_one(member, p, c, starts, chunk, k)
             for member, p, c, k in zip(members, params, carry, keys, strict=True)
         ]
         losses, carries, of_characters = zip(*each, strict=True)
@@ -185,13 +185,14 @@ def make_block(
         return jnp.stack(losses).sum(), carries, jnp.stack(of_characters).mean()
 
     def loss_of_one(
-        model: Cell, params: Params, carry: State, chunk: Data, key: Array
+        model: Cell, params: Params, carry: State, starts: Array, chunk: Data, key: Array
     ) -> tuple[Array, State, Array]:
         xs, ys = jnp.asarray(chunk.inputs), jnp.asarray(chunk.targets)[:, -T:]
         if config.weight_dropout:
             key, weight_key = jax.random.split(key)
             params = drop_weights(weight_key, params, config.weight_dropout)
         params = jax.tree.map(lambda p: p.astype(compute_dtype), params)
+        carry = select(starts, model.first_state(params, starts.shape), carry)
         if config.truncation == "true":
             carry, logits = truncated_chunk(model, params, xs, T, initial_state=carry, key=key)
         else:
@@ -204,15 +205,14 @@ def make_block(
         return loss, carry, of_characters
 
     def step(state: RunState, chunk: Data, rate: Array) -> tuple[RunState, Array]:
-        carry = jax.tree.map(lambda s: jnp.where(chunk.is_first, 0, s), state.carry)
+        rows = jax.tree.leaves(state.carry)[0].shape[0]
+        starts = jnp.broadcast_to(chunk.is_first, (rows,))
         key = jax.random.fold_in(state.key, state.step)
         if config.fresh_state:
             key, fresh_key = jax.random.split(key)
-            rows = jax.tree.leaves(carry)[0].shape[0]
-            kept = jax.random.bernoulli(fresh_key, 1 - config.fresh_state, (rows,))
-            carry = zero_outside(kept, carry)
+            starts |= ~jax.random.bernoulli(fresh_key, 1 - config.fresh_state, (rows,))
         gradient = mean_value_and_grad(loss_fn)
-        (_, carry, loss), grads = gradient(state.params, carry, chunk, key)
+        (_, carry, loss), grads = gradient(state.params, state.carry, starts, chunk, key)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = jax.tree.map(lambda p, u: p - rate * u, state.params, updates)
         # the decay rate starts low, so the average forgets the initial parameters soon

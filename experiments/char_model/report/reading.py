@@ -55,8 +55,8 @@ class Calibration(NamedTuple):
 
 
 def read(model: Cell, params: Params, tokens: np.ndarray) -> Reading:
-    """Read ``tokens``, ``int[N + 1]``, from a zero state and predict all but the first."""
-    state = model.initial_state((1,))
+    """Read ``tokens``, ``int[N + 1]``, from the first state and predict all but the first."""
+    state = model.first_state(params, (1,))
     parts = []
     count = len(tokens) - 1
     padded = np.pad(tokens, (0, -count % CHUNK)).astype(np.int32)
