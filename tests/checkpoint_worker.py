@@ -1,5 +1,6 @@
 """One of the processes of tests/test_checkpoint_processes.py."""
 
+import json
 import logging
 import pathlib
 import sys
@@ -171,6 +172,21 @@ def damage_leads_to_the_other_checkpoint(folder, process):
     logging.getLogger("seqjax").removeHandler(handler)
 
 
+def each_process_checks_files_of_its_own(folder, process):
+    names, check_files = [], stored.Stored.check_files
+
+    def noted(self, files):
+        names.extend(files)
+        check_files(self, files)
+
+    with Checkpoints(folder) as checkpoints:
+        save(checkpoints, 1, 0.5)
+        stored.Stored.check_files = noted
+        check(checkpoints.restore(state(0)), 1)
+        stored.Stored.check_files = check_files
+    folder.with_name(f"files of {process}.json").write_text(json.dumps(names))
+
+
 def who_does_not_come_is_named(folder, process):
     limit, agreement.TIME_LIMIT = agreement.TIME_LIMIT, 0.5
     with Checkpoints(folder) as checkpoints:
@@ -238,7 +254,8 @@ def each_process_saves_alone(folder, process):
 CHECKS = [
     same_as_one_process, differences_are_refused, an_error_of_one_is_an_error_of_all,
     a_folder_of_its_own_is_named, damage_leads_to_the_other_checkpoint,
-    who_does_not_come_is_named, each_process_saves_alone, a_background_save_is_whole,
+    each_process_checks_files_of_its_own, who_does_not_come_is_named, each_process_saves_alone,
+    a_background_save_is_whole,
 ]  # fmt: skip
 
 

@@ -1,9 +1,11 @@
 """Checkpoints of several processes: what one process gives, from all of them."""
 
+import json
+
 import orbax.checkpoint as ocp
 import pytest
 
-from seqjax.checkpoint import Checkpoints
+from seqjax.checkpoint import Checkpoints, stored
 from tests import checkpoint_worker as worker
 from tests.processes import outputs, together
 
@@ -31,6 +33,14 @@ def test_one_process_reads_what_two_have_saved(folder):
     with Checkpoints(folder / "each_process_saves_alone" / "1False") as checkpoints:
         assert checkpoints.about() == {"process": 1}
         assert checkpoints.steps() == {"last": 2, "best": 2}
+
+
+@pytest.mark.slow
+def test_each_file_is_checked_by_one_process(folder):
+    own = [json.loads((folder / f"files of {process}.json").read_text()) for process in (0, 1)]
+    path = folder / "each_process_checks_files_of_its_own" / "1"
+    assert min(map(len, own)) > 0
+    assert sorted(own[0] + own[1]) == sorted(stored.Stored(path).header(print).files)
 
 
 @pytest.mark.slow
