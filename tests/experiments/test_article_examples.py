@@ -12,12 +12,6 @@ from experiments.article_examples.experiment import CELLS, EXAMPLES, Outcome
 PLAIN = (experiment.record_size, experiment.long_sequence, experiment.listed_cells)
 
 
-@pytest.fixture(autouse=True)
-def _as_users_run_it():
-    with jax.numpy_dtype_promotion("standard"), jax.enable_x64(False):
-        yield
-
-
 def test_what_needs_no_network_comes_out_exactly():
     assert experiment.padded_batch(0).measured.tolist() == [
         [0, 0, 0, 0], [1, 0, 0, 0], [1, 2, 0, 0], [1, 2, 3, 0], [1, 2, 3, 4],

@@ -70,8 +70,7 @@ def test_every_cell_and_optimizer_trains(cell, optimizer):
     config = Config(
         cell=cell, optimizer=optimizer, learning_rate=0.01, seeds=1, sequence_length=20_000
     )
-    with jax.numpy_dtype_promotion("standard"):  # optax's Adam mixes dtypes
-        windows = [losses for _, losses in experiment.train(config, TASK, Setting(5, 4, 1))]
+    windows = [losses for _, losses in experiment.train(config, TASK, Setting(5, 4, 1))]
     losses = np.concatenate(windows, 1)
     assert losses.shape == (1, 20)
     assert losses[0, -5:].mean() < losses[0, :5].mean()
@@ -88,24 +87,33 @@ def test_true_truncation_trains_on_every_chunk_but_the_first():
 
 @pytest.mark.slow
 def test_true_truncation_changes_the_gradient_and_nothing_else():
-    model = OutputProjection(BasicRNN(4), 2)
-    params = model.init(jax.random.key(0), 2, jnp.float64)
-    config = Config(batch_size=3, sequence_length=60)
-    key = jax.random.key(1)
-    batches = experiment.epoch_chunks(TASK, config, 5, key)
-    pairs = experiment.epoch_chunks(TASK, dataclasses.replace(config, truncation="true"), 5, key)
-    assert [a.shape for a in pairs] == [(3, 3, 10)] * 2
-    state = model.initial_state((3,), jnp.float64)
-    by_chunks = jax.value_and_grad(functools.partial(experiment.chunk_loss, model), has_aux=True)
-    true = jax.value_and_grad(functools.partial(experiment.true_chunk_loss, model, 5), has_aux=True)
-    for k in range(2):
-        (_, after), _ = by_chunks(params, state, [a[k] for a in batches])
-        (expected, _), grads = by_chunks(params, after, [a[k + 1] for a in batches])
-        (loss, state), true_grads = true(params, state, [a[k] for a in pairs])
-        np.testing.assert_allclose(loss, expected, rtol=1e-12)
-        np.testing.assert_allclose(state.h, after.h, rtol=1e-12)
-        np.testing.assert_allclose(true_grads.bias, grads.bias, rtol=1e-9)  # the readout's own
-        assert np.abs(true_grads.cell.recurrent_kernel - grads.cell.recurrent_kernel).max() > 1e-4
+    with jax.enable_x64(True):
+        model = OutputProjection(BasicRNN(4), 2)
+        params = model.init(jax.random.key(0), 2, jnp.float64)
+        config = Config(batch_size=3, sequence_length=60)
+        key = jax.random.key(1)
+        batches = experiment.epoch_chunks(TASK, config, 5, key)
+        pairs = experiment.epoch_chunks(
+            TASK, dataclasses.replace(config, truncation="true"), 5, key
+        )
+        assert [a.shape for a in pairs] == [(3, 3, 10)] * 2
+        state = model.initial_state((3,), jnp.float64)
+        by_chunks = jax.value_and_grad(
+            functools.partial(experiment.chunk_loss, model), has_aux=True
+        )
+        true = jax.value_and_grad(
+            functools.partial(experiment.true_chunk_loss, model, 5), has_aux=True
+        )
+        for k in range(2):
+            (_, after), _ = by_chunks(params, state, [a[k] for a in batches])
+            (expected, _), grads = by_chunks(params, after, [a[k + 1] for a in batches])
+            (loss, state), true_grads = true(params, state, [a[k] for a in pairs])
+            np.testing.assert_allclose(loss, expected, rtol=1e-12)
+            np.testing.assert_allclose(state.h, after.h, rtol=1e-12)
+            np.testing.assert_allclose(true_grads.bias, grads.bias, rtol=1e-9)  # the readout's own
+            assert (
+                np.abs(true_grads.cell.recurrent_kernel - grads.cell.recurrent_kernel).max() > 1e-4
+            )
 
 
 @pytest.mark.slow

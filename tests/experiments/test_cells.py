@@ -100,14 +100,13 @@ def test_the_command_line_takes_a_users_cell_for_the_character_model():
     assert config_from_json(Config, plain) == config
 
 
-@pytest.mark.parametrize("cell", ["Janet", "noisy_lstm"])
+@pytest.mark.parametrize("cell", ["Janet", pytest.param("noisy_lstm", marks=pytest.mark.slow)])
 def test_a_users_cell_is_trained_and_tested(run_module, tmp_path, cell):
     name, out = f"{HERE}:{cell}", tmp_path / "new"
-    with jax.numpy_dtype_promotion("standard"):
-        run_module(
-            memory_tasks, "--tasks", "adding", "--cells", name, "--lengths", 3, "--longer", 2,
-            "--seeds", 1, "--units", 2, "--steps", 2, "--out", out,
-        )  # fmt: skip
+    run_module(
+        memory_tasks, "--tasks", "adding", "--cells", name, "--lengths", 3, "--longer", 2,
+        "--seeds", 1, "--units", 2, "--steps", 2, "--out", out,
+    )  # fmt: skip
     (run,) = json.loads((out / "result.json").read_text())["runs"]
     assert run["cell"] == name
     assert np.isfinite([test["loss"]["mean"] for test in run["tests"]]).all()

@@ -35,13 +35,6 @@ SETTINGS = [Settings("sgd", 0.2, 0.01, 7), Settings("rms", 1e-3, 0.01, 7)]
 QUIET = Console(quiet=True)
 
 
-@pytest.fixture(autouse=True)
-def _as_users_run_it():
-    """With the promotion of dtypes that optax and users have."""
-    with jax.numpy_dtype_promotion("standard"), jax.enable_x64(False):
-        yield
-
-
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
     """Words in random order."""

@@ -19,7 +19,6 @@ from experiments.char_model.trained import load, read_config, verify
 from experiments.run_directory import RunDirectory
 from seqjax.checkpoint import Checkpoints
 from seqjax.data.text import Corpus, Vocabulary
-from tests.experiments.test_char_model import _as_users_run_it  # noqa: F401, a fixture
 from tests.test_checkpoint_damage import change_bit
 
 TEXT = "the quick brown fox jumps over the lazy dog. " * 60

@@ -21,20 +21,6 @@ CONFIG = Config(cell="gru", units=8, embedding_size=4, batch_size=4, num_steps=1
                 ngram_targets=0.25, ngram_order=3)  # fmt: skip
 
 
-@pytest.fixture
-def corpus(tmp_path):
-    path = tmp_path / "corpus.txt"
-    path.write_text("the quick brown fox jumps over the lazy dog. " * 60)
-    return str(path)
-
-
-@pytest.fixture(autouse=True)
-def _as_users_run_it():
-    """With the promotion of dtypes that optax and users have."""
-    with jax.numpy_dtype_promotion("standard"), jax.enable_x64(False):
-        yield
-
-
 def test_soft_targets_are_those_of_the_same_characters(corpus):
     """The loss that is minimised mixes in the loss under the distribution at each place."""
     config = dataclasses.replace(CONFIG, corpus=corpus)

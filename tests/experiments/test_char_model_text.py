@@ -3,7 +3,6 @@
 import dataclasses
 import json
 
-import jax
 import numpy as np
 import pytest
 from rich.console import Console
@@ -20,13 +19,6 @@ from seqjax.data.text import Vocabulary
 CONFIG = Config(
     cell="gru", units=4, layers=1, batch_size=2, num_steps=5, epochs=0.2, evaluations=1, window=50
 )
-
-
-@pytest.fixture(autouse=True)
-def _as_users_run_it():
-    """With the promotion of dtypes that optax and users have."""
-    with jax.numpy_dtype_promotion("standard"), jax.enable_x64(False):
-        yield
 
 
 @pytest.fixture

@@ -29,13 +29,6 @@ WORDS = {"ham": [b"hello ", b"lunch ", b"see you "], "spam": [b"win ", b"money "
 SMALL = ["--units", 8, "--layers", 1, "--seeds", 2, "--batch-size", 20, "--learning-rate", 0.03]
 
 
-@pytest.fixture(autouse=True)
-def _as_users_run_it():
-    """With the promotion of dtypes that optax and users have."""
-    with jax.numpy_dtype_promotion("standard"), jax.enable_x64(False):
-        yield
-
-
 @pytest.fixture
 def run(monkeypatch, capsys):
     """Run ``python -m experiments.sequence_classification`` in this process."""

@@ -35,13 +35,6 @@ from seqjax.data.windows import mean_and_deviation
 RNG = np.random.default_rng(0)
 
 
-@pytest.fixture(autouse=True)
-def _as_users_run_it():
-    """With the promotion of dtypes that optax and users have."""
-    with jax.numpy_dtype_promotion("standard"), jax.enable_x64(False):
-        yield
-
-
 def small(**changes):
     """Two simulated series of 80 steps, with forecasts of 4 steps from 3 origins."""
     process = Process()

@@ -24,6 +24,14 @@ print(*{name.partition(".")[0] for name in sys.modules} - sys.stdlib_module_name
 """
 HOSTS = ("coordinator", "processes", "process", "start-timeout", "lost-after")
 COMMANDS = ("char_model", "pronunciation", "sequence_classification")  # train is one of several
+MORE = (
+    *(["experiments.char_model", name] for name in ("report", "tune-dynamic")),
+    *(["experiments.sequence_labelling", name] for name in ("truecasing", "lookahead")),
+    *(["experiments.pronunciation", name] for name in ("train", "evaluate", "predict", "report")),
+    *(["experiments.sequence_classification", name] for name in ("train", "predict")),
+    *(["experiments.sequence_classification", name] for name in ("cross-validate", "archive")),
+    ["seqjax.data.convert"],
+)
 EXPERIMENTS = [module.name for module in pkgutil.iter_modules(experiments.__path__) if module.ispkg]
 
 
@@ -31,14 +39,9 @@ EXPERIMENTS = [module.name for module in pkgutil.iter_modules(experiments.__path
     "arguments",
     [
         *([f"experiments.{name}"] for name in EXPERIMENTS),
-        *(["experiments.char_model", name] for name in ("train", "report", "tune-dynamic")),
-        *(["experiments.sequence_labelling", name] for name in ("truecasing", "lookahead")),
-        *(["experiments.pronunciation", name] for name in ("train", "evaluate", "predict")),
-        ["experiments.pronunciation", "report"],
-        *(["experiments.sequence_classification", name] for name in ("train", "predict")),
-        *(["experiments.sequence_classification", name] for name in ("cross-validate", "archive")),
-        ["seqjax.data.convert"],
+        ["experiments.char_model", "train"],
         ["seqjax.data.convert", "csv"],
+        *(pytest.param(arguments, marks=pytest.mark.slow) for arguments in MORE),
     ],
     ids=" ".join,
 )

@@ -16,13 +16,6 @@ from experiments.memory_tasks.report import AT_CHANCE, PUBLISHED, SOLVED, copy_c
 KEY = jax.random.key(0)
 
 
-@pytest.fixture(autouse=True)
-def standard_promotion():
-    """As users have it: optax's Adam mixes dtypes."""
-    with jax.numpy_dtype_promotion("standard"):
-        yield
-
-
 @pytest.fixture
 def main(run_module):
     return functools.partial(run_module, experiment)

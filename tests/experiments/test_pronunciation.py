@@ -51,13 +51,6 @@ SMALL = Config(
 )  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def _as_users_run_it():
-    """With the promotion of dtypes that optax and users have."""
-    with jax.numpy_dtype_promotion("standard"), jax.enable_x64(False):
-        yield
-
-
 def lines():
     """A language in which each letter is one phoneme, with a second pronunciation of some words."""
     words = ["".join(w) for w in itertools.product("bdgkm", "aeiou", "lnpst")]

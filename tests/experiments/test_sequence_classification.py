@@ -41,13 +41,6 @@ FILES = [
 SMALL = ["--units", 8, "--layers", 1, "--epochs", 2, "--seeds", 2, "--batch-size", 200]
 
 
-@pytest.fixture(autouse=True)
-def _as_users_run_it():
-    """With the promotion of dtypes that optax and users have."""
-    with jax.numpy_dtype_promotion("standard"), jax.enable_x64(False):
-        yield
-
-
 @pytest.fixture
 def main(run_module):
     return functools.partial(run_module, experiment)

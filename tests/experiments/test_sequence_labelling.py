@@ -41,9 +41,7 @@ TASK = Lookahead().task
 
 @pytest.fixture
 def main(run_module):
-    """With the promotion of dtypes that optax and users have."""
-    with jax.numpy_dtype_promotion("standard"):
-        yield functools.partial(run_module, cli)
+    return functools.partial(run_module, cli)
 
 
 @pytest.fixture
@@ -376,9 +374,8 @@ def test_errors_are_marked_without_colour_too():
 @pytest.mark.slow
 def test_each_network_reaches_its_floor():
     config = Lookahead(seeds=2)
-    with jax.numpy_dtype_promotion("standard"), jax.enable_x64(False):
-        for network in config.networks:
-            *_, (params, _) = lookahead.train(config, network, range(2))
-            final = lookahead.evaluate(config, network, range(2), params)
-            floor = lookahead.floors(TASK)[network.name]
-            np.testing.assert_allclose(final, floor, rtol=0, atol=lookahead.TOLERANCE)
+    for network in config.networks:
+        *_, (params, _) = lookahead.train(config, network, range(2))
+        final = lookahead.evaluate(config, network, range(2), params)
+        floor = lookahead.floors(TASK)[network.name]
+        np.testing.assert_allclose(final, floor, rtol=0, atol=lookahead.TOLERANCE)

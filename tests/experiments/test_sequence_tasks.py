@@ -4,20 +4,12 @@ import functools
 import json
 import re
 
-import jax
 import numpy as np
 import pytest
 
 from experiments.sequence_tasks import experiment, models
 from experiments.sequence_tasks.config import Config, Trial
 from experiments.sequence_tasks.experiment import Outcome
-
-
-@pytest.fixture(autouse=True)
-def standard_promotion():
-    """As users have it: optax's Adam mixes dtypes."""
-    with jax.numpy_dtype_promotion("standard"):
-        yield
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import functools
 import json
 import math
 
-import jax
 import numpy as np
 import pytest
 from rich.console import Console
@@ -24,18 +23,12 @@ def corpus(tmp_path):
     return path
 
 
-@pytest.fixture(autouse=True)
-def _as_users_run_it():
-    """With the promotion of dtypes that optax and users have."""
-    with jax.numpy_dtype_promotion("standard"), jax.enable_x64(False):
-        yield
-
-
 @pytest.fixture
 def main(run_module):
     return functools.partial(run_module, experiment)
 
 
+@pytest.mark.slow
 def test_all_ways_train_the_same_model(main, corpus, tmp_path, capsys):
     out = tmp_path / "new"
     main(
