@@ -200,10 +200,10 @@ def test_a_wide_beam_finds_the_best_of_all_sequences(name, beam):
     ("name", "beam"),
     [
         ("GRU", NARROW),
-        ("attention", COVERING),
+        pytest.param("attention", COVERING, marks=pytest.mark.slow),
         ("attention", PRUNED),
         ("GRU", DIVERSE),
-        ("GRU", dataclasses.replace(DIVERSE, threshold=0.7)),
+        pytest.param("GRU", dataclasses.replace(DIVERSE, threshold=0.7), marks=pytest.mark.slow),
         ("stack", Beam(6, threshold=0.0)),
     ],
 )

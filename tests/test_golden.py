@@ -45,12 +45,12 @@ def close(actual, expected):
 def test_every_vector_has_its_case():
     named = [*CASES, *LOSSES]
     vectors = {path.stem for path in FOLDER.glob("*.npz")}
-    # those of data are held to in tests/data
+    # those of data are tested in tests/data
     assert {*named} == {name for name in vectors if not name.startswith("data_")}
 
 
 def compare(name):
-    """Hold a case to its vector."""
+    """Compare a case with its vector."""
     case, data = CASES[name], load(name)
     inputs = {**part(data, "var."), **part(data, "in.")}
     floats = {k: v for k, v in inputs.items() if jnp.issubdtype(v.dtype, jnp.floating)}

@@ -153,7 +153,7 @@ def test_shardings_that_cannot_be_are_clear_errors(changes, message):
         state_shardings(**given | changes)
 
 
-@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize("devices", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_micro_batches_give_the_step_of_the_whole_batch(devices):
     def mean_of_rows(params, carry, batch):
         loss, carry, _ = loss_fn(params, carry, batch)

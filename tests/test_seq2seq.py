@@ -55,7 +55,12 @@ def test_logits_equal_those_of_encoder_bridge_and_decoder():
 
 
 @pytest.mark.parametrize(
-    ("decoder", "bridge"), [(ATTENDING, True), (ATTENDING, False), (PLAIN, True)]
+    ("decoder", "bridge"),
+    [
+        (ATTENDING, True),
+        pytest.param(ATTENDING, False, marks=pytest.mark.slow),
+        (PLAIN, True),
+    ],
 )
 def test_a_row_alone_gives_the_same_logits_and_padding_does_not_matter(decoder, bridge):
     model, params = make(decoder, bridge=bridge)

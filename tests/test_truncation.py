@@ -21,11 +21,12 @@ from tests.cells.registry import EXAMPLES
 
 B, T = 2, 6
 RNN = BasicRNN(3)
-# one cell of each build; quick are one whose inputs are no array, and one with noise
-NAMES = ["PhasedLSTM", "Dropout"] + [
-    pytest.param(name, marks=pytest.mark.slow)
-    for name in ("LRU", "MLSTM", "ConvLSTM", "GridLSTM", "AttentionCell", "Stack", "Dropout locked")
-]
+# one cell of each build; the quick one has noise
+SLOW = (
+    "LRU", "MLSTM", "ConvLSTM", "GridLSTM", "PhasedLSTM", "AttentionCell", "Stack",
+    "Dropout locked",
+)  # fmt: skip
+NAMES = ["Dropout", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
 
 
 def close(actual, expected, tolerance=1e-11):

@@ -386,7 +386,7 @@ def test_runs_in_shard_map_and_under_explicit_sharding(masked, remat):
     close(jax.device_get((state, ys)), expected)
 
 
-@pytest.mark.parametrize("remat", [None, 3])
+@pytest.mark.parametrize("remat", [pytest.param(None, marks=pytest.mark.slow), 3])
 def test_rows_run_on_the_devices_of_the_mesh_that_is_set(remat):
     cell = Bidirectional(Reset(LSTM(H)), Reset(GRU(H)))
     xs = jax.random.normal(jax.random.key(1), (4, 6, D))

@@ -60,11 +60,11 @@ class BidirectionalGridLSTM(Wrapper):
       ValueError: ``cell`` is not a `GridLSTM`, or ``backward_offset`` is not a whole number.
 
     >>> from seqjax import BidirectionalGridLSTM, GridLSTM, unroll
-    >>> cell = BidirectionalGridLSTM(GridLSTM(units=3, frequencies=8, window=4, stride=2))
-    >>> params = cell.init(jax.random.key(0), input_size=8)
-    >>> state, ys = unroll(cell, params, jnp.ones((2, 7, 8), jnp.float32))
+    >>> cell = BidirectionalGridLSTM(GridLSTM(units=3, frequencies=4, window=2, stride=2))
+    >>> params = cell.init(jax.random.key(0), input_size=4)
+    >>> state, ys = unroll(cell, params, jnp.ones((2, 7, 4), jnp.float32))
     >>> state.backward[0].h.shape, ys.shape
-    ((2, 3, 3), (2, 7, 36))
+    ((2, 2, 3), (2, 7, 24))
     """
 
     cell: GridLSTM

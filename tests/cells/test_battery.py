@@ -14,8 +14,8 @@ from seqjax.testing.checks import second_derivatives_agree
 from tests.cells.registry import EXAMPLES
 
 B, T = 3, 4
-# in the quick tests one cell of each build, all of them with the slow ones
-QUICK = {"LSTM", "LRU", "Stack", "Dropout", "Reset", "Bidirectional"}
+# in the quick tests one cell and one wrapper, all of them with the slow ones
+QUICK = {"LSTM", "Stack"}
 NAMES = [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in EXAMPLES]
 
 # The derivative of a straight-through clip is not that of its values, so that it has no second one:

@@ -187,7 +187,12 @@ def test_attention_equals_a_numpy_loop(name, options):
         assert not states.alignment.weights[row, :, :, length:].any()
 
 
-DIFFERENTIABLE = [name for name in CASES if "hard" not in name]
+QUICK = ("additive", "dot", "location", "monotonic")
+DIFFERENTIABLE = [
+    pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK))
+    for name in CASES
+    if "hard" not in name
+]
 
 
 @pytest.mark.parametrize("name", DIFFERENTIABLE)

@@ -73,7 +73,9 @@ def test_the_matrix_memory_equals_a_plain_loop(options):
     check(cell, mlstm(cell))
 
 
-@pytest.mark.parametrize(("chunk_size", "reverse"), [(3, True), (64, False)])
+@pytest.mark.parametrize(
+    ("chunk_size", "reverse"), [(3, True), pytest.param(64, False, marks=pytest.mark.slow)]
+)
 def test_chunks_equal_steps_with_a_mask_resets_and_a_carried_state(chunk_size, reverse):
     T = 7  # two chunks of 3, and one of the last step
     cell = Reset(MLSTM(4, heads=2, chunk_size=chunk_size))
