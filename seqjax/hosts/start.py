@@ -99,7 +99,8 @@ def leave(code: int, error: BaseException | None = None) -> NoReturn:
 
     Otherwise JAX waits at exit for all other processes, which may wait for this one. Unless
     ``code`` is 0, the others end within a second too, with a line that names this process and its
-    error. If this process is alone, it ends as with ``sys.exit``.
+    error. After `stopping`, process 0 waits up to 60 seconds for the others. If this process is
+    alone, it ends as with ``sys.exit``.
 
     Args:
       code: the exit code.

@@ -136,6 +136,7 @@ def stopping() -> None:
     """Say that a signal told this process to save its state and end.
 
     When another process ends first, this one then has 60 seconds to do so, not half a second.
+    Process 0 ends after the others, by `leave`, since their saves need its connections.
 
     >>> stopping()
     """
