@@ -18,7 +18,7 @@ from seqjax.checks import (
 )
 from seqjax.operations.affine import affine, split_gates
 from seqjax.operations.features import check_features
-from seqjax.operations.initializers import glorot_uniform, orthogonal
+from seqjax.operations.initializers import gate_biases, glorot_uniform, orthogonal
 from seqjax.types import Array, Cell, Noise
 
 
@@ -154,13 +154,15 @@ class GridLSTM(Cell):
 
         def one(key: Array) -> GridLSTMParams:
             input_key, time_key, frequency_key = jax.random.split(key, 3)
-            bias = jnp.zeros((self._gates, lstms * self.units), dtype)
+            biases = [0] * self._gates
+            if not self.coupled:
+                biases[1] = self.forget_bias
             return GridLSTMParams(
                 glorot_uniform(input_key, (self.window, self.units), columns, dtype),
                 jnp.concatenate(
                     [orthogonal(k, self.units, columns, dtype) for k in (time_key, frequency_key)]
                 ),
-                (bias if self.coupled else bias.at[1].set(self.forget_bias)).reshape(-1),
+                gate_biases(biases, lstms * self.units, dtype),
                 jnp.zeros((self._gates - 1, lstms, 2, self.units), dtype)
                 if self.peepholes
                 else None,

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from seqjax.cells.hidden import HiddenCell
 from seqjax.checks import check_size
 from seqjax.operations.affine import affine, broadcast_like, split_gates
-from seqjax.operations.initializers import glorot_uniform, orthogonal
+from seqjax.operations.initializers import gate_biases, glorot_uniform, orthogonal
 from seqjax.types import Activation, Array, HiddenState, Noise
 
 
@@ -85,7 +85,7 @@ class GRU(HiddenCell):
             glorot_uniform(input_key, (input_size, self.units), gates=3, dtype=dtype),
             self._recurrent_kernel(gate_key, 2, dtype),
             self._recurrent_kernel(candidate_key, 1, dtype),
-            jnp.zeros(3 * self.units, dtype).at[: 2 * self.units].set(1),
+            gate_biases([1, 1, 0], self.units, dtype),
             jnp.zeros(self.units, dtype) if self.reset_after else None,
         )
 

@@ -10,7 +10,7 @@ from seqjax.cells.hidden import HiddenCell
 from seqjax.checks import check_input_size
 from seqjax.operations.affine import affine, split_gates
 from seqjax.operations.features import check_features
-from seqjax.operations.initializers import glorot_uniform, orthogonal
+from seqjax.operations.initializers import gate_biases, glorot_uniform, orthogonal
 from seqjax.types import Activation, Array, HiddenState, Noise, Params
 
 
@@ -83,11 +83,11 @@ class IntersectionRNN(HiddenCell):
         """Initialise Glorot input kernels, orthogonal recurrent kernels and the forget biases."""
         check_input_size("IntersectionRNN", input_size, self.units)
         input_key, recurrent_key = jax.random.split(key)
-        biases = jnp.array([self.forget_bias, 0.0, self.forget_bias, 0.0], dtype)
+        biases = [self.forget_bias, 0, self.forget_bias, 0]
         return IntersectionRNNParams(
             glorot_uniform(input_key, (self.units, self.units), gates=4, dtype=dtype),
             orthogonal(recurrent_key, self.units, gates=4, dtype=dtype),
-            jnp.repeat(biases, self.units),
+            gate_biases(biases, self.units, dtype),
         )
 
     def input_size(self, params: IntersectionRNNParams) -> int:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from seqjax.cells.hidden import HiddenCell
 from seqjax.checks import check_size
 from seqjax.operations.affine import affine, split_gates
-from seqjax.operations.initializers import glorot_uniform
+from seqjax.operations.initializers import gate_biases, glorot_uniform
 from seqjax.types import Activation, Array, HiddenState, LinearCell, Noise
 
 
@@ -127,7 +127,7 @@ class MinLSTM(HiddenCell, LinearCell):
         check_size("MinLSTM", "input_size", input_size)
         return MinParams(
             glorot_uniform(key, (input_size, self.units), gates=3, dtype=dtype),
-            jnp.zeros(3 * self.units, dtype).at[self.units : 2 * self.units].set(self.forget_bias),
+            gate_biases([0, self.forget_bias, 0], self.units, dtype),
         )
 
     def project(self, params: MinParams, xs: Array, noise: Noise = None) -> tuple[Array, Array]:

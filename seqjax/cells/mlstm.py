@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from seqjax.cells.exponential import check_xlstm_options, log_forget_gate
 from seqjax.checks import check_size
 from seqjax.operations.affine import affine, split_gates
-from seqjax.operations.initializers import glorot_uniform
+from seqjax.operations.initializers import gate_biases, glorot_uniform
 from seqjax.types import Array, ChunkwiseCell, Noise, Role, State, with_roles
 
 
@@ -133,7 +133,7 @@ class MLSTM(ChunkwiseCell):
             glorot_uniform(input_key, (input_size, self.units), gates=4, dtype=dtype),
             jnp.zeros(4 * self.units, dtype),
             glorot_uniform(gate_key, (input_size, self.heads), gates=2, dtype=dtype),
-            jnp.zeros(2 * self.heads, dtype).at[self.heads :].set(self.forget_bias),
+            gate_biases([0, self.forget_bias], self.heads, dtype),
         )
 
     def input_size(self, params: MLSTMParams) -> int:

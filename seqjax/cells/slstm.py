@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from seqjax.cells.exponential import check_xlstm_options, log_forget_gate
 from seqjax.checks import check_size
 from seqjax.operations.affine import affine, grouped, split_gates
-from seqjax.operations.initializers import glorot_uniform, orthogonal
+from seqjax.operations.initializers import gate_biases, glorot_uniform, orthogonal
 from seqjax.types import Array, Cell, Noise, Role, State, with_roles
 
 
@@ -119,7 +119,7 @@ class SLSTM(Cell):
         return SLSTMParams(
             glorot_uniform(input_key, (input_size, self.units), gates=4, dtype=dtype),
             orthogonal(recurrent_key, self.units // self.heads, 4 * self.heads, dtype),
-            jnp.zeros(4 * self.units, dtype).at[self.units : 2 * self.units].set(self.forget_bias),
+            gate_biases([0, self.forget_bias, 0, 0], self.units, dtype),
         )
 
     def input_size(self, params: SLSTMParams) -> int:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from seqjax.cells.hidden import HiddenCell
 from seqjax.checks import check_size
 from seqjax.operations.affine import affine, split_gates
-from seqjax.operations.initializers import glorot_uniform, orthogonal
+from seqjax.operations.initializers import gate_biases, glorot_uniform, orthogonal
 from seqjax.types import Activation, Array, HiddenState, Noise
 
 
@@ -73,7 +73,7 @@ class UGRNN(HiddenCell):
         return UGRNNParams(
             glorot_uniform(input_key, (input_size, self.units), gates=2, dtype=dtype),
             orthogonal(recurrent_key, self.units, gates=2, dtype=dtype),
-            jnp.zeros(2 * self.units, dtype).at[: self.units].set(self.forget_bias),
+            gate_biases([self.forget_bias, 0], self.units, dtype),
         )
 
     def project(self, params: UGRNNParams, xs: Array, noise: Noise = None) -> tuple[Array, ...]:

@@ -1,9 +1,11 @@
-"""Initial kernels: gates are drawn separately, so their number does not affect the scale."""
+"""Initial kernels and biases: each gate is drawn separately, whatever their number."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from seqjax.types import Array
 
@@ -87,6 +89,20 @@ def diagonal(key: Array, units: int, gates: int = 1, dtype: Any = jnp.float32) -
     (6,)
     """
     return jax.random.uniform(key, (gates * units,), jnp.float32, -1, 1).astype(dtype)
+
+
+def gate_biases(values: Sequence[float], units: int, dtype: Any = jnp.float32) -> Array:
+    """Return a bias for each gate, ``[gates * units]``.
+
+    Args:
+      values: the bias of each gate.
+      units: the number of units of one gate.
+      dtype: the dtype of the result.
+
+    >>> print(gate_biases([0, 1], units=3))
+    [0. 0. 0. 1. 1. 1.]
+    """
+    return jnp.array(np.repeat(np.asarray(values, np.float64), units), dtype)
 
 
 def _side_by_side(kernels: list[Array], dtype: Any) -> Array:
