@@ -121,7 +121,9 @@ learner = seqjax.Reset(policy)  # has the parameters of the policy
 
 def replay(params):
     """Run over the whole trajectory: the final state, and the logits [T, B, 2]."""
-    return seqjax.unroll(learner, params, seqjax.ResetInputs(starts, seen), time_major=True)
+    return seqjax.unroll(
+        learner, params, seqjax.wrappers.ResetInputs(starts, seen), time_major=True
+    )
 
 
 final, replayed = replay(params)

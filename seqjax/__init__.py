@@ -64,13 +64,11 @@ if TYPE_CHECKING:
         MinimalRNN,
         MinLSTM,
         PhasedLSTM,
-        TimedInputs,
     )
     from seqjax.engine.context import with_context
     from seqjax.engine.step import step
     from seqjax.engine.unroll import unroll
     from seqjax.losses import sequence_loss
-    from seqjax.operations.normalization import LayerNorm
     from seqjax.types import Cell
     from seqjax.wrappers import (
         AttentionCell,
@@ -82,13 +80,11 @@ if TYPE_CHECKING:
         GridRNN,
         Highway,
         InputProjection,
-        KeepFeatures,
         LanguageModel,
         LearnedState,
         Mogrifier,
         OutputProjection,
         Reset,
-        ResetInputs,
         Residual,
         ResidualBlock,
         Stack,
@@ -129,9 +125,7 @@ __all__ = [
     "IndyLSTM",
     "InputProjection",
     "IntersectionRNN",
-    "KeepFeatures",
     "LanguageModel",
-    "LayerNorm",
     "LearnedState",
     "MinGRU",
     "MinLSTM",
@@ -140,12 +134,10 @@ __all__ = [
     "OutputProjection",
     "PhasedLSTM",
     "Reset",
-    "ResetInputs",
     "Residual",
     "ResidualBlock",
     "Stack",
     "TimeFreqLSTM",
-    "TimedInputs",
     "WeightNorm",
     "WithState",
     "Zoneout",
@@ -163,7 +155,6 @@ _HOMES = (
     "engine.step",
     "engine.unroll",
     "losses",
-    "operations.normalization",
     "types",
 )
 

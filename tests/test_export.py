@@ -33,7 +33,7 @@ from seqjax import (
 from seqjax.cells import LSTMState
 from seqjax.export import Generate, Step, Unroll, write
 from seqjax.sampling import Sampling, generate, prime
-from tests.cells.registry import EXAMPLES
+from tests.cells.registry import BROAD, EXAMPLES
 
 STACK = Stack([LSTM(4), Dropout(LearnedState(GRU(3)), 0.5)])
 SIZES = [(1, 1), (2, 3), (5, 8)]
@@ -41,7 +41,7 @@ QUICK = ("LanguageModel",)
 # in float64 what is left of rounding is far below any difference of the equations
 ALL = [pytest.param(name, jnp.float32, id=name) for name in QUICK] + [
     pytest.param(name, jnp.float64, id=f"{name} float64", marks=pytest.mark.slow)
-    for name in EXAMPLES
+    for name in BROAD
     if EXAMPLES[name].memory_size is None
 ]
 

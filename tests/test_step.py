@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqjax import GRU, LSTM, Dropout, Reset, ResetInputs, Stack, step, unroll
+from seqjax import GRU, LSTM, Dropout, Reset, Stack, step, unroll
+from seqjax.wrappers import ResetInputs
 
 B, T, D = 3, 5, 2
 CELL = Stack([LSTM(4), GRU(3)])

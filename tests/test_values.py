@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import pytest
 
 import seqjax
-from seqjax import GRU, LSTM, Dropout, LayerNorm, LearnedState, Residual, Stack
-from seqjax.cells import LSTMState
+from seqjax import GRU, LSTM, Dropout, LearnedState, Residual, Stack
+from seqjax.cells import LayerNorm, LSTMState
 from tests.cells.registry import first_plus_output
 
 CELLS = [

@@ -192,7 +192,7 @@ def examples() -> tuple[Example, ...]:
                 batch, lambda v: len({np.shape(a)[:1] for a in jax.tree.leaves(v)}) == 1
             ),
         ),
-        of("LayerNorm", seqjax.LayerNorm, gain=1.0, shift=0.0),
+        of("LayerNorm", seqjax.cells.LayerNorm, gain=1.0, shift=0.0),
         of("unroll", seqjax.unroll, **run, reverse=False),
         of("unroll masked", seqjax.unroll, **masked, reverse=False),
         of(

@@ -23,7 +23,7 @@ def interop_examples() -> Iterator[Example]:
         for entry in reversed(CATALOGUE)  # the entry without options comes first, so it is kept
         if entry.name != "LanguageModel"
     }
-    normed = fill(seqjax.LSTM(8, layer_norm=seqjax.LayerNorm()).init, jax.random.key(0), 3)
+    normed = fill(seqjax.LSTM(8, layer_norm=seqjax.cells.LayerNorm()).init, jax.random.key(0), 3)
     other_names = {
         "simple": "BasicRNN",
         "simple_rnn": "BasicRNN",

@@ -36,7 +36,7 @@ CATALOGUE = (
     ),
     Entry(
         "LSTM",
-        lambda units: seqjax.LSTM(units, layer_norm=seqjax.LayerNorm()),
+        lambda units: seqjax.LSTM(units, layer_norm=seqjax.cells.LayerNorm()),
         "Ba et al. 2016",
         "`contrib_layernormlstm_ln`, `contrib_lnbasiclstm`",
         short="layer_norm_lstm",
@@ -277,7 +277,7 @@ CATALOGUE = (
     ),
     Entry(
         "KeepFeatures",
-        lambda units: seqjax.KeepFeatures(seqjax.LSTM(units - 1), size=1),
+        lambda units: seqjax.wrappers.KeepFeatures(seqjax.LSTM(units - 1), size=1),
         "Wu et al. 2016",
         "a NumPy loop",
     ),

@@ -67,16 +67,16 @@ class Entry(NamedTuple):
         return seqjax.with_context(cell, params, memory)
 
 
-def timed(key: Array, xs: Array) -> seqjax.TimedInputs:
+def timed(key: Array, xs: Array) -> seqjax.cells.TimedInputs:
     """Pair features with random, increasing times."""
     import jax
 
     waits = jax.random.uniform(key, xs.shape[:-1], xs.dtype, maxval=2)
-    return seqjax.TimedInputs(waits.cumsum(-1), xs)
+    return seqjax.cells.TimedInputs(waits.cumsum(-1), xs)
 
 
-def with_starts(key: Array, xs: Array) -> seqjax.ResetInputs:
+def with_starts(key: Array, xs: Array) -> seqjax.wrappers.ResetInputs:
     """Pair features with random starts, at a quarter of the steps."""
     import jax
 
-    return seqjax.ResetInputs(jax.random.bernoulli(key, 0.25, xs.shape[:-1]), xs)
+    return seqjax.wrappers.ResetInputs(jax.random.bernoulli(key, 0.25, xs.shape[:-1]), xs)

@@ -26,6 +26,7 @@ from seqjax.cells.phased import PhasedLSTM, PhasedLSTMParams, TimedInputs
 from seqjax.cells.slstm import SLSTM, SLSTMParams, SLSTMState
 from seqjax.cells.sru import SRU, SRUParams, SRUState
 from seqjax.cells.ugrnn import UGRNN, UGRNNParams
+from seqjax.operations.normalization import LayerNorm
 
 __all__ = [
     "CFN",
@@ -58,6 +59,7 @@ __all__ = [
     "LSTMNormParams",
     "LSTMParams",
     "LSTMState",
+    "LayerNorm",
     "MGUParams",
     "MLSTMParams",
     "MLSTMState",

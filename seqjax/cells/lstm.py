@@ -10,7 +10,7 @@ from seqjax.cells.peepholes import Peepholes, peep
 from seqjax.checks import check_clip, check_rate, check_size
 from seqjax.operations.affine import affine, broadcast_like, split_gates
 from seqjax.operations.clipping import clip
-from seqjax.operations.initializers import glorot_uniform, orthogonal
+from seqjax.operations.initializers import gate_biases, glorot_uniform, orthogonal
 from seqjax.operations.normalization import LayerNorm, layer_norm
 from seqjax.types import Activation, Array, Cell, Noise, Role, State, with_roles
 
@@ -135,7 +135,8 @@ class LSTM(Cell):
     Hinton, "Layer normalization", 2016; Semeniuta, Severyn and Barth, "Recurrent dropout without
     memory loss", 2016.
 
-    >>> from seqjax import LSTM, LayerNorm, unroll
+    >>> from seqjax import LSTM, unroll
+    >>> from seqjax.cells import LayerNorm
     >>> cell = LSTM(units=6, peepholes=True, projection_size=4, layer_norm=LayerNorm())
     >>> params = cell.init(jax.random.key(0), input_size=3)
     >>> state, ys = unroll(cell, params, jnp.ones((2, 7, 3), jnp.float32))
@@ -232,8 +233,8 @@ class LSTM(Cell):
 
     def initial_bias(self, dtype: Any = jnp.float32) -> Array:
         """Return the initial bias ``[4H]``: ``forget_bias`` for f and 0 for the other gates."""
-        f, H = self._gates.index("f"), self.units
-        return jnp.zeros(len(self._gates) * H, dtype).at[f * H : (f + 1) * H].set(self.forget_bias)
+        values = [self.forget_bias if gate == "f" else 0 for gate in self._gates]
+        return gate_biases(values, self.units, dtype)
 
     def input_size(self, params: LSTMParams) -> int:
         """Return the number of input features, D."""

@@ -95,7 +95,8 @@ class PhasedLSTM(Cell):
     Reference: Neil, Pfeiffer and Liu, "Phased LSTM: accelerating recurrent network training for
     long or event-based sequences", 2016.
 
-    >>> from seqjax import PhasedLSTM, TimedInputs, unroll
+    >>> from seqjax import PhasedLSTM, unroll
+    >>> from seqjax.cells import TimedInputs
     >>> cell = PhasedLSTM(units=4)
     >>> params = cell.init(jax.random.key(0), input_size=3)
     >>> times = jnp.array([[0.0, 0.1, 1.7], [0.2, 2.0, 9.0]], jnp.float32)

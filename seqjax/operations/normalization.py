@@ -24,7 +24,8 @@ class LayerNorm:
     Raises:
       ValueError: ``gain`` or ``shift`` is not a finite number.
 
-    >>> from seqjax import LSTM, LayerNorm
+    >>> from seqjax import LSTM
+    >>> from seqjax.cells import LayerNorm
     >>> params = LSTM(4, layer_norm=LayerNorm(gain=0.1)).init(jax.random.key(0), input_size=3)
     >>> print(params.norm.memory_gain)
     [0.1 0.1 0.1 0.1]

@@ -59,7 +59,8 @@ class Reset(Wrapper):
     Reference: Krell et al., "Efficient sequence packing without cross-contamination", 2021.
 
     >>> import jax
-    >>> from seqjax import GRU, Reset, ResetInputs, unroll
+    >>> from seqjax import GRU, Reset, unroll
+    >>> from seqjax.wrappers import ResetInputs
     >>> cell = Reset(GRU(4))
     >>> params = cell.init(jax.random.key(0), input_size=3)
     >>> starts = jnp.array([[True, False, True, False]])

@@ -122,7 +122,8 @@ class KeepFeatures(Wrapper):
 
     Reference: Wu et al., "Google's neural machine translation system", 2016.
 
-    >>> from seqjax import GRU, KeepFeatures, unroll
+    >>> from seqjax import GRU, unroll
+    >>> from seqjax.wrappers import KeepFeatures
     >>> cell = KeepFeatures(GRU(4), size=2)
     >>> params = cell.init(jax.random.key(0), input_size=3)
     >>> state, ys = unroll(cell, params, jnp.ones((2, 7, 3), jnp.float32))

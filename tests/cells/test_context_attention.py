@@ -12,7 +12,6 @@ from seqjax import (
     GRU,
     LSTM,
     ContextAttention,
-    KeepFeatures,
     LanguageModel,
     Stack,
     WithState,
@@ -21,6 +20,7 @@ from seqjax import (
 )
 from seqjax.attention import Additive, Dot, General, LocationSensitive, Monotonic
 from seqjax.testing import close, randomise
+from seqjax.wrappers import KeepFeatures
 from tests.oracle import complex_step, lstm_step, sigmoid
 
 B, S, T, D, H, M = 3, 5, 4, 3, 2, 2

@@ -16,11 +16,11 @@ from seqjax import (
     Dropout,
     IndyLSTM,
     LanguageModel,
-    LayerNorm,
     Residual,
     Stack,
     unroll,
 )
+from seqjax.cells import LayerNorm
 from seqjax.operations.affine import affine
 
 V, E, B, T = 7, 4, 3, 6

@@ -16,12 +16,11 @@ from seqjax import (
     GridLSTM,
     IndRNN,
     IndyLSTM,
-    LayerNorm,
     Mogrifier,
     WeightNorm,
     unroll,
 )
-from seqjax.cells import LSTMState
+from seqjax.cells import LayerNorm, LSTMState
 from seqjax.testing import close, randomise
 from tests import oracle
 

@@ -7,8 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqjax import PhasedLSTM, Reset, ResetInputs, Stack, TimedInputs, unroll
+from seqjax import PhasedLSTM, Reset, Stack, unroll
+from seqjax.cells import TimedInputs
 from seqjax.testing import close, randomise
+from seqjax.wrappers import ResetInputs
 from tests.oracle import sigmoid
 
 T, D, H = 6, 3, 4

@@ -21,7 +21,6 @@ from seqjax import (
     Highway,
     InputProjection,
     IntersectionRNN,
-    LayerNorm,
     Mogrifier,
     PhasedLSTM,
     Residual,
@@ -31,7 +30,7 @@ from seqjax import (
     unroll,
 )
 from seqjax.attention import Dot
-from seqjax.cells import SLSTMState
+from seqjax.cells import LayerNorm, SLSTMState
 
 CONV = ConvLSTM((4, 4, 1), 1, (3, 3))
 TOKENS = jnp.zeros((2, 5), int)

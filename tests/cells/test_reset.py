@@ -5,12 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqjax import GRU, LRU, LSTM, Bidirectional, Reset, ResetInputs, Stack, unroll
+from seqjax import GRU, LRU, LSTM, Bidirectional, Reset, Stack, unroll
 from seqjax.types import LinearCell
+from seqjax.wrappers import ResetInputs
 from tests.cells.registry import EXAMPLES
 
 LENGTHS = (3, 1, 2)
 T = sum(LENGTHS) + 1  # the last step is padding
+LONGEST = max(LENGTHS)
 STARTS = jnp.zeros((1, T), bool).at[0, jnp.array([0, 3, 4])].set(True)
 ENDS = jnp.zeros((1, T), bool).at[0, jnp.array([2, 3, 5])].set(True)
 FILLED = jnp.array([T - 1])
@@ -52,9 +54,16 @@ def test_each_sequence_of_a_packed_row_runs_as_if_alone(name, reverse):
         )
         begin, states = 0, []
         for length in LENGTHS:
-            steps = np.s_[:, begin : begin + length]
-            state, alone = unroll(cell, params, at(xs, steps), reverse=reverse, deterministic=True)
-            close(at(ys, steps), alone)
+            # padded to one shape, so that all are one program
+            state, alone = unroll(
+                cell,
+                params,
+                at(xs, np.s_[:, begin : begin + LONGEST]),
+                lengths=jnp.array([length]),
+                reverse=reverse,
+                deterministic=True,
+            )
+            close(at(ys, np.s_[:, begin : begin + length]), at(alone, np.s_[:, :length]))
             states.append(state)
             begin += length
         if cell.can_step:

@@ -16,7 +16,6 @@ from seqjax import (
     LearnedState,
     OutputProjection,
     Reset,
-    ResetInputs,
     Residual,
     ResidualBlock,
     Stack,
@@ -25,6 +24,7 @@ from seqjax import (
     unroll,
 )
 from seqjax.cells import LSTMState
+from seqjax.wrappers import ResetInputs
 from tests.cells.plain import check
 from tests.oracle import gru_step, sigmoid
 

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqjax import MLSTM, SLSTM, Dropout, Reset, ResetInputs, Zoneout, testing, unroll
+from seqjax import MLSTM, SLSTM, Dropout, Reset, Zoneout, testing, unroll
+from seqjax.wrappers import ResetInputs
 from tests.cells.plain import check
 from tests.oracle import sigmoid
 

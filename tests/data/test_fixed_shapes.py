@@ -5,12 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqjax import GRU, Reset, ResetInputs, unroll
+from seqjax import GRU, Reset, unroll
 from seqjax.data import Bucketed, ListSource, Loader, Packed, Padded, Ragged, Report, plan
 from seqjax.data.records import Feature, Schema, write
 from seqjax.data.streaming import RecordStream
 from seqjax.losses import masked_mean
 from seqjax.pooling import last_valid
+from seqjax.wrappers import ResetInputs
 
 LENGTHS = np.random.default_rng(0).integers(0, 9, 23)
 

@@ -13,9 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqjax import GRU, Reset, ResetInputs, unroll
+from seqjax import GRU, Reset, unroll
 from seqjax.data import Bucketed, ListSource, Loader, Packed, Padded, Position, Report, plan
 from seqjax.data.records import Compression, Feature, RecordSource, Schema, write
+from seqjax.wrappers import ResetInputs
 
 LENGTHS = np.random.default_rng(0).integers(0, 9, 23)
 SHARDS = (7, 0, 10, 6)

@@ -15,10 +15,9 @@ from seqjax import (
     GridLSTM,
     GridRNN,
     PhasedLSTM,
-    TimedInputs,
     TimeFreqLSTM,
 )
-from seqjax.cells import LSTMState
+from seqjax.cells import LSTMState, TimedInputs
 from seqjax.interop import tensorflow
 from tests.golden_cases.core import simple
 from tests.golden_cases.harness import Case, run_unroll, state_leaves, unflatten_state, variables

@@ -5,15 +5,8 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from seqjax import (
-    GLSTM,
-    GRU,
-    LSTM,
-    CoupledInputForgetGateLSTM,
-    IndyLSTM,
-    LayerNorm,
-    WeightNorm,
-)
+from seqjax import GLSTM, GRU, LSTM, CoupledInputForgetGateLSTM, IndyLSTM, WeightNorm
+from seqjax.cells import LayerNorm
 from seqjax.interop import tensorflow
 from seqjax.interop.layout import permute_gates
 from tests.golden_cases.core import simple

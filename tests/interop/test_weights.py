@@ -31,7 +31,6 @@ from seqjax import (
     IndyLSTM,
     InputProjection,
     IntersectionRNN,
-    LayerNorm,
     MinimalRNN,
     OutputProjection,
     PhasedLSTM,
@@ -40,6 +39,7 @@ from seqjax import (
     WeightNorm,
     unroll,
 )
+from seqjax.cells import LayerNorm
 from seqjax.interop import flax_linen, flax_nnx, keras, pytorch, tensorflow
 from seqjax.wrappers import Directions
 
