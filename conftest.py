@@ -67,6 +67,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.option.markexpr == "not slow" or config.option.compile_quickly:
         jax.config.update("jax_disable_most_optimizations", True)
         os.environ["XLA_FLAGS"] = " ".join((os.environ.get("XLA_FLAGS", ""), *COMPILE_QUICKLY))
+        os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # in the processes that tests start
 
 
 MAPS = Path("/proc/self/maps")

@@ -16,6 +16,8 @@ from conftest import COMPILE_QUICKLY
 from seqjax.launch import environments
 
 ROOT = pathlib.Path(__file__).parent.parent
+# for processes whose programs take longer to compile than to run
+QUICKLY = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1", "XLA_FLAGS": " ".join(COMPILE_QUICKLY)}
 JOIN = """
 import json, sys
 from seqjax.hosts import Hosts, await_all, check_agreement, gather, join, leave
@@ -41,8 +43,7 @@ class Process(subprocess.Popen):
         set_here = {
             "PYTHONPATH": str(ROOT),
             "JAX_NUM_CPU_DEVICES": "1",
-            "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-            "XLA_FLAGS": " ".join(COMPILE_QUICKLY),
+            **QUICKLY,
         }
         self._files = [tempfile.TemporaryFile() for _ in range(2)]  # noqa: SIM115
         super().__init__(

@@ -7,7 +7,6 @@ import pkgutil
 import re
 import subprocess
 import sys
-import types
 
 import jax
 import pytest
@@ -16,32 +15,13 @@ import seqjax
 
 ROOT = pathlib.Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-README_BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
-CELL = re.compile(r"^```\{code-cell\}\n(.*?)^```", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"\]\(([^)#: ]+)(?:#[^)]*)?\)")
-# the build of the site runs the code of all pages, so that few of them run here too
-QUICK, SLOW = {"README"}, {"quickstart", "your_own_data", "your_own_sequences"}
+README = (ROOT / "README.md").read_text()
+CODE = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
 
 
-def code_of(page):
-    """The code of a page; lines that start with a colon are options of the cell."""
-    found = (README_BLOCK if page.name == "README.md" else CELL).findall(page.read_text())
-    return ["\n".join(line for line in code.split("\n") if line[:1] != ":") for code in found]
-
-
-WITH_CODE = [
-    pytest.param(page, id=page.stem, marks=[pytest.mark.slow] * (page.stem not in QUICK))
-    for page in PAGES
-    if page.stem in QUICK | SLOW and code_of(page)
-]
-
-
-@pytest.mark.parametrize("page", WITH_CODE)
-def test_the_code_of_a_page_runs(page, monkeypatch):
-    monkeypatch.chdir(page.parent)
-    # a module of its own, so that its classes can be pickled
-    module = types.ModuleType(f"page_{page.stem}")
-    monkeypatch.setitem(sys.modules, module.__name__, module)
+def test_the_code_of_the_readme_runs():
+    """The build of the site runs the code of the other pages."""
     as_users_do = (
         jax.enable_x64(False),
         jax.numpy_dtype_promotion("standard"),
@@ -50,8 +30,9 @@ def test_the_code_of_a_page_runs(page, monkeypatch):
     with contextlib.ExitStack() as stack:
         for setting in as_users_do:
             stack.enter_context(setting)
-        for number, code in enumerate(code_of(page)):
-            exec(compile(code, f"{page}, block {number}", "exec"), module.__dict__)
+        names = {"__name__": "readme"}
+        for number, code in enumerate(CODE):
+            exec(compile(code, f"README.md, block {number}", "exec"), names)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -65,9 +46,8 @@ def test_the_links_of_a_page_lead_to_files(page):
 
 
 def test_the_readme_is_short():
-    assert len((ROOT / "README.md").read_text().splitlines()) <= 120
-    example = code_of(ROOT / "README.md")[0]
-    assert len([line for line in example.splitlines() if line.strip()]) <= 32
+    assert len(README.splitlines()) <= 120
+    assert len([line for line in CODE[0].splitlines() if line.strip()]) <= 32
 
 
 # Modules that only other modules of the library use

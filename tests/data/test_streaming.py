@@ -293,7 +293,7 @@ def test_a_state_that_does_not_fit_is_a_clear_error(data, tmp_path):
         RecordStream(data, Padded(2), seed=1, resume=tmp_path / "none")
 
 
-@pytest.mark.parametrize("count", [20, pytest.param(400, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [20, pytest.param(200, marks=pytest.mark.slow)])
 def test_a_mutated_state_is_found_out(data, tmp_path, count):
     stream = RecordStream(data, Bucketed((3, 8), 4), seed=1, epochs=1, window=16)
     next(stream)

@@ -94,10 +94,10 @@ def corpus(tmp_path_factory):
 TRAIN = ("-m", "experiments.char_model", "train")
 
 
-def run(*arguments, processes=2, devices=1):
+def run(*arguments, processes=2, **variables):
     """Run ``train`` in processes that the launcher starts."""
     launch = ("-m", "seqjax.launch", "--processes", processes)
-    started = Process(*launch, *TRAIN, *arguments, JAX_NUM_CPU_DEVICES=str(devices))
+    started = Process(*launch, *TRAIN, *arguments, **variables)
     ((code, out, error),) = ends([started], timeout=300)
     assert (code, error) == (0, "")
     return out
@@ -125,11 +125,12 @@ def incomplete(folder):
     return any("tmp" in path.name for path in (folder / "checkpoints").glob("*"))
 
 
-def kill(attempt, draw, folder, *given):
+def kill(attempt, draw, folder, *given, **variables):
     """Start ``train`` by the launcher, and kill a process; the launcher ends the other one."""
     moment = ("save", "start", "steps")[attempt % 3]
     command = ("-c", KILLED.format(background=attempt % 2 == 0), "train", *given)
-    launched = Process("-m", "seqjax.launch", "--processes", 2, *command, "--lost-after", 3)
+    launch = ("-m", "seqjax.launch", "--processes", 2)
+    launched = Process(*launch, *command, "--lost-after", 3, **variables)
     shown = "writing files" if moment == "start" else "validation loss"
     launched.wait_until(lambda process: shown in process.out)
     until = time.monotonic() + draw.uniform(0, 0.2)
@@ -149,10 +150,14 @@ def test_ten_kills_and_a_signal_change_nothing(corpus, tmp_path):
     """At random moments, of any process and during a save too; each run is resumed."""
     options = (*OPTIONS, "--corpus", corpus, "--epochs", 6, "--ngrams", "none", "--evaluations", 30)
     whole, stopped, fewer = tmp_path / "whole", tmp_path / "stopped", tmp_path / "fewer"
-    run(*options, "--out", whole)
+    # the first run stores its programs for those that are killed, which store none
+    programs = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "programs")}
+    least = "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"
+    run(*options, "--out", whole, **programs, **{least: "0"})
     draw, unfinished = random.Random(0), 0
     for attempt in range(10):
-        kill(attempt, draw, stopped, *(("--resume",) if attempt else (*options, "--out")), stopped)
+        given = ("--resume", stopped) if attempt else (*options, "--out", stopped)
+        kill(attempt, draw, stopped, *given, **programs, **{least: "inf"})
         unfinished += incomplete(stopped)
     assert unfinished > 2  # kills during a save
 

@@ -23,6 +23,14 @@ from experiments.run_directory import RunDirectory
 from experiments.stop import on_signals
 from seqjax.checkpoint import Checkpoints
 from tests.experiments.small_char_model import OPTIONS, SMALL, TEXT, parameters, shell, train
+from tests.processes import QUICKLY
+
+
+@pytest.fixture(autouse=True)
+def _compile_quickly(monkeypatch):
+    """In the processes that a test starts."""
+    for name, value in QUICKLY.items():
+        monkeypatch.setenv(name, value)
 
 
 def test_a_signal_stops_what_changes_nothing_at_once():
@@ -187,7 +195,7 @@ def test_where_the_log_cannot_be_written_one_line_names_the_file(corpus, tmp_pat
 
 @pytest.mark.slow
 def test_a_run_that_is_killed_again_and_again_ends_in_the_same_parameters(tmp_path):
-    """SIGKILL at 5 random moments and SIGTERM at 2, in the middle of saving too."""
+    """SIGKILL at 4 random moments and SIGTERM at another, in the middle of saving too."""
     path = tmp_path / "corpus.txt"
     path.write_text(TEXT * 40)
     options = ("--corpus", path, "--units", 16, "--batch-size", 8, "--num-steps", 16,
@@ -196,7 +204,7 @@ def test_a_run_that_is_killed_again_and_again_ends_in_the_same_parameters(tmp_pa
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     subprocess.run(shell("train", *options, "--out", whole), check=True, capture_output=True)
     rng = random.Random(0)
-    signals = [signal.SIGKILL] * 5 + [signal.SIGTERM] * 2
+    signals = [signal.SIGKILL] * 4 + [signal.SIGTERM]
     rng.shuffle(signals)
     began, command = 0, shell("train", *options, "--out", killed)
     while signals:
@@ -204,7 +212,7 @@ def test_a_run_that_is_killed_again_and_again_ends_in_the_same_parameters(tmp_pa
         while not (killed / "config.json").exists() and process.poll() is None:
             time.sleep(0.05)
         command = shell("train", "--resume", killed)
-        time.sleep(rng.uniform(0, 12))
+        time.sleep(rng.uniform(0, 8))
         if process.poll() is None:
             number = signals.pop()
             os.kill(process.pid, number)
