@@ -5,7 +5,6 @@ import nbformat
 import pytest
 
 from notebooks.run import FOLDER, SOURCES, run
-from tests.processes import QUICKLY
 
 NAMES = [path.stem for path in SOURCES]
 
@@ -27,7 +26,5 @@ def test_the_stored_notebook_is_its_text_run_from_top_to_bottom(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_it_runs(name, monkeypatch):
-    for variable, value in QUICKLY.items():
-        monkeypatch.setenv(variable, value)
+def test_it_runs(name):
     run(FOLDER / f"{name}.py")
