@@ -154,7 +154,7 @@ class GridLSTM(Cell):
 
         def one(key: Array) -> GridLSTMParams:
             input_key, time_key, frequency_key = jax.random.split(key, 3)
-            biases = [0] * self._gates
+            biases = [0.0] * self._gates
             if not self.coupled:
                 biases[1] = self.forget_bias
             return GridLSTMParams(
