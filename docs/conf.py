@@ -1,4 +1,4 @@
-"""The documentation site: ``python -m sphinx -W -n docs build``."""
+"""The documentation site: ``python -m sphinx -W -n -j auto docs build``."""
 
 import functools
 import importlib
