@@ -77,7 +77,7 @@ def test_of_a_character_model(tmp_path, options, largest):
 
 def test_of_truecasing(tmp_path):
     used = {}
-    for characters in (60_000, 400_000):
+    for characters in (100_000, 400_000):
         text = write_text(tmp_path / f"{characters}.txt", characters)
         used[characters] = peak(
             "experiments.sequence_labelling", "truecasing", "--corpus", text, "--seeds", 1,
@@ -90,7 +90,7 @@ def test_of_truecasing(tmp_path):
 def test_of_classification(tmp_path):
     rng, used = np.random.default_rng(0), {}
     features = Schema({"label": Feature(np.int64)}, {"x": Feature(np.float32, (4,))})
-    for count in (600, 2500):
+    for count in (800, 2500):
         examples = (
             {"x": rng.normal(size=(200, 4)).astype(np.float32), "label": n % 3}
             for n in range(count)
