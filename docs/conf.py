@@ -1,8 +1,7 @@
 """The documentation site: ``python -m sphinx -W -n -j auto docs build``."""
 
-import functools
-import importlib
 import inspect
+import pkgutil
 import re
 import sys
 from importlib.metadata import version as installed_version
@@ -83,12 +82,12 @@ html_css_files = ["seqjax.css"]
 
 def canonical_name(name: str) -> str | None:
     """Where an object is defined that ``name`` leads to, such as ``seqjax.LSTM``."""
-    module, *attributes = name.split(".")
     try:
-        value = functools.reduce(getattr, attributes, importlib.import_module(module))
+        # imports the modules in the name, which a parallel build has imported in other processes
+        value = pkgutil.resolve_name(name)
         value = getattr(value, "fget", value)  # of a property
         return f"{value.__module__}.{value.__qualname__}"
-    except (AttributeError, ImportError):
+    except (AttributeError, ImportError, ValueError):
         return None
 
 
