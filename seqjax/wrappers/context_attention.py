@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import jax
 import jax.numpy as jnp
 
-from seqjax.attention.heads import attend, project_memory
+from seqjax.attention.heads import Heads
 from seqjax.attention.mechanism import Alignment, Mechanism
 from seqjax.checks import check_choice, check_size
 from seqjax.operations.affine import affine
@@ -63,12 +63,7 @@ class ContextAttentionState(NamedTuple):
 
 
 class ContextAttentionNoise(NamedTuple):
-    """The noise of `ContextAttention`.
-
-    Attributes:
-      cell: the noise of the wrapped cell.
-      mechanism: the noise of the mechanism.
-    """
+    """The noise of the wrapped cell and that of the mechanism."""
 
     cell: Noise
     mechanism: Noise
@@ -166,11 +161,11 @@ class ContextAttention(ParametrisedWrapper):
     @property
     def attention_size(self) -> int:
         """A, the width of the attention vector."""
-        return self._context_size if self.size is None else self.size
+        return self._heads.output_size if self.size is None else self.size
 
     @property
-    def _context_size(self) -> int:
-        return self.heads * (self.memory_size if self.value_size is None else self.value_size)
+    def _heads(self) -> Heads:
+        return Heads(self.mechanism, self.heads, self.memory_size, self.value_size)
 
     @property
     def output_size(self) -> int:
@@ -206,21 +201,14 @@ class ContextAttention(ParametrisedWrapper):
         check_size("ContextAttention", "input_size", input_size)
         of_cell, of_mechanism, of_values, of_layer = jax.random.split(key, 4)
         query_size = self.cell.output_size
-
-        def one_head(key: Array) -> Params:
-            return self.mechanism.init(key, query_size, self.memory_size, dtype)
-
-        value_kernel = layer = None
-        if self.value_size is not None:
-            shape = self.memory_size, self._context_size
-            value_kernel = glorot_uniform(of_values, shape, dtype=dtype)
+        layer = None
         if self.size is not None:
-            shape = query_size + self._context_size, self.size
+            shape = query_size + self._heads.output_size, self.size
             layer = glorot_uniform(of_layer, shape, dtype=dtype)
         return ContextAttentionParams(
             self.cell.init(of_cell, input_size + self._fed_size, dtype),
-            jax.vmap(one_head)(jax.random.split(of_mechanism, self.heads)),
-            value_kernel,
+            self._heads.init_mechanisms(of_mechanism, query_size, dtype),
+            self._heads.init_values(of_values, dtype),
             layer,
         )
 
@@ -247,7 +235,8 @@ class ContextAttention(ParametrisedWrapper):
             )
         inner = self.cell.with_context(params.cell, memory, mask)
         cell = params.cell if inner is None else inner
-        return params._replace(cell=cell, context=self._bound(params, memory, mask))
+        context = self._heads.project(params.mechanism, params.value_kernel, memory, mask)
+        return params._replace(cell=cell, context=context)
 
     def initial_state(
         self, batch_shape: tuple[int, ...] = (), dtype: Any = jnp.float32
@@ -337,16 +326,11 @@ class ContextAttention(ParametrisedWrapper):
     ) -> tuple[Array, Alignment]:
         """The attention vector and alignment for ``query [B, H]``."""
         context = self._context(params)
-        found, alignment = attend(self.mechanism, params.mechanism, context, query, before, noise)
+        found, alignment = self._heads.attend(params.mechanism, context, query, before, noise)
         if params.attention_kernel is None:
             return found, alignment
         joined = jnp.concatenate([query, found.astype(query.dtype)], -1)
         return self.activation(affine(joined, params.attention_kernel)), alignment
-
-    def _bound(self, params: ContextAttentionParams, memory: Array, mask: Array) -> Context:
-        return project_memory(
-            self.mechanism, params.mechanism, params.value_kernel, self.heads, memory, mask
-        )
 
     def _output(self, h: Array, attention: Array) -> Array:
         if self.outputs == "both":
@@ -359,14 +343,5 @@ class ContextAttention(ParametrisedWrapper):
                 "ContextAttention: the parameters hold no context; bind one with "
                 "seqjax.with_context(cell, params, memory, lengths=lengths)"
             )
-        context = params.context
-        shape = context.mask.shape
-        memory = jax.ShapeDtypeStruct((*shape, self.memory_size), context.values.dtype)
-        expected = jax.eval_shape(self._bound, params, memory, context.mask)
-        for name, want, have in zip(Context._fields, expected, context, strict=True):
-            if have.shape != want.shape:
-                raise ValueError(
-                    f"ContextAttention: the {name} of the context must have shape {want.shape} for "
-                    f"{shape[-1]} positions, got {have.shape}; bind it with seqjax.with_context"
-                )
-        return context
+        self._heads.check(params.mechanism, params.value_kernel, params.context)
+        return params.context
