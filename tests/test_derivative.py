@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from typing import NamedTuple
 
 import jax
@@ -11,6 +12,8 @@ import pytest
 
 import seqjax
 from seqjax import GRU, LSTM, BasicRNN, CoupledInputForgetGateLSTM, unroll
+from seqjax.cells import LayerNorm
+from seqjax.engine.equations import trace
 
 D, H = 2, 3
 KEY = jax.random.key(0)
@@ -306,6 +309,22 @@ def test_states_and_products_are_kept_once():
         return compiled.memory_analysis().temp_size_in_bytes
 
     assert temporary_bytes(LSTM(64), "auto") < temporary_bytes(LSTM(64), "scan")
+
+
+def test_a_sum_is_multiplied_in_the_loop_where_its_coefficients_would_be_more_arrays():
+    cell = LSTM(64, layer_norm=LayerNorm())
+    params = cell.init(KEY, 16)
+
+    def tangent(params, d):
+        return jax.jvp(
+            lambda p: unroll(cell, p, jnp.zeros((8, 9, 16), jnp.float32))[1], (params,), (d,)
+        )[1]
+
+    loop = trace(tangent, params, params)[0].jaxpr.eqns
+    loop = [equation for equation in loop if equation.primitive.name == "scan"][-1]
+    scanned = loop.invars[loop.params["num_consts"] + loop.params["num_carry"] :]
+    # 31 units a row and step if every coefficient of a sum is multiplied by every factor
+    assert 20 * 64 < sum(math.prod(v.aval.shape[2:]) for v in scanned) < 24 * 64
 
 
 @pytest.mark.parametrize("name", COVERED)

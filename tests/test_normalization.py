@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from seqjax.operations.normalization import layer_norm
 
@@ -28,3 +29,27 @@ def test_bfloat16_gains_leave_the_dtype_of_the_features():
     ys = layer_norm(jnp.asarray(XS, jnp.float32), gain, shift)
     assert ys.dtype == jnp.float32
     np.testing.assert_allclose(ys, layer_norm(*map(jnp.asarray, (XS, GAIN, SHIFT))), atol=0.05)
+
+
+@pytest.mark.parametrize("epsilon", [1e-12, 0.3])
+def test_derivatives_are_those_of_the_formula(epsilon):
+    def formula(xs, gain, shift):
+        mean = xs.mean(-1, keepdims=True)
+        variance = (xs**2).mean(-1, keepdims=True) - mean**2
+        return (xs - mean) / jnp.sqrt(variance + epsilon) * gain + shift
+
+    def ours(xs, gain, shift):
+        return layer_norm(xs, gain, shift, epsilon)
+
+    arguments = tuple(jnp.asarray(a) for a in (XS[0], GAIN[None], SHIFT[None]))
+    row = arguments[0], GAIN, SHIFT
+    weights = jnp.asarray(RNG.normal(size=XS[0].shape))
+
+    def value(function):
+        return lambda *arguments: (weights * function(*arguments)).sum()
+
+    for derivative in (jax.jacrev, jax.jacfwd):
+        found = derivative(ours)(*row)
+        np.testing.assert_allclose(found, derivative(formula)(*arguments), rtol=1e-8, atol=1e-10)
+    found, expected = (jax.hessian(value(f))(*a) for f, a in ((ours, row), (formula, arguments)))
+    np.testing.assert_allclose(found, expected, rtol=1e-7, atol=1e-9)

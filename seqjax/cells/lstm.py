@@ -69,7 +69,7 @@ class LSTMProjected(NamedTuple):
     """The projected inputs of an LSTM.
 
     Attributes:
-      gates: ``[B, H]`` for each gate; one ``[B, 4H]`` array under layer normalisation.
+      gates: ``[B, H]`` for each gate.
       kept: ``bool[B, H]``, the candidates that recurrent dropout keeps; None if there is no
         dropout.
     """
@@ -256,16 +256,11 @@ class LSTM(Cell):
         return jax.random.bernoulli(key, 1 - self.recurrent_dropout, (*leading_shape, self.units))
 
     def project(self, params: LSTMParams, xs: Array, noise: Noise = None) -> LSTMProjected:
-        """Compute ``x @ W + b`` of each gate, ``[..., H]``.
-
-        With layer normalisation, compute ``x @ W`` of all gates as one array.
-        """
+        """Compute ``x @ W + b`` of each gate, ``[..., H]``; with layer normalisation ``x @ W``."""
         z = self._of_input(params, xs)
-        if params.norm is not None:
-            return LSTMProjected((z,), noise)
-        return LSTMProjected(
-            split_gates(z + broadcast_like(params.bias, z), len(self._gates)), noise
-        )
+        if params.norm is None:
+            z = z + broadcast_like(params.bias, z)
+        return LSTMProjected(split_gates(z, len(self._gates)), noise)
 
     def step(
         self, params: LSTMParams, state: LSTMState, z: LSTMProjected
@@ -311,16 +306,13 @@ class LSTM(Cell):
 
     def _gates_of(self, params: LSTMParams, h: Array, z: LSTMProjected) -> tuple[Array, ...]:
         """Compute the gates before their peepholes and activations, each ``[..., H]``."""
-        recurrent = split_gates(self._of_state(params, h), len(z.gates))
+        recurrent = split_gates(self._of_state(params, h), len(self._gates))
         gates = tuple(z_x + z_h for z_x, z_h in zip(z.gates, recurrent, strict=True))
         if params.norm is None:
             return gates
-        side_by_side, gain, shift = (
-            a.reshape(*a.shape[:-1], len(self._gates), self.units)
-            for a in (*gates, params.norm.gate_gain, params.bias)
-        )
-        normalised = layer_norm(side_by_side, gain, shift)
-        return tuple(normalised[..., n, :] for n in range(len(self._gates)))
+        # one gate at a time, since gates sliced from one normalised array take longer
+        gains, shifts = (split_gates(a, len(gates)) for a in (params.norm.gate_gain, params.bias))
+        return tuple(map(layer_norm, gates, gains, shifts))
 
     def _memory(
         self, params: LSTMParams, c: Array, gates: tuple[Array, ...], kept: Array | None

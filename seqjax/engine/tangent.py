@@ -11,7 +11,7 @@ becomes one product over all steps, after the loop.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -136,6 +136,26 @@ class _Builder:
             # a sum that several equations read is computed once
             if self.uses[v] > 1 and len(self.sums[v].terms) > 1:
                 self.sums[v] = Sum({self._part(self.total(self.sums[v], aval_of(v))): None})
+
+    def scaled(self, total: Sum, factor: Timed, equation: core.JaxprEqn) -> Sum:
+        """``factor * total``, with as few arrays as possible that the loop scans over.
+
+        Multiplying each coefficient by the factor may turn numbers into arrays. Then the sum is
+        computed in the loop instead, and has the factor as its only coefficient.
+        """
+        product = scale(total, factor)
+        result = aval_of(equation.outvars[0])
+
+        def arrays(coefficients: Iterable[Timed | None]) -> int:
+            return sum(
+                c is not None and c.varies and c.value.shape[1:] == result.shape
+                for c in coefficients
+            )
+
+        if arrays(product.terms.values()) <= arrays([*total.terms.values(), factor]):
+            return product
+        part = self._part(self.total(total._replace(added=None), result))
+        return Sum({part: factor}, product.added)
 
     def added_to_product(self, operand: Atom, other: Sum) -> Sum | None:
         """Add ``other`` in the loop if ``operand`` is (a piece of) a product; else return None."""
@@ -284,14 +304,14 @@ def _scaled(builder: _Builder, equation: core.JaxprEqn) -> bool:
         total, factor = builder.sums[first], builder.value_of(second)
     else:
         total, factor = builder.sum_of(second), builder.value_of(first)
-    builder.sums[equation.outvars[0]] = scale(total, factor)
+    builder.sums[equation.outvars[0]] = builder.scaled(total, factor, equation)
     return True
 
 
 def _divided(builder: _Builder, equation: core.JaxprEqn) -> bool:
     total, divisor = builder.sum_of(equation.invars[0]), builder.value_of(equation.invars[1])
     inverse = Timed(1 / divisor.value, divisor.varies)
-    builder.sums[equation.outvars[0]] = scale(total, inverse)
+    builder.sums[equation.outvars[0]] = builder.scaled(total, inverse, equation)
     return True
 
 

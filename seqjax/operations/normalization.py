@@ -1,6 +1,7 @@
 """Layer normalisation, for cells with normalised gates."""
 
 import dataclasses
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -82,6 +83,27 @@ def layer_norm(xs: Array, gain: Array, shift: Array, epsilon: float = 1e-12) -> 
     [[-1.  1.]
      [ 0.  0.]]
     """
+    normal = _normalise(xs, epsilon)
+    return normal * broadcast_like(gain, xs) + broadcast_like(shift, xs)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _normalise(xs: Array, epsilon: float) -> Array:
+    return _normal_and_scale(xs, epsilon)[0]
+
+
+@_normalise.defjvp
+def _normalise_tangent(
+    epsilon: float, primals: tuple[Array], tangents: tuple[Array]
+) -> tuple[Array, Array]:
+    # needs the result and the scale alone, where JAX's own derivative also saves what is between
+    (xs,), (d,) = primals, tangents
+    normal, scale = _normal_and_scale(xs, epsilon)
+    along = -scale * (normal * d).mean(-1, keepdims=True)
+    return normal, scale * (d - d.mean(-1, keepdims=True)) + normal * along
+
+
+def _normal_and_scale(xs: Array, epsilon: float) -> tuple[Array, Array]:
     centred = xs - xs.mean(-1, keepdims=True)
     scale = jax.lax.rsqrt((centred**2).mean(-1, keepdims=True) + epsilon)
-    return centred * scale * broadcast_like(gain, xs) + broadcast_like(shift, xs)
+    return centred * scale, scale
