@@ -2,18 +2,20 @@
 
 ::
 
-    python -m benchmarks.cells            measure, some minutes on 2 cores
-    python -m benchmarks.cells --chunks   measure the mLSTM in chunks, a minute
-    python -m benchmarks.cells --table    print docs/cells.md
+    python -m seqjax.launch -m benchmarks.cells    measure, 5 minutes on 2 cores
+    python -m benchmarks.cells --chunks            measure the mLSTM in chunks, a minute
+    python -m benchmarks.cells --table             print docs/cells.md
 
 A training step is the forward and backward pass over ``STEPS`` steps of a batch of ``BATCH``, with
 ``FEATURES`` inputs and ``UNITS`` units, as one compiled program. It is measured with the methods
 ``auto`` and ``scan`` of `seqjax.unroll`. All programs are compiled first and then run in turns,
-with the two programs of a cell next to each other. Times are medians over repetitions.
-``auto/scan`` is the median of the ratios within a repetition: below 1, the derivative of the
-library is faster than that of `jax.lax.scan`. For a cell that prefers the scan the ratio is about
-1, since both programs are the same. Milliseconds and memory are those of ``auto``; memory is what
-XLA allocates for intermediates.
+with the two programs of a cell next to each other, in alternating order. The launcher keeps freed
+memory; otherwise a program also pays for the memory that the one before it has returned. Times are
+medians over repetitions. ``auto/scan`` is the median of the ratios within a repetition: below 1,
+the derivative of the library is faster than that of `jax.lax.scan`. For a cell that prefers the
+scan the ratio is about 1, since both programs are the same. Milliseconds and memory are those of
+``auto``; memory is what XLA allocates for intermediates. A name in lower case is that of
+``--cell``, for a cell with options; ``projected_lstm`` has half as many outputs as units.
 
 ``--chunks`` measures a training step of an mLSTM of ``HEADS`` heads in chunks of several sizes, and
 step by step, with as many input features as units. ``x`` is the median of the ratios to the time
@@ -31,16 +33,28 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from seqjax import MLSTM, Cell, unroll
+from seqjax import LSTM, MLSTM, Cell, unroll
 from seqjax.catalogue import CATALOGUE, Entry
 from seqjax.engine.loop import Method
 from seqjax.terminal import replace_what_cannot_be_shown
 
 BATCH, STEPS, FEATURES, UNITS = 32, 100, 64, 128
-REPETITIONS = 5
+REPETITIONS = 11
 HEADS, CHUNK_SIZES = 4, (16, 32, 64, 128)
 METHODS: tuple[Method, Method] = ("auto", "scan")
 ENTRIES = tuple(entry for entry in CATALOGUE if not entry.variant)  # one of each class
+
+
+def rows() -> dict[str, Entry]:
+    """The cells that are measured: all of the catalogue, and an LSTM with a projection."""
+    named = {
+        entry.short if entry.variant and entry.short else entry.name: entry for entry in CATALOGUE
+    }
+
+    def projected(units: int) -> Cell:
+        return LSTM(units, projection_size=units // 2)
+
+    return named | {"projected_lstm": named["LSTM"]._replace(make=projected)}
 
 
 def parameter_count(entry: Entry) -> int:
@@ -131,12 +145,12 @@ def step_of(entry: Entry, method: Method) -> Program:
 
 
 def times(programs: dict[Any, Program]) -> dict[Any, list[float]]:
-    """Run all programs in turns; the seconds of each repetition."""
+    """Run all programs in turns, forward and backward; the seconds of each repetition."""
     seconds: dict[Any, list[float]] = {program: [] for program in programs}
-    for _ in range(REPETITIONS):
-        for program, (run, _) in programs.items():
+    for turn in range(REPETITIONS):
+        for program in [*programs][:: (-1) ** turn]:
             began = time.perf_counter()
-            run()
+            programs[program].run()
             seconds[program].append(time.perf_counter() - began)
     return seconds
 
@@ -174,12 +188,12 @@ def main() -> None:
         measure_chunks()
         return
     programs: dict[tuple[str, Method], Program] = {}
-    for entry in ENTRIES:
+    for name, entry in rows().items():
         for method in METHODS:
-            programs[entry.name, method] = step_of(entry, method)
-        print(f"compiled {entry.name}", file=sys.stderr)
+            programs[name, method] = step_of(entry, method)
+        print(f"compiled {name}", file=sys.stderr)
     seconds = times(programs)
-    memory = {name: program.memory for name, program in programs.items()}
+    memory = {key: program.memory for key, program in programs.items()}
     device = jax.devices()[0].device_kind
     print(
         f"batch {BATCH}, {STEPS} steps, {FEATURES} features, {UNITS} units; jax {jax.__version__}"
@@ -187,12 +201,12 @@ def main() -> None:
     print(f"on {device}, median of {REPETITIONS}; x: relative to the LSTM\n")
     print(f"{'cell':28}{'parameters':>12}{'ms':>9}{'x':>7}{'MiB':>9}{'x':>7}{'auto/scan':>11}")
     lstm = "LSTM", METHODS[0]
-    for entry in ENTRIES:
-        auto, scan = ((entry.name, method) for method in METHODS)
+    for name, entry in rows().items():
+        auto, scan = ((name, method) for method in METHODS)
         median = statistics.median(seconds[auto])
         ratios = (a / b for a, b in zip(seconds[auto], seconds[scan], strict=True))
         print(
-            f"{entry.name:28}{parameter_count(entry):12,}{1000 * median:9.1f}"
+            f"{name:28}{parameter_count(entry):12,}{1000 * median:9.1f}"
             f"{median / statistics.median(seconds[lstm]):7.2f}{memory[auto] / 2**20:9.1f}"
             f"{memory[auto] / memory[lstm]:7.2f}{statistics.median(ratios):11.2f}"
         )

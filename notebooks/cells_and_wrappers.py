@@ -174,7 +174,6 @@ plt.show()
 
 # %% [markdown]
 # A cell with fewer parameters is not always faster. `ConvLSTM` applies its kernels at many
-# positions. The time of `MLSTM` is that of single steps, which update a matrix; `unroll` now
-# computes it in chunks, in a fifth of the time. The linear cells RG-LRU, minGRU, minLSTM and LRU
-# take half the time of the LSTM or less. On an accelerator, linear cells compute all steps in
-# parallel.
+# positions. A step of `MLSTM` updates a matrix, but `unroll` computes many steps at once, so it
+# takes as long as the LSTM. The linear cells RG-LRU, minGRU, minLSTM and LRU take about half the
+# time of the LSTM or less. On an accelerator, linear cells compute all steps in parallel.
