@@ -13,7 +13,7 @@ from experiments.char_model.report import page
 from experiments.char_model.report.passages import copied, longest_passage, match_lengths
 from experiments.char_model.report.reading import calibration, read
 from experiments.char_model.report.units import telling_units
-from seqjax import GRU, LSTM, LanguageModel, Stack, step
+from seqjax import GRU, LSTM, Ensemble, LanguageModel, Stack, step
 from seqjax.data.text.corpus import TINY_SHAKESPEARE_SHA256
 
 
@@ -43,6 +43,18 @@ def test_a_reading_holds_what_single_steps_give(model):
         np.testing.assert_allclose(reading.chances[n], chances, rtol=1e-5)
         units = np.concatenate([leaf[0] for leaf in jax.tree.leaves(state)])
         np.testing.assert_allclose(reading.units[n], units, rtol=1e-5, atol=1e-7)
+
+
+def test_the_units_of_an_ensemble_name_their_member(model):
+    ensemble = Ensemble([LanguageModel(GRU(2), vocabulary_size=5), model])
+    params = ensemble.init(jax.random.key(0), 5)
+    reading = read(ensemble, params, np.array([0, 1, 2], np.int32))
+    assert reading.names == [
+        *(f"member 1 h unit {n}" for n in range(2)),
+        *(f"member 2 layer 1 c unit {n}" for n in range(3)),
+        *(f"member 2 layer 1 h unit {n}" for n in range(3)),
+        *(f"member 2 layer 2 h unit {n}" for n in range(2)),
+    ]
 
 
 def test_a_model_that_says_what_it_does_has_no_calibration_error(model):

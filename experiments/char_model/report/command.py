@@ -75,8 +75,9 @@ def report(folder: Path, which: str, length: int, seed: int) -> Path:
 
 def _summary(trained: Trained, text: Text, result: dict[str, Any]) -> str:
     config = trained.config
+    members = f", an ensemble of {config.members}" if config.members > 1 else ""
     facts = [
-        ("cell", f"{config.cell}, {config.layers} x {config.units} units"),
+        ("cell", f"{config.cell}, {config.layers} x {config.units} units{members}"),
         ("parameters", f"{result['parameters']:,}"),
         ("training", f"{result['steps']:,} steps in {result['train_seconds']:.0f} s"),
         ("checkpoint", f"step {trained.step:,}"),

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from seqjax import Cell, WithState, unroll
+from seqjax import Cell, Ensemble, WithState, unroll
 from seqjax.types import Array, Params, State
 
 CHUNK = 500  # steps per call
@@ -94,12 +94,14 @@ def _names(model: Cell) -> list[str]:
     names: list[str] = []
     for path, leaf in jax.tree_util.tree_leaves_with_path(state):
         if _is_units(leaf):
-            place = " ".join(
-                f"layer {key.idx + 1}" if isinstance(key, jax.tree_util.SequenceKey) else key.name
-                for key in path
-                if isinstance(key, jax.tree_util.SequenceKey | jax.tree_util.GetAttrKey)
-            )
-            names += [f"{place} unit {n}".strip() for n in range(leaf.shape[-1])]
+            words: list[str] = []
+            for key in path:
+                if isinstance(key, jax.tree_util.SequenceKey):
+                    part = "member" if isinstance(model, Ensemble) and not words else "layer"
+                    words.append(f"{part} {key.idx + 1}")
+                elif isinstance(key, jax.tree_util.GetAttrKey):
+                    words.append(key.name)
+            names += [" ".join([*words, f"unit {n}"]) for n in range(leaf.shape[-1])]
     return names
 
 
