@@ -202,9 +202,9 @@ def test_a_wide_beam_finds_the_best_of_all_sequences(name, beam):
         ("GRU", NARROW),
         pytest.param("attention", COVERING, marks=pytest.mark.slow),
         ("attention", PRUNED),
-        ("GRU", DIVERSE),
+        pytest.param("GRU", DIVERSE, marks=pytest.mark.slow),
         pytest.param("GRU", dataclasses.replace(DIVERSE, threshold=0.7), marks=pytest.mark.slow),
-        ("stack", Beam(6, threshold=0.0)),
+        pytest.param("stack", Beam(6, threshold=0.0), marks=pytest.mark.slow),
     ],
 )
 def test_a_narrow_beam_equals_a_plain_loop(name, beam):

@@ -101,8 +101,9 @@ def compare(name):
                 close(grads[key.removeprefix(prefix)], value)
 
 
-# what takes long to compile: loops unrolled in Python, and grids of many windows and blocks
-SLOW = re.compile("static|unroll|gridlstm|timefreq|attn_lstm|conv2d|blocks")
+# what takes long to compile: loops unrolled in Python, and grids of many windows and blocks; and the
+# LSTMs, GRUs and Elman networks of other libraries, where TensorFlow's are quick tests
+SLOW = re.compile("static|unroll|gridlstm|timefreq|attn_lstm|conv2d|blocks|^torch|^keras")
 NAMES = [pytest.param(name, marks=[pytest.mark.slow] * bool(SLOW.search(name))) for name in CASES]
 
 

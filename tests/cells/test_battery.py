@@ -14,9 +14,8 @@ from seqjax.testing.checks import second_derivatives_agree
 from tests.cells.registry import BROAD, EXAMPLES
 
 B, T = 3, 4
-# in the quick tests one cell and one wrapper, all of them with the slow ones
-QUICK = {"LSTM", "Stack"}
-NAMES = [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in EXAMPLES]
+# in the quick tests one cell, all of them with the slow ones
+NAMES = [pytest.param(name, marks=[pytest.mark.slow] * (name != "LSTM")) for name in EXAMPLES]
 
 
 def make(name):
