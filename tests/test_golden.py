@@ -101,8 +101,8 @@ def compare(name):
                 close(grads[key.removeprefix(prefix)], value)
 
 
-# what takes long to compile: loops unrolled in Python, and grids of many windows and blocks; and the
-# LSTMs, GRUs and Elman networks of other libraries, where TensorFlow's are quick tests
+# what takes long to compile: loops unrolled in Python, and grids of many windows and blocks; and
+# cells of PyTorch and Keras, which are those of TensorFlow
 SLOW = re.compile("static|unroll|gridlstm|timefreq|attn_lstm|conv2d|blocks|^torch|^keras")
 NAMES = [pytest.param(name, marks=[pytest.mark.slow] * bool(SLOW.search(name))) for name in CASES]
 
