@@ -52,6 +52,11 @@ class Heads:
         self, params: Params, value_kernel: Array | None, memory: Array, mask: Array
     ) -> Context:
         """Project a memory, with the valid positions ``bool[B, S]``, to keys and values."""
+        if memory.shape[-1] != self.memory_size:
+            raise ValueError(
+                f"ContextAttention: memory must be [B, S, {self.memory_size}] for "
+                f"memory_size={self.memory_size}, got shape {memory.shape}"
+            )
         of_heads = jax.vmap(self.mechanism.keys, (0, None), -3, axis_size=self.number)
         values = memory.astype(accumulation_dtype(memory.dtype))
         if value_kernel is not None:

@@ -63,7 +63,12 @@ class ContextAttentionState(NamedTuple):
 
 
 class ContextAttentionNoise(NamedTuple):
-    """The noise of the wrapped cell and that of the mechanism."""
+    """The noise of `ContextAttention`.
+
+    Attributes:
+      cell: the noise of the wrapped cell.
+      mechanism: the noise of the mechanism.
+    """
 
     cell: Noise
     mechanism: Noise
@@ -228,11 +233,6 @@ class ContextAttention(ParametrisedWrapper):
         self, params: ContextAttentionParams, memory: Array, mask: Array
     ) -> ContextAttentionParams:
         """Project the memory to keys and values, and bind them to the parameters."""
-        if memory.shape[-1] != self.memory_size:
-            raise ValueError(
-                f"ContextAttention: memory must be [B, S, {self.memory_size}] for "
-                f"memory_size={self.memory_size}, got shape {memory.shape}"
-            )
         inner = self.cell.with_context(params.cell, memory, mask)
         cell = params.cell if inner is None else inner
         context = self._heads.project(params.mechanism, params.value_kernel, memory, mask)
