@@ -47,6 +47,7 @@ nb_execution_excludepatterns = ["notebooks/*"]
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300
 nb_merge_streams = True
+nb_render_markdown_format = "myst"  # with tables, unlike the default
 
 # Reference.
 default_role = "py:obj"
