@@ -18,6 +18,8 @@ def main(seconds, how):
         time.sleep(1.5 * float(seconds) * jax.process_index())
         return
     if how == "save":  # orbax asks process 0, also where a process saves alone
+        if jax.process_index():  # the signal comes to it after the end of process 0
+            runtime.wait_for("seqjax/watch/end", 60)
         stopping()
         time.sleep(2.0 * jax.process_index())
         runtime.put(f"saved/{jax.process_index()}", "")

@@ -247,7 +247,9 @@ class _Watch:
         with self._ends:
             # others without a relay depend on process 0
             grace = _GRACE * (1 if self._process else 1.5)
-            parted = self._parted.wait(_SAVING if _stops.is_set() else grace)
+            parted = self._parted.wait(grace)
+            if _stops.is_set():  # the signal may come to this process a moment after another ended
+                parted = self._parted.wait(_SAVING)
             if parted or _leaves.is_set():
                 return
             try:
