@@ -79,6 +79,21 @@ class Counting(seqjax.BasicRNN):
         return (new, count + 1), jnp.where(jnp.broadcast_to(even, y.shape), y, -y)
 
 
+@dataclasses.dataclass(frozen=True)
+class BiasAtEachStep(Janet):
+    """A cell that adds its bias in the step, to the pieces of a product."""
+
+    def project(self, params, xs, noise=None):
+        return xs @ params.input_kernel
+
+    def step(self, params, state, z):
+        f, n = jnp.split(z + state @ params.recurrent_kernel, 2, -1)
+        u, v = jnp.split(state @ params.recurrent_kernel, 2, -1)
+        of_f, of_n = (jnp.broadcast_to(b, f.shape) for b in jnp.split(params.bias, 2))
+        h = jnp.tanh(f + of_f) * state + (u + of_f) * jnp.tanh(n + v + of_n)
+        return h, h
+
+
 LSTM_OPTIONS = {"peepholes": True, "cell_clip": 0.4, "recurrent_dropout": 0.3}
 COVERED = {
     "lstm": LSTM(H),
@@ -92,6 +107,7 @@ COVERED = {
     "activations of all units": LSTM(H, activation=whole_layer, gate_activation=jax.nn.softmax),
     "a lambda": GRU(H, activation=lambda x: x * jax.nn.sigmoid(x)),
     "a user's": Janet(H),
+    "a user's, with its bias in the step": BiasAtEachStep(H),
 }
 
 
@@ -132,6 +148,7 @@ def assert_equals_the_plain_path(cell, args, tolerance=1e-12, **options):
 
 
 QUICK = {"lstm every covered option", "gru", "gru reset_after", "rnn"}
+USERS = {"a user's", "a user's, with its bias in the step"}
 NAMES = [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in COVERED]
 
 
@@ -140,6 +157,37 @@ NAMES = [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for 
 def test_equals_the_plain_path_in_value_and_gradient(name, masked):
     mask = np.array([[1, 0, 1, 1], [0, 0, 0, 0]], bool) if masked else None
     assert_equals_the_plain_path(COVERED[name], make(COVERED[name]), mask=mask)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.slow] * (n not in {"gru", *USERS})) for n in COVERED],
+)
+def test_the_derivative_with_respect_to_one_array_alone(name):
+    """The tangents of all other arrays are zero."""
+    cell = COVERED[name]
+    args = make(cell)
+    arrays, structure = jax.tree.flatten(args)
+    directions = random_like(arrays, 5)
+
+    def value(arrays, method="auto"):
+        params, state, xs = jax.tree.unflatten(structure, arrays)
+        out = unroll(cell, params, xs, initial_state=state, method=method, deterministic=True)
+        return sum((leaf**2).sum() for leaf in jax.tree.leaves(out))
+
+    @jax.jit
+    def slopes(arrays, directions):
+        def alone(n):
+            def of_one(x):
+                return value([*arrays[:n], x, *arrays[n + 1 :]])
+
+            return jax.jvp(of_one, (arrays[n],), (directions[n],))[1]
+
+        return [alone(n) for n in range(len(arrays))]
+
+    gradient = jax.jit(jax.grad(functools.partial(value, method="scan")))(arrays)
+    expected = [(g * d).sum() for g, d in zip(gradient, directions, strict=True)]
+    close(slopes(arrays, directions), expected, 1e-11)
 
 
 @pytest.mark.parametrize(
@@ -182,8 +230,8 @@ def test_many_sets_of_parameters_at_once():
     close(jax.vmap(run)(together, lengths), jax.tree.map(lambda *a: jnp.stack(a), *alone))
 
 
-# the user's cell multiplies without `affine`, which casts its inputs to the kernel's dtype
-LOW = [name for name in COVERED if name != "a user's"]
+# a user's cell multiplies without `affine`, which casts its inputs to the kernel's dtype
+LOW = [name for name in COVERED if name not in USERS]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from jax.extend import core
 
 from seqjax.engine.equations import Atom, aval_of, bind, is_product
 from seqjax.engine.known import with_kernel_transposed
-from seqjax.engine.sums import Sum, Timed, add_timed, at_all_steps, scale
+from seqjax.engine.sums import Sum, Timed, add_timed, at_all_steps, concatenate, scale
 from seqjax.operations.affine import vary
 from seqjax.types import Array
 
@@ -133,13 +133,7 @@ class Builder:
                     product.added_to.get(n) or Timed(_zeros(aval_of(v)), False)
                     for n, v in enumerate(product.split.outvars)
                 ]
-                axis = product.split.params["axis"] + 1
-                steps = next(p.value.shape[0] for p in pieces if p.varies)
-                arrays = [
-                    p.value if p.varies else jnp.broadcast_to(p.value, (steps, *p.value.shape))
-                    for p in pieces
-                ]
-                added = add_timed(added, Timed(jnp.concatenate(arrays, axis), True))
+                added = add_timed(added, concatenate(pieces, product.split.params["axis"]))
             if added is not None:
                 product.of_step = self._own(added)
 

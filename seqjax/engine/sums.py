@@ -84,6 +84,18 @@ def add_timed(first: Timed | None, second: Timed | None) -> Timed | None:
     return _apply(lambda x, y: x + y, first, second)
 
 
+def concatenate(pieces: Sequence[Timed], axis: int) -> Timed:
+    """Join arrays along an axis of one step."""
+    varies = any(piece.varies for piece in pieces)
+
+    def join(*values: Array) -> Array:
+        return jnp.concatenate(values, axis)
+
+    axes = [0 if piece.varies else None for piece in pieces]
+    function = jax.vmap(join, axes) if varies else join
+    return Timed(function(*(piece.value for piece in pieces)), varies)
+
+
 def at_all_steps(equation: core.JaxprEqn, operands: Sequence[Timed]) -> list[Timed]:
     """Apply a primitive for all time steps at once."""
     varies = any(operand.varies for operand in operands)
