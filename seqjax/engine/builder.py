@@ -10,7 +10,7 @@ from jax.extend import core
 
 from seqjax.engine.equations import Atom, aval_of, bind, is_product
 from seqjax.engine.known import with_kernel_transposed
-from seqjax.engine.sums import Sum, Timed, add_timed, at_all_steps, concatenate, scale
+from seqjax.engine.sums import Sum, Timed, add_timed, at_all_steps, for_all_steps, scale
 from seqjax.operations.affine import vary
 from seqjax.types import Array
 
@@ -80,13 +80,13 @@ class Builder:
         part = self._part(self.total(total._replace(added=None), result))
         return Sum({part: factor}, product.added)
 
-    def added_to_product(self, operand: Atom, other: Sum) -> Sum | None:
+    def added_to_product(self, operand: Atom, other: Sum, result: core.Var) -> Sum | None:
         """Add ``other`` in the loop if ``operand`` is (a piece of) a product; else return None."""
         total = self.sum_of(operand)
         if other.terms or other.added is None or [*total.terms.values()] != [None] or total.added:
             return None
         (part,) = total.terms
-        if part not in self.open or self.uses[operand] != 1:  # type: ignore[index]
+        if part not in self.open or aval_of(operand).shape != aval_of(result).shape:
             return None
         product, piece = self.open[part]
         if piece is None:
@@ -111,17 +111,21 @@ class Builder:
             outputs = [Sum({part: None}) for part in self._applied(equation, within, others)]
         if any(added is not None for added in before.values()):
             for n, added in before.items():
-                aval = aval_of(equation.invars[n])
-                others[n] = (
-                    Timed(jnp.zeros(aval.shape, aval.dtype), False) if added is None else added
-                )
+                others[n] = _of_full_shape(added, aval_of(equation.invars[n]))
             of_added = at_all_steps(equation, [others[n] for n in range(len(equation.invars))])
             outputs = [o._replace(added=a) for o, a in zip(outputs, of_added, strict=True)]
         self.sums |= zip(equation.outvars, outputs, strict=True)
 
     def share(self, v: core.Var) -> None:
-        """Compute the tangent of a variable once, if it is a sum that several equations read."""
-        if self.uses[v] > 1 and len(self.sums[v].terms) > 1:
+        """Compute the tangent of a variable once, if it is a sum that several equations read.
+
+        If it is (a piece of) a product, no term can be added to the product any more.
+        """
+        if self.uses[v] <= 1:
+            return
+        for part in self.sums[v].terms:
+            self.open.pop(part, None)
+        if len(self.sums[v].terms) > 1:
             self.sums[v] = Sum({self._part(self.total(self.sums[v], aval_of(v))): None})
 
     def close_products(self) -> None:
@@ -129,11 +133,7 @@ class Builder:
         for product in self.products:
             added = product.added
             if product.split is not None and product.added_to:
-                pieces = [
-                    product.added_to.get(n) or Timed(_zeros(aval_of(v)), False)
-                    for n, v in enumerate(product.split.outvars)
-                ]
-                added = add_timed(added, concatenate(pieces, product.split.params["axis"]))
+                added = add_timed(added, _joined(product.split, product.added_to))
             if added is not None:
                 product.of_step = self._own(added)
 
@@ -144,11 +144,11 @@ class Builder:
 
         def add_up(parts: list[Array], step: list[Array]) -> Array:
             summands = [parts[n] if c is None else c(step) * parts[n] for n, c in terms]
-            summands += [] if added is None else [jnp.broadcast_to(added(step), aval.shape)]
+            summands += [] if added is None else [added(step)]
             result = summands[0] if summands else _zeros(aval)
             for summand in summands[1:]:
                 result = result + summand
-            return result
+            return jnp.broadcast_to(result, aval.shape)  # a summand of full shape may be zero
 
         return add_up
 
@@ -205,6 +205,23 @@ class Builder:
             return False
         (part,) = operand.terms
         return part in self.open and self.open[part][1] is None
+
+
+def _joined(split: core.JaxprEqn, added_to: dict[int, Timed | None]) -> Timed:
+    """The terms added to the pieces of a product, as one term added to the product."""
+    terms = [_of_full_shape(added_to.get(n), aval_of(v)) for n, v in enumerate(split.outvars)]
+
+    def join(*values: Array) -> Array:
+        return jnp.concatenate(values, split.params["axis"])
+
+    return for_all_steps(join, *terms)
+
+
+def _of_full_shape(added: Timed | None, aval: jax.core.ShapedArray) -> Timed:
+    """A term, which may have axes of size 1 and be None for 0, in the shape of its variable."""
+    if added is None:
+        return Timed(_zeros(aval), False)
+    return for_all_steps(lambda x: jnp.broadcast_to(x, aval.shape), added)
 
 
 def _plus(result: Array, product: _Product, step: list[Array]) -> Array:

@@ -7,9 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.custom_derivatives import SymbolicZero
-from jax.extend.core import primitives
 
-from seqjax.engine.equations import evaluate, read, take_apart
+from seqjax.engine.equations import evaluate, is_block, read, take_apart
 from seqjax.engine.layout import lay_out_like_next
 from seqjax.engine.linearise import find_kept, is_inexact, linearise
 from seqjax.engine.tangent import tangent_step
@@ -67,8 +66,7 @@ def scan_with_derivative(
     state = lay_out_like_next(plain, state, (zs, mask))
     first_z = jax.tree.map(lambda a: a[0], zs)
     parts, fixed, structure_of_y = take_apart(step, params, state, first_z)
-    if any(e.primitive is primitives.custom_vjp_call_p for e in parts.equations):
-        # a function with jax.custom_vjp has no tangent
+    if any(map(is_block, parts.equations)):
         return jax.lax.scan(plain, state, (zs, mask), reverse=reverse)
     to_keep = find_kept(parts)
     # an output that is also a part of the next state is stored once
@@ -103,8 +101,7 @@ def scan_with_derivative(
         ]
         return final, outputs, kept
 
-    @jax.custom_jvp
-    def loop(
+    def outputs(
         fixed: list[Array], state: list[Array], zs: list[Array], mask: Array | None
     ) -> tuple[list[Array], list[Array]]:
         final, ys, _ = run(_Kept({}, {}), fixed, state, zs, mask)
@@ -113,6 +110,8 @@ def scan_with_derivative(
     def derivative(primals: Any, tangents: Any) -> Any:
         fixed, first, zs, mask = primals
         form = linearise(parts, to_keep, (fixed, first, [z[0] for z in zs]))
+        if form is None:
+            return jax.jvp(outputs, primals, jax.tree.map(_instantiated, primals, tangents))
         used = _Kept(*(
             {n: v for n, v in enumerate(variables) if v in form.used}
             for variables in (form.inputs[1], form.inputs[3])
@@ -149,6 +148,7 @@ def scan_with_derivative(
         d_final, d_ys = jax.lax.scan(body, d_first, steps, length, reverse=reverse)
         return (final, ys), (_with_gaps(final, d_final), _with_gaps(ys, d_ys))
 
+    loop = jax.custom_jvp(outputs)
     loop.defjvp(derivative, symbolic_zeros=True)
     leaves, structure = jax.tree.flatten(state)
     final, ys = loop(fixed, leaves, jax.tree.leaves(zs), mask)
@@ -160,6 +160,13 @@ class _Kept(NamedTuple):
 
     states: dict[int, Any]
     values: dict[int, Any]
+
+
+def _instantiated(x: Array, d: Any) -> Any:
+    """A tangent, with zeros for a symbolic one."""
+    if not isinstance(d, SymbolicZero):
+        return d
+    return jnp.zeros_like(x) if is_inexact(x) else np.zeros(x.shape, jax.dtypes.float0)
 
 
 def _known_tangents(values: list[Array], tangents: list[Any]) -> list[Array | None]:

@@ -150,6 +150,24 @@ def is_product(equation: core.JaxprEqn) -> bool:
     return False
 
 
+# their tangents have equations of their own
+_SEPARATE = frozenset({
+    primitives.custom_jvp_call_p, primitives.linear_solve_p, primitives.scatter_p,
+    primitives.scatter_add_p, primitives.scatter_max_p, primitives.scatter_min_p,
+    primitives.scatter_mul_p,
+})  # fmt: skip
+
+
+def is_block(equation: core.JaxprEqn) -> bool:
+    """Whether an equation holds others, such as a loop, a branch or a `jax.checkpoint`.
+
+    JAX differentiates a block into one equation that computes both values and tangents.
+    """
+    parts = jax.tree.leaves(equation.params)
+    holds = any(isinstance(part, core.Jaxpr | core.ClosedJaxpr) for part in parts)
+    return holds and equation.primitive not in _SEPARATE
+
+
 def depends_on(variables: Sequence[core.Var], equations: Sequence[core.JaxprEqn]) -> set[core.Var]:
     """``variables`` and all variables that depend on them."""
     found = set(variables)

@@ -20,7 +20,8 @@ def known_values(
     kept: Sequence[Array | None],
 ) -> dict[core.Var, Timed]:
     """All values that the equations of tangents read."""
-    known = {v: Timed(x, False) for v, x in zip(form.inputs[0], fixed, strict=True)}
+    known = {v: Timed(x, False) for v, x in form.constants.items()}
+    known |= {v: Timed(x, False) for v, x in zip(form.inputs[0], fixed, strict=True)}
     for variables, arrays in zip(form.inputs[1:], (states, zs, kept), strict=True):
         known |= {
             v: Timed(x, True) for v, x in zip(variables, arrays, strict=True) if v in form.used

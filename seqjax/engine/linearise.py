@@ -13,6 +13,7 @@ from seqjax.engine.equations import (
     bind,
     depends_on,
     evaluate,
+    is_block,
     is_product,
     needed_for,
     read,
@@ -28,6 +29,7 @@ class Linearised(NamedTuple):
     Attributes:
       equations: the equations of values.
       linear: the equations of tangents, each linear in the tangents.
+      constants: the arrays that rules of `jax.custom_jvp` use.
       inputs: variables of the values of fixed, state, z and kept.
       tangents: variables of the tangents of the inexact arrays of fixed, state and z.
       after: tangents of the next state.
@@ -37,6 +39,7 @@ class Linearised(NamedTuple):
 
     equations: tuple[core.JaxprEqn, ...]
     linear: tuple[core.JaxprEqn, ...]
+    constants: dict[core.Var, Array]
     inputs: tuple[tuple[core.Var, ...], ...]
     tangents: tuple[tuple[core.Var, ...], ...]
     after: tuple[Atom, ...]
@@ -76,8 +79,12 @@ def _last_before_use(step: Step, v: core.Var) -> list[core.Var]:
     return [kept for out in uses[0].outvars for kept in _last_before_use(step, out)]
 
 
-def linearise(step: Step, kept: Sequence[core.Var], arguments: Sequence[list[Array]]) -> Linearised:
+def linearise(
+    step: Step, kept: Sequence[core.Var], arguments: Sequence[list[Array]]
+) -> Linearised | None:
     """Differentiate the equations of a step, given the saved values.
+
+    None if the rule of a `jax.custom_jvp` computes tangents in a block, which may hold values too.
 
     Args:
       step: the equations.
@@ -131,13 +138,15 @@ def linearise(step: Step, kept: Sequence[core.Var], arguments: Sequence[list[Arr
     d_inputs = tuple(tuple(next(invars) for _ in group) for group in d_values)
     sizes = [child.num_leaves for child in structure.children()]
     after, y = (tuple(next(outvars) for _ in range(size)) for size in sizes)
-    if jaxpr.constvars:
-        raise TypeError("a step must not use arrays other than its arguments")
     needed, variables = needed_for([*after, *y], jaxpr.eqns)
     waiting = depends_on([v for group in d_inputs for v in group], needed)
+    linear = tuple(e for e in needed if e.outvars[0] in waiting)
+    if any(map(is_block, linear)):
+        return None
     return Linearised(
         tuple(e for e in needed if e.outvars[0] not in waiting),
-        tuple(e for e in needed if e.outvars[0] in waiting),
+        linear,
+        dict(zip(jaxpr.constvars, closed.consts, strict=True)),
         inputs, d_inputs, after, y, variables,
     )  # fmt: skip
 

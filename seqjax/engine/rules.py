@@ -36,9 +36,11 @@ def _negated(builder: Builder, equation: core.JaxprEqn) -> bool:
 
 
 def _added(builder: Builder, equation: core.JaxprEqn) -> bool:
-    (left, right), (first, second) = equation.invars, map(builder.sum_of, equation.invars)
-    within = builder.added_to_product(left, second) or builder.added_to_product(right, first)
-    builder.sums[equation.outvars[0]] = within or add(first, second)
+    (left, right), (result,) = equation.invars, equation.outvars
+    first, second = map(builder.sum_of, equation.invars)
+    within = builder.added_to_product(left, second, result)
+    within = within or builder.added_to_product(right, first, result)
+    builder.sums[result] = within or add(first, second)
     return True
 
 

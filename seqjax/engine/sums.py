@@ -37,18 +37,29 @@ class Sum(NamedTuple):
     added: Timed | None = None
 
 
-def _apply(function: Callable[..., Array], *operands: Timed) -> Timed:
-    """Apply an elementwise function; its result varies if one of the operands does."""
+def for_all_steps(function: Callable[..., Array], *operands: Timed) -> Timed:
+    """Apply a function of the values of one step. The result varies if one of the operands does."""
     varies = any(operand.varies for operand in operands)
-    values = [
-        x.value[None] if varies and not x.varies and jnp.ndim(x.value) else x.value
-        for x in operands
-    ]
-    return Timed(function(*values), varies)
+    axes = [0 if operand.varies else None for operand in operands]
+    applied = jax.vmap(function, axes) if varies else function
+    return Timed(applied(*(operand.value for operand in operands)), varies)
+
+
+def _elementwise(function: Callable[..., Array], *operands: Timed) -> Timed:
+    """`for_all_steps` for an elementwise function, which takes less time to trace."""
+    varies = any(operand.varies for operand in operands)
+    rank = max(jnp.ndim(x.value) - x.varies for x in operands)
+
+    def aligned(x: Timed) -> Any:
+        if x.varies and jnp.ndim(x.value) <= rank:  # a scalar of each step
+            return x.value.reshape(len(x.value), *(1,) * rank)
+        return x.value[None] if varies and not x.varies and jnp.ndim(x.value) else x.value
+
+    return Timed(function(*map(aligned, operands)), varies)
 
 
 def _multiply(a: Timed | None, b: Timed) -> Timed:
-    return b if a is None else _apply(lambda x, y: x * y, a, b)
+    return b if a is None else _elementwise(lambda x, y: x * y, a, b)
 
 
 def scale(total: Sum, factor: Timed) -> Sum:
@@ -62,7 +73,7 @@ def where(condition: Timed, total: Sum, dtype: jnp.dtype) -> Sum:
     one = Timed(jnp.ones((), dtype), False)
 
     def keep(c: Timed | None) -> Timed:
-        return _apply(lambda m, x: jnp.where(m, x, jnp.zeros_like(x)), condition, c or one)
+        return _elementwise(lambda m, x: jnp.where(m, x, jnp.zeros_like(x)), condition, c or one)
 
     added = None if total.added is None else keep(total.added)
     return Sum({n: keep(c) for n, c in total.terms.items()}, added)
@@ -81,19 +92,7 @@ def add_timed(first: Timed | None, second: Timed | None) -> Timed | None:
     """``first + second``, where None means 0."""
     if first is None or second is None:
         return first if second is None else second
-    return _apply(lambda x, y: x + y, first, second)
-
-
-def concatenate(pieces: Sequence[Timed], axis: int) -> Timed:
-    """Join arrays along an axis of one step."""
-    varies = any(piece.varies for piece in pieces)
-
-    def join(*values: Array) -> Array:
-        return jnp.concatenate(values, axis)
-
-    axes = [0 if piece.varies else None for piece in pieces]
-    function = jax.vmap(join, axes) if varies else join
-    return Timed(function(*(piece.value for piece in pieces)), varies)
+    return _elementwise(lambda x, y: x + y, first, second)
 
 
 def at_all_steps(equation: core.JaxprEqn, operands: Sequence[Timed]) -> list[Timed]:
