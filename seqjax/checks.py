@@ -74,6 +74,18 @@ def describe(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
+def describe_type(value: Any) -> str:
+    """Return the shape of an array, or the type of another value, for an error message.
+
+    >>> describe_type(np.zeros((3, 4))), describe_type([1]), describe_type(2)
+    ('float64[3, 4]', 'a list', 'an int')
+    """
+    if isinstance(getattr(value, "shape", None), tuple) and hasattr(value, "dtype"):
+        return f"{value.dtype}{list(value.shape)}"
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeioAEIO' else 'a'} {name}"
+
+
 def check_iterable(owner: str, name: str, value: Any, of: str) -> None:
     """Raise ``ValueError`` unless ``value`` is a list or another iterable.
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqjax.arrays import as_arrays, given_array, is_known
-from seqjax.checks import check_count, check_key, check_number, check_size
+from seqjax.checks import check_count, check_key, check_number, check_size, describe_type
 from seqjax.engine.step import step
 from seqjax.engine.unroll import unroll
 from seqjax.engine.validation import check_generator, check_state, state_dtype
@@ -98,7 +98,7 @@ def prime(model: Cell, params: Params, tokens: Array) -> Generation:
     state, logits = unroll(model, params, tokens, deterministic=True)
     if not isinstance(logits, jax.Array):
         raise ValueError(
-            f"the outputs of {model} must be one array of logits, got a {type(logits).__name__}"
+            f"the outputs of {model} must be one array of logits, got {describe_type(logits)}"
         )
     return Generation(state, logits[..., -1, :], jnp.zeros((), jnp.int32))
 
@@ -210,8 +210,8 @@ def _check_generation(model: Cell, params: Params, generation: Any) -> Generatio
     """Check that ``generation`` fits ``model``; return arrays."""
     if not isinstance(generation, Generation):
         raise ValueError(
-            "generation must be a Generation from seqjax.sampling.prime, got a "
-            f"{type(generation).__name__}"
+            "generation must be a Generation from seqjax.sampling.prime, got "
+            f"{describe_type(generation)}"
         )
     generation = as_arrays("generation", generation)
     state, logits, position = generation

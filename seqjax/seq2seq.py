@@ -27,7 +27,7 @@ import jax
 import jax.numpy as jnp
 
 from seqjax.arrays import as_arrays, as_params, describe_tree
-from seqjax.checks import check_count, check_dtype, check_flag, check_key
+from seqjax.checks import check_count, check_dtype, check_flag, check_key, describe_type
 from seqjax.engine.context import with_context
 from seqjax.engine.unroll import unroll
 from seqjax.engine.validation import check_can_step, check_cell, check_params
@@ -264,8 +264,8 @@ class EncoderDecoder(PlainValue):
     def _check_params(self, params: Any) -> EncoderDecoderParams:
         if not isinstance(params, EncoderDecoderParams):
             raise ValueError(
-                "params must be EncoderDecoderParams from EncoderDecoder.init, got a "
-                f"{type(params).__name__}"
+                "params must be EncoderDecoderParams from EncoderDecoder.init, got "
+                f"{describe_type(params)}"
             )
         params = as_params(params)
         width = sum(_widths(self.encoder))
@@ -296,7 +296,7 @@ def shift_right(targets: Array, start: int) -> Array:
     """
     targets = as_arrays("targets", targets)
     if not isinstance(targets, jax.Array):
-        raise ValueError(f"targets must be one array, got a {type(targets).__name__}")
+        raise ValueError(f"targets must be one array, got {describe_type(targets)}")
     if targets.ndim == 0 or not jnp.issubdtype(targets.dtype, jnp.integer):
         raise ValueError(
             f"targets must be integers [B, T], got {targets.dtype} of shape {targets.shape}"

@@ -216,16 +216,18 @@ class _TruncatedChunk(Run):
 
     num_steps: int
 
+    def check_steps(self, num_steps: int) -> None:
+        n = self.num_steps
+        if num_steps != 2 * n:
+            raise ValueError(
+                f"truncated_chunk: num_steps={n} needs xs of {2 * n} steps, the chunk before and "
+                f"the chunk itself, got {num_steps}"
+            )
+
     def __call__(
         self, loop: SequenceLoop, cell: Cell, params: Params, state: State, xs: PyTree, noise: Noise
     ) -> tuple[State, PyTree]:
         n = self.num_steps
-        given = jax.tree.leaves(xs)[0].shape[0]
-        if given != 2 * n:
-            raise ValueError(
-                f"truncated_chunk: num_steps={n} needs xs of {2 * n} steps, the chunk before and "
-                f"the chunk itself, got {given}"
-            )
         _, before, zs = _constant_states(loop, cell, params, state, xs, noise)
         ys = _outputs(loop, cell, params, before, zs, n, first=n)
         return jax.tree.map(lambda s: s[n], before), ys

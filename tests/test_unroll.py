@@ -15,6 +15,7 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from seqjax import (
+    GLSTM,
     GRU,
     LSTM,
     MLSTM,
@@ -22,6 +23,7 @@ from seqjax import (
     Bidirectional,
     Cell,
     Dropout,
+    MinGRU,
     OutputProjection,
     Reset,
     Stack,
@@ -270,11 +272,31 @@ def test_zero_lengths_give_the_initial_state_and_zeros(empty):
     assert ys[~empty].all()
 
 
-def test_no_steps_give_the_initial_state():
-    for method in ("scan", "static"):
-        state, ys = unroll(CELL, PARAMS, XS[:, :0], initial_state=STATE, method=method)
-        close(state, STATE, 0)
-        assert ys.shape == (3, 0, H)
+@pytest.mark.parametrize(
+    ("cell", "options"),
+    [
+        *((CELL, {"method": method}) for method in ("auto", "scan", "static")),
+        (CELL, {"remat": 2}),
+        (CELL, {"time_major": True}),
+        (MinGRU(H), {"method": "associative"}),
+        (MLSTM(4, heads=2), {}),
+        (GLSTM(4, groups=2), {}),
+        (Bidirectional(Dropout(GRU(2), output_rate=0.5), MinGRU(2)), {"key": jax.random.key(0)}),
+    ],
+    ids=str,
+)
+def test_no_steps_give_the_initial_state(cell, options):
+    params, state, xs = make(cell, steps=0)
+    xs = jnp.moveaxis(xs, 1, 0) if "time_major" in options else xs
+
+    def run(state):
+        final, ys = unroll(cell, params, xs, initial_state=state, **options)
+        return sum(jnp.abs(leaf).sum() for leaf in jax.tree.leaves(final)), (final, ys)
+
+    slope, (final, ys) = jax.grad(run, has_aux=True)(state)
+    close(final, state, 0)
+    close(jax.tree.map(jnp.abs, slope), jax.tree.map(lambda s: jnp.ones(s.shape), state))
+    assert ys.shape == (*xs.shape[:2], cell.output_size)
 
 
 def test_a_stack_stepped_as_one_cell_equals_the_layers_run_one_by_one():

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from seqjax.arrays import given_array
 from seqjax.cells.lstm import LSTM, LSTMParams, LSTMProjected, LSTMState
 from seqjax.cells.peepholes import Peepholes
-from seqjax.checks import check_pair, check_range, check_size
+from seqjax.checks import check_pair, check_range, check_size, describe_type
 from seqjax.operations.affine import broadcast_like
 from seqjax.operations.initializers import glorot_uniform
 from seqjax.types import Array, Cell, Noise, PyTree, Role, State, with_roles
@@ -183,7 +183,7 @@ class PhasedLSTM(Cell):
         """Return the time and batch axes, after checking features and times."""
         if not isinstance(xs, TimedInputs):
             raise ValueError(
-                f"PhasedLSTM: xs must be TimedInputs(times, features), got a {type(xs).__name__}"
+                f"PhasedLSTM: xs must be TimedInputs(times, features), got {describe_type(xs)}"
             )
         shape = super().leading_shape(params, xs.features)
         times = given_array("PhasedLSTM: times", xs.times)
@@ -200,8 +200,8 @@ class PhasedLSTM(Cell):
         """Compute ``x @ W + b`` of i, f, g and o, and k, each ``[..., H]``."""
         if not isinstance(xs, TimedInputs):
             raise ValueError(
-                "PhasedLSTM: inputs must be TimedInputs(times, features), got a "
-                f"{type(xs).__name__}; other cells do not pass times on, so it must be the lowest "
+                "PhasedLSTM: inputs must be TimedInputs(times, features), got "
+                f"{describe_type(xs)}; other cells do not pass times on, so it must be the lowest "
                 "layer"
             )
         z = self._lstm.project(params.lstm, xs.features)

@@ -12,7 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from seqjax.checks import check_count, check_integers, check_iterable, check_size
+from seqjax.checks import check_count, check_integers, check_iterable, check_size, describe_type
 from seqjax.data.placement import Placement
 from seqjax.data.policies import Policy, check_policy
 
@@ -65,8 +65,8 @@ def check_source(owner: str, source: Any) -> None:
         # a class of the user that lacks little
         lacks = f", which has no {', '.join(missing)}" if len(missing) < len(parts) else ""
         raise ValueError(
-            f"{owner}: source must be a Source, such as ListSource(examples, names), got a "
-            f"{type(source).__name__}{lacks}"
+            f"{owner}: source must be a Source, such as ListSource(examples, names), got "
+            f"{describe_type(source)}{lacks}"
         )
 
 

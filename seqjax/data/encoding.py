@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from seqjax.checks import describe_type
 from seqjax.data.ragged import Ragged
 from seqjax.data.schema import BYTES, Feature, Schema
 
@@ -51,7 +52,7 @@ def conform_example(
     """
     if not isinstance(example, Mapping):
         raise ValueError(
-            f"{owner}: must be a dictionary of values by feature, got a {type(example).__name__}"
+            f"{owner}: must be a dictionary of values by feature, got {describe_type(example)}"
         )
     wanted = {**schema.context, **schema.sequence}
     if example.keys() != wanted.keys():

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from seqjax.checks import check_iterable
+from seqjax.checks import check_iterable, describe_type
 from seqjax.data.batching import Example, check_shards
 from seqjax.data.ragged import Ragged
 
@@ -104,8 +104,8 @@ def _arrays(index: int, example: Any, lists: Collection[str]) -> Example:
     """Convert an example to arrays, and the features in ``lists`` to `Ragged`."""
     if not isinstance(example, Mapping):
         raise ValueError(
-            f"example {index} must be a dictionary of arrays, such as {{'x': array}}, got a "
-            f"{type(example).__name__}"
+            f"example {index} must be a dictionary of arrays, such as {{'x': array}}, got "
+            f"{describe_type(example)}"
         )
     arrays: Example = {}
     for name, value in example.items():

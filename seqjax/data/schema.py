@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from seqjax.checks import check_size
+from seqjax.checks import check_size, describe_type
 from seqjax.data.tensorflow import tensorflow_without_gpus
 
 BYTES = np.dtype(object)  # NumPy's own dtype of bytes drops trailing zeros
@@ -253,6 +253,6 @@ def check_schema(schema: Any) -> None:
     """
     if not isinstance(schema, Schema):
         raise ValueError(
-            "schema must be a Schema, such as Schema(sequence={'x': Feature(bool)}), got a "
-            f"{type(schema).__name__}"
+            "schema must be a Schema, such as Schema(sequence={'x': Feature(bool)}), got "
+            f"{describe_type(schema)}"
         )

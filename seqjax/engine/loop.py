@@ -82,9 +82,6 @@ class SequenceLoop(Loop):
     def last(self, values: PyTree, before: PyTree) -> PyTree:
         """The values of the last valid step of each row, or ``before`` where no step is valid."""
         if self.mask is None:
-            num_steps = jax.tree.leaves(values)[0].shape[0]
-            if isinstance(num_steps, int) and num_steps == 0:
-                return before
             return jax.tree.map(lambda a: a[0 if self.reverse else -1], values)
         steps = jnp.arange(self.mask.shape[0], dtype=jnp.int32)
         steps = steps.reshape(-1, *(1,) * (self.mask.ndim - 1))
@@ -139,7 +136,7 @@ class SequenceLoop(Loop):
         num_steps = jax.tree.leaves(xs)[0].shape[0]
         # chunks, and the log T levels of an associative scan, need a fixed T
         is_fixed = isinstance(num_steps, int)
-        if isinstance(cell, ChunkwiseCell) and self.method == "auto" and is_fixed and num_steps:
+        if isinstance(cell, ChunkwiseCell) and self.method == "auto" and is_fixed:
             return self._run_in_chunks(cell, params, state, xs, noise, mask)
         if isinstance(cell, LinearCell):
             if self.method == "auto" and is_fixed and jax.default_backend() != "cpu":
@@ -166,8 +163,7 @@ class SequenceLoop(Loop):
         prefers_scan: bool = False,
     ) -> tuple[State, PyTree]:
         """Run ``step`` over all time steps by the method of the loop."""
-        plain = self.method == "scan" or (self.method == "auto" and prefers_scan)
-        if plain or jax.tree.leaves(zs)[0].shape[0] == 0:
+        if self.method == "scan" or (self.method == "auto" and prefers_scan):
             return scan(step, params, state, zs, mask, self.reverse)
         if self.method == "static":
             return _static(step, params, state, zs, mask, self.reverse)

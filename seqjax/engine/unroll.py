@@ -124,6 +124,9 @@ class Run(abc.ABC):
     ) -> tuple[State, PyTree]:
         """Run ``cell`` over time-major ``xs``, and return a state and the outputs."""
 
+    def check_steps(self, num_steps: int) -> None:  # noqa: B027, most runs take any number
+        """Raise ``ValueError`` if the number of steps does not fit."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Whole(Run):
@@ -167,7 +170,9 @@ def run_checked(
     time_axis = 0 if time_major else len(leading_shape) - 1
     batch_shape = check_batch(leading_shape, time_axis)
     check_contexts(params, batch_shape)
-    check_fixed_time(leading_shape[time_axis], method, remat)
+    num_steps = leading_shape[time_axis]
+    check_fixed_time(num_steps, method, remat)
+    run.check_steps(num_steps)
     mask = resolve_mask(lengths, mask, leading_shape, time_axis)
 
     def convert(x: Array | np.ndarray) -> Array:
@@ -183,10 +188,28 @@ def run_checked(
         check_state(cell, params, initial_state, batch_shape, dtype, "initial_state")
     if lengths is not None:
         lengths = as_int32(given_array("lengths", lengths))
-    return _run(
+    is_empty = isinstance(num_steps, int) and num_steps == 0  # it may be symbolic
+    if is_empty:  # one step outside of the mask keeps the state
+        leading_shape = (*batch_shape[:time_axis], 1, *batch_shape[time_axis:])
+        mask, xs = jnp.zeros(leading_shape, bool), _with_one_step(xs, time_axis)
+    state, ys = _run(
         run, cell, params, xs, mask, lengths, initial_state, key, leading_shape, time_axis, dtype,
         reverse, method, remat,
     )  # fmt: skip
+    return state, (_without_steps(ys, time_axis) if is_empty else ys)
+
+
+def _with_one_step(xs: PyTree, time_axis: int) -> PyTree:
+    """Inputs of no step, with a step of zeros."""
+
+    def one(a: Array) -> Array:
+        return jnp.zeros((*a.shape[:time_axis], 1, *a.shape[time_axis + 1 :]), a.dtype)
+
+    return jax.tree.map(one, xs)
+
+
+def _without_steps(ys: PyTree, time_axis: int) -> PyTree:
+    return jax.tree.map(lambda y: jax.lax.slice_in_dim(y, 0, 0, axis=time_axis), ys)
 
 
 @functools.partial(

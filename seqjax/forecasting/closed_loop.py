@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from seqjax.arrays import as_arrays, as_int32, as_params, given_array, is_known
-from seqjax.checks import check_count, check_key, check_size
+from seqjax.checks import check_count, check_key, check_size, describe_type
 from seqjax.engine.step import step
 from seqjax.engine.unroll import unroll
 from seqjax.engine.validation import (
@@ -278,7 +278,7 @@ def _check_forecast(start: Any) -> Forecast:
     """Check that ``start`` is a `Forecast`; return arrays."""
     if not isinstance(start, Forecast):
         raise ValueError(
-            f"start must be a Forecast from seqjax.forecasting.prime, got a {type(start).__name__}"
+            f"start must be a Forecast from seqjax.forecasting.prime, got {describe_type(start)}"
         )
     start = Forecast(*as_arrays("start", tuple(start)))
     for name, part in (("last", start.last), ("position", start.position)):
@@ -338,7 +338,7 @@ def _check_covariates(covariates: Any, shape: tuple[int, ...], dtype: Any) -> Ar
 def _floating(name: str, value: Any, shape: str) -> Array:
     """Return a floating array with a time axis and at least one feature."""
     if not isinstance(value, jax.Array | np.ndarray):
-        raise ValueError(f"{name} must be an array {shape}, got a {type(value).__name__}")
+        raise ValueError(f"{name} must be an array {shape}, got {describe_type(value)}")
     floating = jnp.issubdtype(value.dtype, jnp.floating)
     if value.ndim < 2 or not floating or not value.shape[-1]:
         raise ValueError(

@@ -10,7 +10,7 @@ import numpy as np
 
 from seqjax.arrays import as_params, given_array
 from seqjax.cells import BasicRNNParams, GRUParams, LSTMParams
-from seqjax.checks import describe
+from seqjax.checks import describe, describe_type
 from seqjax.operations.affine import split_gates
 from seqjax.types import Array, Params
 
@@ -52,7 +52,7 @@ def take(
     if not isinstance(arrays, Mapping):
         raise ValueError(
             f"{owner}: expected a mapping with the arrays {', '.join(names)}, "
-            f"got a {type(arrays).__name__}. {advice}"
+            f"got {describe_type(arrays)}. {advice}"
         )
     wanted = dict(names)
     for option in options:
@@ -162,7 +162,7 @@ into a list
     if isinstance(layers, list | tuple) and not hasattr(layers, "_fields") and layers:
         return
     empty = isinstance(layers, list | tuple) and not layers
-    given = "none" if empty else f"a {type(layers).__name__}; put it into a list"
+    given = "none" if empty else f"{describe_type(layers)}; put it into a list"
     raise ValueError(f"{owner}: expected a list of the parameters of each layer, got {given}")
 
 
@@ -176,7 +176,7 @@ def check_type(owner: str, params: Params, expected: type) -> Any:
     """
     if not isinstance(params, expected):
         raise ValueError(
-            f"{owner}: params must be {expected.__name__}, got a {type(params).__name__}"
+            f"{owner}: params must be {expected.__name__}, got {describe_type(params)}"
         )
     return as_params(params, f"{owner}: params")
 

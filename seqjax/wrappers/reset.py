@@ -6,6 +6,7 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from seqjax.checks import describe_type
 from seqjax.operations.masking import select, zero_outside
 from seqjax.types import (
     Array,
@@ -73,8 +74,7 @@ class Reset(Wrapper):
 
     def leading_shape(self, params: Params, xs: ResetInputs) -> tuple[int, ...]:
         """Return the time and batch axes, which starts and inputs must share."""
-        if not isinstance(xs, ResetInputs):
-            raise ValueError(f"Reset: xs must be ResetInputs, got a {type(xs).__name__}")
+        _check_inputs(xs)
         shape = self.cell.leading_shape(params, xs.inputs)
         starts = jnp.asarray(xs.starts)
         if starts.shape != shape or starts.dtype != bool:
@@ -88,6 +88,7 @@ class Reset(Wrapper):
         self, params: Params, xs: ResetInputs, noise: Noise = None
     ) -> tuple[Projected, Array]:
         """Project for the wrapped cell, and pass on the starts."""
+        _check_inputs(xs)
         return self.cell.project(params, xs.inputs, noise), xs.starts
 
     def step(
@@ -107,6 +108,7 @@ class Reset(Wrapper):
         self, loop: Loop, params: Params, state: State, xs: ResetInputs, noise: Noise = None
     ) -> tuple[State, PyTree]:
         """Run the wrapped cell with a loop that resets every cell that it runs."""
+        _check_inputs(xs)
         return self.cell.sequence(loop.resetting(xs.starts), params, state, xs.inputs, noise)
 
 
@@ -115,6 +117,14 @@ def reset(cell: Cell) -> Reset:
     if isinstance(cell, LinearCell):
         return _LinearReset(cell)
     return _ChunkwiseReset(cell) if isinstance(cell, ChunkwiseCell) else Reset(cell)
+
+
+def _check_inputs(xs: PyTree) -> None:
+    if not isinstance(xs, ResetInputs):
+        raise ValueError(
+            f"Reset: inputs must be ResetInputs(starts, inputs), got {describe_type(xs)}; other "
+            "cells do not pass starts on, so wrap a whole stack, Reset(Stack(...))"
+        )
 
 
 def _real_dtype(state: State) -> Any:

@@ -72,7 +72,7 @@ def test_periods_and_phases_start_in_their_ranges():
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda xs: xs.features, "xs must be TimedInputs(times, features), got a ArrayImpl"),
+        (lambda xs: xs.features, "xs must be TimedInputs(times, features), got float"),
         (lambda xs: xs._replace(times=xs.times[:2]), "times must be floats of shape (6,)"),
         (lambda xs: xs._replace(times=jnp.arange(6)), "got int64 of shape (6,)"),
         (lambda xs: xs._replace(features=jnp.ones((6, 2))), "are for 3 input features"),

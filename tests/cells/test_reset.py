@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from seqjax import GRU, LRU, LSTM, Bidirectional, Reset, Stack, unroll
+from seqjax import GRU, LRU, LSTM, Bidirectional, Reset, Residual, Stack, unroll
 from seqjax.types import LinearCell
 from seqjax.wrappers import ResetInputs
 from tests.cells.registry import EXAMPLES
@@ -93,7 +93,10 @@ def test_initial_states_are_the_zeros_that_a_reset_sets(name):
 @pytest.mark.parametrize(
     ("xs", "message"),
     [
-        (jnp.ones((1, T, 2)), "xs must be ResetInputs, got a ArrayImpl"),
+        (
+            jnp.ones((1, T, 2)),
+            r"inputs must be ResetInputs\(starts, inputs\), got float64\[1, 7, 2\]",
+        ),
         (
             ResetInputs(STARTS[:, 1:], jnp.ones((1, T, 2))),
             r"starts must be bool of shape \(1, 7\).*got bool of shape \(1, 6\)",
@@ -108,6 +111,18 @@ def test_bad_starts_are_clear_errors(xs, message):
     cell = Reset(GRU(3))
     with pytest.raises(ValueError, match=message):
         unroll(cell, cell.init(jax.random.key(0), 2), xs)
+
+
+@pytest.mark.parametrize(
+    "above", [Reset(GRU(3)), Reset(LRU(3, 2)), Bidirectional(Reset(GRU(3)), GRU(3))]
+)
+def test_starts_do_not_pass_through_other_cells(above):
+    cell = Stack([GRU(3), above])
+    with pytest.raises(ValueError, match=r"got float64.*so wrap a whole stack, Reset\(Stack"):
+        unroll(cell, cell.init(jax.random.key(0), 2, jnp.float64), jnp.ones((1, T, 2)))
+    around, xs = Residual(Reset(GRU(2))), ResetInputs(STARTS, jnp.ones((1, T, 2)))
+    with pytest.raises(ValueError, match=r"Residual: .* got a ResetInputs; only features pass"):
+        unroll(around, around.init(jax.random.key(0), 2, jnp.float64), xs)
 
 
 @pytest.mark.parametrize("nested", [False, True])

@@ -182,7 +182,7 @@ def test_tensorflow_sees_no_gpu():
     [
         (lambda out: write(out, {"x": Feature("int32")}, []), "schema must be a Schema, .* a dict"),
         (lambda out: write(out, Schema({"x": Feature("int32")}), 3), "examples must be .*, got 3"),
-        (lambda out: write(out, Schema({"x": Feature("int32")}), [3]), "example 0: .* got a int"),
+        (lambda out: write(out, Schema({"x": Feature("int32")}), [3]), "example 0: .* got an int"),
         (lambda out: RecordSource(out, {"x": "int32"}), "schema must be a Schema, .* got a dict"),
         (lambda out: Schema({"x": "int32"}), "context must be a dictionary of features"),
         (lambda out: Schema(sequence=["x"]), r"sequence must be a dictionary .* got \['x'\]"),
