@@ -192,6 +192,33 @@ def test_of_all_arrays(step):
     check(step)
 
 
+def test_a_side_effect_happens_once_at_each_step():
+    """For example that of `jax.debug.print`."""
+    seen = []
+
+    def step(p, state, z):
+        h = jnp.tanh(state[0] @ p.kernel + z)
+        jax.debug.callback(lambda *numbers: seen.append(numbers), h[0, 0], p.bias[0])
+        return (h, state[1]), h
+
+    def energy(weights, state, zs, run):
+        return (run(weights, state, zs)[1] ** 2).sum()
+
+    def by_scan(weights, state, zs):
+        return jax.lax.scan(functools.partial(step, weights), state, zs)
+
+    args = arguments()
+    derived = functools.partial(scan_with_derivative, step, mask=None)
+    expected = jax.grad(functools.partial(energy, run=by_scan))(*args)
+    jax.effects_barrier()
+    of_scan, seen[:] = [*seen], []
+    found = jax.grad(functools.partial(energy, run=derived))(*args)
+    jax.effects_barrier()
+    assert len(seen) == T
+    np.testing.assert_allclose(sorted(seen), sorted(of_scan), rtol=1e-12)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-9), found, expected)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("array", [2, 3, 5], ids=["bias", "h", "zs"])
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.__name__)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
-from seqjax.engine.equations import evaluate, is_block, read, take_apart
+from seqjax.engine.equations import evaluate, read, take_apart
 from seqjax.engine.layout import lay_out_like_next
 from seqjax.engine.linearise import find_kept, is_inexact, linearise
 from seqjax.engine.tangent import tangent_step
@@ -65,9 +65,10 @@ def scan_with_derivative(
 
     state = lay_out_like_next(plain, state, (zs, mask))
     first_z = jax.tree.map(lambda a: a[0], zs)
-    parts, fixed, structure_of_y = take_apart(step, params, state, first_z)
-    if any(map(is_block, parts.equations)):
+    taken = take_apart(step, params, state, first_z)
+    if taken is None:
         return jax.lax.scan(plain, state, (zs, mask), reverse=reverse)
+    parts, fixed, structure_of_y = taken
     to_keep = find_kept(parts)
     # an output that is also a part of the next state is stored once
     shared = {n: parts.after.index(y) for n, y in enumerate(parts.y) if y in parts.after}

@@ -36,7 +36,7 @@ class Step(NamedTuple):
 
 def take_apart(
     step: Callable[..., tuple[State, PyTree]], params: Params, state: State, z: Projected
-) -> tuple[Step, list[Array], jax.tree_util.PyTreeDef]:
+) -> tuple[Step, list[Array], jax.tree_util.PyTreeDef] | None:
     """Trace ``step``, and compute all values that depend on the parameters alone.
 
     Args:
@@ -46,11 +46,14 @@ def take_apart(
       z: the projected input of one step.
 
     Returns:
-      The equations of the step, the values of `Step.fixed`, and the tree structure of ``y``.
+      The equations of the step, the values of `Step.fixed`, and the tree structure of ``y``. None
+      if the step has a block (see `is_block`), or side effects such as `jax.debug.print`.
     """
     arguments = params, state, z
     closed, structure = trace(step, *arguments)
     jaxpr = closed.jaxpr
+    if jaxpr.effects:
+        return None
     counts = [len(jax.tree.leaves(part)) for part in arguments]
     inputs = list(jaxpr.invars)
     of_params = inputs[: counts[0]]
@@ -59,8 +62,10 @@ def take_apart(
     values = dict(zip(jaxpr.constvars, closed.consts, strict=True))
     values |= zip(of_params, jax.tree.leaves(params), strict=True)
     changing = depends_on([*of_state, *of_z], jaxpr.eqns)
-    evaluate([e for e in jaxpr.eqns if e.outvars[0] not in changing], values)
     equations = tuple(e for e in jaxpr.eqns if e.outvars[0] in changing)
+    if any(map(is_block, equations)):
+        return None
+    evaluate([e for e in jaxpr.eqns if e.outvars[0] not in changing], values)
     used = dict.fromkeys(v for e in equations for v in e.invars if _is_in(v, values))
     used |= dict.fromkeys(v for v in jaxpr.outvars if _is_in(v, values))
     fixed = tuple(used)
