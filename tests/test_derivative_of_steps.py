@@ -220,7 +220,7 @@ def test_a_side_effect_happens_once_at_each_step():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("array", [2, 3, 5], ids=["bias", "h", "zs"])
+@pytest.mark.parametrize("array", [2, 5], ids=["bias", "zs"])
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.__name__)
 def test_of_one_array(step, array):
     check(step, of=[array])
@@ -305,7 +305,7 @@ def random_step(seed):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(30))
 def test_of_random_operations(seed):
     rng = np.random.default_rng(seed)
     of = np.flatnonzero(rng.random(6) < rng.choice([0.3, 1.0]))
