@@ -275,15 +275,21 @@ def test_zero_lengths_give_the_initial_state_and_zeros(empty):
 @pytest.mark.parametrize(
     ("cell", "options"),
     [
-        *((CELL, {"method": method}) for method in ("auto", "scan", "static")),
-        (CELL, {"remat": 2}),
-        (CELL, {"time_major": True}),
-        (MinGRU(H), {"method": "associative"}),
-        (MLSTM(4, heads=2), {}),
-        (GLSTM(4, groups=2), {}),
+        (CELL, {}),
+        (MLSTM(4, heads=2), {"time_major": True}),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in [
+                (CELL, {"method": "scan"}),
+                (CELL, {"method": "static"}),
+                (CELL, {"remat": 2}),
+                (MinGRU(H), {"method": "associative"}),
+                (GLSTM(4, groups=2), {}),
+            ]
+        ),
         (Bidirectional(Dropout(GRU(2), output_rate=0.5), MinGRU(2)), {"key": jax.random.key(0)}),
     ],
-    ids=str,
+    ids=lambda part: str(part) if isinstance(part, Cell) else "-".join(part) or "defaults",
 )
 def test_no_steps_give_the_initial_state(cell, options):
     params, state, xs = make(cell, steps=0)

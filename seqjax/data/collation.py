@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from seqjax.checks import check_size
+from seqjax.checks import check_size, describe_type
 from seqjax.data.batching import Example, Source
 from seqjax.data.placement import Placement
 from seqjax.data.policies import check_boundaries
@@ -157,7 +157,7 @@ class Collation:
                 if not isinstance(value, Ragged):
                     raise ValueError(
                         f"example {index} must have a Ragged as {name!r}, because its source says "
-                        f"that each step is a list, got a {type(value).__name__}"
+                        f"that each step is a list, got {describe_type(value)}"
                     )
             entries = np.concatenate([value.values for value in values])
             counts = np.concatenate([value.lengths for value in values])
