@@ -327,7 +327,7 @@ class Declared(Undeclared):
 def test_a_source_that_gives_arrays_for_lists_is_a_value_error():
     with pytest.raises(ValueError, match=r"example 0 must have a Ragged as 'x', .* got float64\["):
         next(Loader(Declared(), Padded(1)))
-    with pytest.raises(ValueError, match="got an Undeclared, which has no ragged_features"):
+    with pytest.raises(ValueError, match="got a Undeclared, which has no ragged_features"):
         Loader(Undeclared(), Padded(1))
 
 
