@@ -60,13 +60,17 @@ def check_integers(
     return array.astype(np.int64)
 
 
+def _is_array(value: Any) -> bool:
+    return isinstance(getattr(value, "shape", None), tuple) and hasattr(value, "dtype")
+
+
 def describe(value: Any) -> str:
     """Return ``value`` as text for an error message, shortened if it is long.
 
     >>> describe(np.array([1, 2])), describe(np.zeros((3, 4)))
     ('[1, 2]', 'float64[3, 4]')
     """
-    if isinstance(getattr(value, "shape", None), tuple) and hasattr(value, "dtype"):
+    if _is_array(value):
         if getattr(value.dtype, "kind", "O") not in "biuf" or value.ndim > 1 or value.size > 10:
             return f"{value.dtype}{list(value.shape)}"
         value = value.tolist()
@@ -80,7 +84,7 @@ def describe_type(value: Any) -> str:
     >>> describe_type(np.zeros((3, 4))), describe_type([1]), describe_type(2)
     ('float64[3, 4]', 'a list', 'an int')
     """
-    if isinstance(getattr(value, "shape", None), tuple) and hasattr(value, "dtype"):
+    if _is_array(value):
         return f"{value.dtype}{list(value.shape)}"
     name = type(value).__name__
     return f"{'an' if name[0] in 'aeioAEIO' else 'a'} {name}"
