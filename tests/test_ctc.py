@@ -240,7 +240,9 @@ def test_no_steps_no_targets_and_no_rows():
     assert ctc_loss(np.zeros((2, 0, V)), np.zeros((2, 0), int)) == 0
     losses = ctc_loss(LOGITS, np.zeros((B, 0), int), average_over_batch=False)
     np.testing.assert_allclose(losses, -log_softmax(LOGITS)[..., 0].sum(-1), rtol=1e-12)
-    assert ctc_loss(LOGITS[:0], np.zeros((0, 3), int), average_over_batch=False).shape == (0,)
+    no_rows = LOGITS[:0], np.zeros((0, 3), int)
+    assert ctc_loss(*no_rows, average_over_batch=False).shape == (0,)
+    assert ctc_loss(*no_rows) == 0  # as seqjax.sequence_loss
     found = beam_decode(np.zeros((2, 0, V)), 3)
     assert found.tokens.shape == (2, 3, 0)
     np.testing.assert_array_equal(found.scores, [[0, -np.inf, -np.inf]] * 2)

@@ -51,7 +51,8 @@ def ctc_loss(
       lengths: ``int[B]`` in ``[0, T]``, the number of valid steps of each row; defaults to T.
       target_lengths: ``int[B]`` in ``[0, N]``, the number of tokens of each row; defaults to N.
       blank: the class of the blank, in ``[0, V)``.
-      average_over_batch: whether to average over all rows, which divides by their number B.
+      average_over_batch: whether to average over all rows, which divides by their number B. The
+        average over no rows is 0.
       time_major: the logits are ``[T, B, V]``. Targets stay ``[B, N]``.
 
     Returns:
@@ -92,7 +93,9 @@ def ctc_loss(
     check_tokens("targets", targets, classes, inside)
     _check_possible(targets, inside, mask, blank)
     losses = _losses(logits, mask, as_int32(targets), inside, int(blank))
-    return losses.mean() if average_over_batch else losses
+    if not average_over_batch:
+        return losses
+    return losses.sum() / max(losses.size, 1)  # 0 if there are no rows
 
 
 @functools.partial(jax.jit, static_argnames="blank")
