@@ -4,7 +4,8 @@ import os
 import signal
 import subprocess
 import sys
-import time
+
+import pytest
 
 from seqjax.launch import SETTINGS
 
@@ -70,7 +71,7 @@ def end(number, frame):
     sys.exit(0)
 for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, end)
-print("ready", flush=True)
+print("ready", flush=True, file=sys.stderr if process else sys.stdout)
 time.sleep(600)
 """
 
@@ -85,13 +86,21 @@ def test_when_a_process_fails_the_others_are_ended():
         assert line in done.stderr
 
 
-def test_signals_reach_all_processes():
+@pytest.fixture
+def hangup_handled():
+    """Handle SIGHUP as in a terminal; ``nohup pytest`` would ignore it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+def test_signals_reach_all_processes(hangup_handled):
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         command = [sys.executable, "-m", "seqjax.launch", "--processes", "2", "-c", WAIT]
         command[-1] = WAIT.format(act="")
         launcher = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         assert launcher.stdout.readline() == b"ready\n"
-        time.sleep(0.3)  # the other process may be later
+        assert launcher.stderr.readline() == b"process 1: ready\n"
         launcher.send_signal(number)
         _, error = launcher.communicate(timeout=30)
         assert launcher.returncode == 0, error
