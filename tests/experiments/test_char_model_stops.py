@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import errno
+import functools
 import json
 import os
 import random
@@ -23,7 +24,7 @@ from experiments.run_directory import RunDirectory
 from experiments.stop import on_signals
 from seqjax.checkpoint import Checkpoints
 from tests.experiments.small_char_model import OPTIONS, SMALL, TEXT, parameters, shell, train
-from tests.processes import QUICKLY
+from tests.processes import QUICKLY, Process, ends, outputs
 
 
 @pytest.fixture(autouse=True)
@@ -195,34 +196,26 @@ def test_where_the_log_cannot_be_written_one_line_names_the_file(corpus, tmp_pat
 
 @pytest.mark.slow
 def test_a_run_that_is_killed_again_and_again_ends_in_the_same_parameters(tmp_path):
-    """SIGKILL at 4 random moments and SIGTERM at another, in the middle of saving too."""
+    """SIGKILL at 4 random moments of the start, the steps and a save, and SIGTERM at another."""
     path = tmp_path / "corpus.txt"
-    path.write_text(TEXT * 40)
-    options = ("--corpus", path, "--units", 16, "--batch-size", 8, "--num-steps", 16,
-               "--epochs", 12,
-               "--max-seconds", "None", "--evaluations", 60)  # fmt: skip
+    path.write_text(TEXT * 20)
+    options = ("--corpus", path, "--units", 16, "--batch-size", 8, "--num-steps", 16, "--ngrams",
+               "none", "--epochs", 4, "--max-seconds", "None", "--evaluations", 20)  # fmt: skip
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    subprocess.run(shell("train", *options, "--out", whole), check=True, capture_output=True)
-    rng = random.Random(0)
-    signals = [signal.SIGKILL] * 4 + [signal.SIGTERM]
-    rng.shuffle(signals)
-    began, command = 0, shell("train", *options, "--out", killed)
-    while signals:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        while not (killed / "config.json").exists() and process.poll() is None:
-            time.sleep(0.05)
-        command = shell("train", "--resume", killed)
-        time.sleep(rng.uniform(0, 8))
-        if process.poll() is None:
-            number = signals.pop()
-            os.kill(process.pid, number)
-            began += (killed / "checkpoints").is_dir()
-        process.communicate(timeout=120)
-        if process.returncode == 0 and (killed / "result.json").exists():
-            break
-    assert began >= 3
-    if not (killed / "result.json").exists():
-        subprocess.run(command, check=True, capture_output=True)
+    begin = functools.partial(Process, "-m", "experiments.char_model", "train")
+    outputs([begin(*options, "--out", whole)])
+    draw = random.Random(0)
+    for attempt in range(5):
+        process = begin(*(("--resume", killed) if attempt else (*options, "--out", killed)))
+        shown = "writing files" if attempt == 0 else "validation loss"
+        process.wait_until(lambda process: shown in process.out)  # noqa: B023, used at once
+        time.sleep(draw.uniform(0, 0.3))
+        last = attempt == 4
+        process.send_signal(signal.SIGTERM if last else signal.SIGKILL)
+        ((code, out, error),) = ends([process])
+        assert (code, error) == (0 if last else -signal.SIGKILL, ""), out
+        assert not (killed / "result.json").exists()
+    outputs([begin("--resume", killed)])
     (expected, step), (actual, last) = parameters(whole), parameters(killed)
     assert step == last
     jax.tree.map(np.testing.assert_array_equal, actual, expected)
