@@ -14,8 +14,13 @@ from seqjax.testing.checks import second_derivatives_agree
 from tests.cells.registry import BROAD, EXAMPLES
 
 B, T = 3, 4
-# in the quick tests one cell, all of them with the slow ones
-NAMES = [pytest.param(name, marks=[pytest.mark.slow] * (name != "LSTM")) for name in EXAMPLES]
+# in a stack, an option changes nothing but the noise that is drawn
+IN_A_STACK = [name for name in EXAMPLES if name in BROAD or EXAMPLES[name].cell.is_noisy]
+
+
+def marked(names):
+    """In the quick tests one cell, all of them with the slow ones."""
+    return [pytest.param(name, marks=[pytest.mark.slow] * (name != "LSTM")) for name in names]
 
 
 def make(name):
@@ -30,7 +35,7 @@ def make(name):
     [check for check in testing.CHECKS if check is not second_derivatives_agree],
     ids=lambda check: check.__name__,
 )
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", marked(EXAMPLES))
 def test_every_cell_passes(name, check):
     check(make(name))
 
@@ -88,7 +93,7 @@ def test_both_directions_are_a_run_forward_and_one_in_reverse(name):
         testing.close((end, half), (alone[0], jax.tree.leaves(alone[1])), 0)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", marked(IN_A_STACK))
 def test_in_a_stack_layer_by_layer_equals_step_by_step_noise_included(name):
     example = EXAMPLES[name]
     cell, input_size = example.cell, example.input_size

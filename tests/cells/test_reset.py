@@ -8,7 +8,7 @@ import pytest
 from seqjax import GRU, LRU, LSTM, Bidirectional, Reset, Residual, Stack, unroll
 from seqjax.types import LinearCell
 from seqjax.wrappers import ResetInputs
-from tests.cells.registry import EXAMPLES
+from tests.cells.registry import BROAD, EXAMPLES
 
 LENGTHS = (3, 1, 2)
 T = sum(LENGTHS) + 1  # the last step is padding
@@ -17,7 +17,11 @@ STARTS = jnp.zeros((1, T), bool).at[0, jnp.array([0, 3, 4])].set(True)
 ENDS = jnp.zeros((1, T), bool).at[0, jnp.array([2, 3, 5])].set(True)
 FILLED = jnp.array([T - 1])
 QUICK = ("RGLRU", "Stack")
-NAMES = [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in EXAMPLES]
+CASES = [
+    pytest.param(name, reverse, marks=[pytest.mark.slow] * (name not in QUICK))
+    for names, reverse in ((EXAMPLES, False), (BROAD, True))
+    for name in names
+]
 
 
 def close(actual, expected):
@@ -30,8 +34,7 @@ def at(tree, index):
     return jax.tree.map(lambda a: a[index], tree)
 
 
-@pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "reverse"), CASES)
 def test_each_sequence_of_a_packed_row_runs_as_if_alone(name, reverse):
     cell, input_size, *_ = EXAMPLES[name]
     params = EXAMPLES[name].bind(cell.init(jax.random.key(0), input_size, jnp.float64), 1)
