@@ -126,7 +126,10 @@ def incomplete(folder):
 
 
 def kill(attempt, draw, folder, *given, **variables):
-    """Start ``train`` by the launcher, and kill a process; the launcher ends the other one."""
+    """Start ``train`` by the launcher, and kill a process; the launcher ends the other one.
+
+    Six attempts have each moment, with saves in the background and without.
+    """
     moment = ("save", "start", "steps")[attempt % 3]
     command = ("-c", KILLED.format(background=attempt % 2 == 0), "train", *given)
     launch = ("-m", "seqjax.launch", "--processes", 2)
@@ -146,8 +149,8 @@ def kill(attempt, draw, folder, *given, **variables):
 
 
 @pytest.mark.slow
-def test_ten_kills_and_a_signal_change_nothing(corpus, tmp_path):
-    """At random moments, of any process and during a save too; each run is resumed."""
+def test_six_kills_and_a_signal_change_nothing(corpus, tmp_path):
+    """Kill any process at random moments, once in each case of `kill`, and resume each run."""
     options = (*OPTIONS, "--corpus", corpus, "--epochs", 6, "--ngrams", "none", "--evaluations", 30)
     whole, stopped, fewer = tmp_path / "whole", tmp_path / "stopped", tmp_path / "fewer"
     # the first run stores its programs for those that are killed, which store none
@@ -155,11 +158,11 @@ def test_ten_kills_and_a_signal_change_nothing(corpus, tmp_path):
     least = "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"
     run(*options, "--out", whole, **programs, **{least: "0"})
     draw, unfinished = random.Random(0), 0
-    for attempt in range(10):
+    for attempt in range(6):
         given = ("--resume", stopped) if attempt else (*options, "--out", stopped)
         kill(attempt, draw, stopped, *given, **programs, **{least: "inf"})
         unfinished += incomplete(stopped)
-    assert unfinished > 2  # kills during a save
+    assert unfinished > 1  # kills during a save
 
     both = separately("--resume", stopped)
     both[0].wait_until(lambda process: "validation loss" in process.out)
