@@ -17,7 +17,8 @@ NAMES = [f"{entry.name} {entry.short or ''}" for entry in CATALOGUE]
 
 
 def test_the_page_is_what_the_benchmark_prints():
-    assert (ROOT / "docs" / "cells.md").read_text() == table() + "\n"
+    written = (ROOT / "docs" / "cells.md").read_text()
+    assert written == table() + "\n", "run: python -m benchmarks.cells --table > docs/cells.md"
 
 
 def test_every_class_has_one_entry_and_any_number_of_variants():
