@@ -10,13 +10,14 @@ import pytest
 import seqjax
 from seqjax import GRU, LSTM, Bidirectional, ConvLSTM, Dropout, OutputProjection, Stack, unroll
 from seqjax.wrappers import Directions
+from tests.drawn import params_of
 
 B, T, D = 3, 5, 2
 LENGTHS = jnp.array([T, 2, 0])
 XS = jax.random.normal(jax.random.key(1), (B, T, D), jnp.float64)
 LOWER, UPPER = Bidirectional(LSTM(3), GRU(4)), Bidirectional(GRU(2), LSTM(2))
 STACK = Stack([LOWER, UPPER])
-PARAMS = STACK.init(jax.random.key(0), D, jnp.float64)
+PARAMS = params_of(STACK, D)
 
 
 def close(actual, expected):

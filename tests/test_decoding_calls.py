@@ -21,14 +21,15 @@ from seqjax.decoding import Beam, beam_search, decode
 from seqjax.decoding.greedy import _decode
 from seqjax.decoding.search import _beam_search
 from seqjax.sampling import Sampling
+from tests.drawn import params_of
 
 V, END, L = 4, 2, 3
 START = np.array([1, 3], np.int32)
 BEAM = Beam(36, n_best=45)  # finds all 40 sequences
 MODEL = LanguageModel(GRU(3), V)
-PARAMS = MODEL.init(jax.random.key(0), V, jnp.float64)
+PARAMS = params_of(MODEL, V)
 ATTENTION = LanguageModel(ContextAttention(GRU(3), General(), memory_size=2), V, embedding_size=2)
-UNBOUND = ATTENTION.init(jax.random.key(0), V)
+UNBOUND = params_of(ATTENTION, V, jnp.float32)
 MEMORY = jnp.ones((2, 3, 2), jnp.float32)
 BOUND = with_context(ATTENTION, UNBOUND, MEMORY)
 DECODINGS = {

@@ -13,10 +13,11 @@ from seqjax.dynamic_evaluation import mean_squared_gradient, rms, sgd
 from seqjax.testing import close
 from seqjax.training import init_train_state, train_steps
 from seqjax.truncation import chunks
+from tests.drawn import params_of
 
 V = 5
 MODEL = seqjax.LanguageModel(seqjax.GRU(8), V)
-PARAMS = MODEL.init(jax.random.key(0), V, jnp.float64)
+PARAMS = params_of(MODEL, V)
 TOKENS = np.random.default_rng(1).integers(0, V, (1, 61))
 START = MODEL.initial_state((1,), jnp.float64)
 

@@ -31,10 +31,11 @@ from seqjax.forecasting import (
     repeat,
 )
 from seqjax.forecasting.closed_loop import _forecast
+from tests.drawn import params_of
 
 D, C, B, T, HORIZON = 2, 3, 2, 7, 4
 MODEL = OutputProjection(Stack([LSTM(5), Dropout(GRU(4), 0.5)]), 2 * D)
-PARAMS = MODEL.init(jax.random.key(0), D + C, jnp.float64)
+PARAMS = params_of(MODEL, D + C)
 KEY = jax.random.key(3)
 RNG = np.random.default_rng(0)
 HISTORY = RNG.normal(size=(B, T, D))

@@ -7,10 +7,11 @@ import pytest
 
 from seqjax import GRU, LSTM, Bidirectional, Dropout, LanguageModel, Stack, WithState, unroll
 from seqjax.sampling import Generation, Sampling, _generate, draw, generate, prime
+from tests.drawn import params_of
 
 V = 5
 MODEL = LanguageModel(Stack([LSTM(4), Dropout(GRU(3), 0.5)]), V, embedding_size=2)
-PARAMS = MODEL.init(jax.random.key(0), V)
+PARAMS = params_of(MODEL, V, jnp.float32)
 TOKENS = jnp.array([[0, 1, 2], [4, 3, 3]], jnp.int32)
 KEY = jax.random.key(1)
 

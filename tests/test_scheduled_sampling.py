@@ -23,13 +23,14 @@ from seqjax.attention import Additive
 from seqjax.decoding import decode, inverse_sigmoid_schedule, scheduled_sampling
 from seqjax.decoding.scheduled import _scheduled_sampling
 from seqjax.sampling import Sampling, draw
-from seqjax.testing import close, randomise
+from seqjax.testing import close
+from tests.drawn import params_of
 
 V, T = 5, 6
 MODEL = LanguageModel(
     ContextAttention(LSTM(4), Additive(3), memory_size=3, size=4), V, embedding_size=2
 )
-UNBOUND = randomise(MODEL.init(jax.random.key(0), V, jnp.float64), 1)
+UNBOUND = params_of(MODEL, V)
 MEMORY = jax.random.normal(jax.random.key(2), (3, 4, 3), jnp.float64)
 SOURCES = np.array([4, 2, 0])
 PARAMS = with_context(MODEL, UNBOUND, MEMORY, lengths=SOURCES)

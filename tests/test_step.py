@@ -9,10 +9,11 @@ import pytest
 
 from seqjax import GRU, LSTM, Dropout, Reset, Stack, step, unroll
 from seqjax.wrappers import ResetInputs
+from tests.drawn import params_of
 
 B, T, D = 3, 5, 2
 CELL = Stack([LSTM(4), GRU(3)])
-PARAMS = CELL.init(jax.random.key(0), D, jnp.float64)
+PARAMS = params_of(CELL, D)
 XS = jax.random.normal(jax.random.key(1), (T, B, D), jnp.float64)
 
 

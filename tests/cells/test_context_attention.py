@@ -21,6 +21,7 @@ from seqjax import (
 from seqjax.attention import Additive, Dot, General, LocationSensitive, Monotonic
 from seqjax.testing import close, randomise
 from seqjax.wrappers import KeepFeatures
+from tests.drawn import params_of
 from tests.oracle import complex_step, lstm_step, sigmoid
 
 B, S, T, D, H, M = 3, 5, 4, 3, 2, 2
@@ -275,7 +276,7 @@ def test_the_context_is_projected_once_and_new_contexts_do_not_recompile():
 
 
 CELL = ContextAttention(GRU(4), Additive(3), memory_size=2)
-PARAMS = CELL.init(jax.random.key(0), 3)
+PARAMS = params_of(CELL, 3, jnp.float32)
 MEMORY = jnp.ones((2, 5, 2), jnp.float32)
 XS = jnp.ones((2, 4, 3), jnp.float32)
 
