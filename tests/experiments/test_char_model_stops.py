@@ -200,7 +200,7 @@ def test_a_run_that_is_killed_again_and_again_ends_in_the_same_parameters(tmp_pa
     path = tmp_path / "corpus.txt"
     path.write_text(TEXT * 20)
     options = ("--corpus", path, "--units", 16, "--batch-size", 8, "--num-steps", 16, "--ngrams",
-               "none", "--epochs", 4, "--max-seconds", "None", "--evaluations", 20)  # fmt: skip
+               "none", "--epochs", 8, "--max-seconds", "None", "--evaluations", 40)  # fmt: skip
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     begin = functools.partial(Process, "-m", "experiments.char_model", "train")
     outputs([begin(*options, "--out", whole)])
@@ -209,7 +209,7 @@ def test_a_run_that_is_killed_again_and_again_ends_in_the_same_parameters(tmp_pa
         process = begin(*(("--resume", killed) if attempt else (*options, "--out", killed)))
         shown = "writing files" if attempt == 0 else "validation loss"
         process.wait_until(lambda process: shown in process.out)  # noqa: B023, used at once
-        time.sleep(draw.uniform(0, 0.3))
+        time.sleep(draw.uniform(0, 0.1))
         last = attempt == 4
         process.send_signal(signal.SIGTERM if last else signal.SIGKILL)
         ((code, out, error),) = ends([process])
